@@ -1,0 +1,64 @@
+# Instruction sets and kernels. Every file in csrc/kernels/ is one format; it is compiled once per ISA
+# with that ISA's flags, and the registry that the plan reads is written here.
+#
+#   sparseagent_isa(NAME  VEC <csrc/simd header>  NEEDS <CPU features>  FLAGS <compiler flags>)
+#
+# Adding an ISA is one such line below, from plainest to widest (and a vec_*.h if its registers are
+# new). Adding a format is one file in csrc/kernels/.
+
+file(GLOB SPARSEAGENT_KERNELS CONFIGURE_DEPENDS RELATIVE ${CMAKE_CURRENT_SOURCE_DIR}/csrc/kernels
+     ${CMAKE_CURRENT_SOURCE_DIR}/csrc/kernels/*.cpp)
+list(SORT SPARSEAGENT_KERNELS)
+
+set(SPARSEAGENT_ISA_OBJECTS "")
+set(SPARSEAGENT_DECLARATIONS "")
+set(SPARSEAGENT_TABLES "")
+set(SPARSEAGENT_ISAS "")
+
+# One source compiled for one ISA, exporting one C symbol.
+function(sparseagent_isa_object source symbol vec flags)
+  add_library(${symbol} OBJECT ${CMAKE_CURRENT_SOURCE_DIR}/csrc/${source})
+  target_link_libraries(${symbol} PRIVATE sparseagent_options)
+  target_compile_options(${symbol} PRIVATE ${flags})
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+    # GCC bug 105593: its own AVX-512 headers look uninitialised to it.
+    target_compile_options(${symbol} PRIVATE -Wno-maybe-uninitialized)
+  endif()
+  target_compile_definitions(${symbol} PRIVATE SPARSEAGENT_VEC_HEADER="simd/${vec}"
+                                               SPARSEAGENT_SYMBOL=${symbol})
+endfunction()
+
+macro(sparseagent_isa name)
+  cmake_parse_arguments(ISA "" "VEC;NEEDS" "FLAGS" ${ARGN})
+  set(ISA_TABLE "")
+  set(ISA_COUNT 0)
+  foreach(file IN LISTS SPARSEAGENT_KERNELS)
+    get_filename_component(format ${file} NAME_WE)
+    set(symbol sparseagent_kernel_${format}_${name})
+    sparseagent_isa_object(kernels/${file} ${symbol} ${ISA_VEC} "${ISA_FLAGS}")
+    list(APPEND SPARSEAGENT_ISA_OBJECTS $<TARGET_OBJECTS:${symbol}>)
+    string(APPEND SPARSEAGENT_DECLARATIONS "extern \"C\" const sparseagent::Kernel ${symbol};\n")
+    string(APPEND ISA_TABLE "&${symbol}, ")
+    math(EXPR ISA_COUNT "${ISA_COUNT} + 1")
+  endforeach()
+  set(symbol sparseagent_fma_loop_${name})
+  sparseagent_isa_object(simd/isa.cpp ${symbol} ${ISA_VEC} "${ISA_FLAGS}")
+  list(APPEND SPARSEAGENT_ISA_OBJECTS $<TARGET_OBJECTS:${symbol}>)
+  string(APPEND SPARSEAGENT_DECLARATIONS "extern \"C\" float ${symbol}(long);\n")
+  string(APPEND SPARSEAGENT_TABLES "const Kernel* const kernels_${name}[] = {${ISA_TABLE}};\n")
+  string(APPEND SPARSEAGENT_ISAS
+         "    {\"${name}\", \"${ISA_NEEDS}\", kernels_${name}, ${ISA_COUNT}, ${symbol}},\n")
+endmacro()
+
+sparseagent_isa(scalar VEC vec_scalar.h)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  sparseagent_isa(avx2 VEC vec_avx2.h NEEDS "avx2 fma" FLAGS -mavx2 -mfma)
+  sparseagent_isa(avx512 VEC vec_avx512.h NEEDS "avx512f avx512bw avx512dq avx512vl fma avx2"
+                  FLAGS -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma
+                        -mprefer-vector-width=512)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
+  sparseagent_isa(neon VEC vec_neon.h NEEDS "asimd")
+endif()
+
+configure_file(${CMAKE_CURRENT_SOURCE_DIR}/cmake/registry.cpp.in
+               ${CMAKE_CURRENT_BINARY_DIR}/registry.cpp @ONLY)

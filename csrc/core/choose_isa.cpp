@@ -1,0 +1,27 @@
+#include <stdexcept>
+#include <string>
+
+#include "core/cpu.h"
+#include "core/registry.h"
+
+namespace sparseagent {
+
+const Isa& choose_isa(const char* name) {
+  const bool any = name == nullptr || *name == '\0';
+  std::string known;
+  for (int i = kIsaCount - 1; i >= 0; --i) {
+    const Isa& isa = kIsas[i];
+    if (any ? cpu_has(isa.needs) : std::string(name) == isa.name) {
+      if (!cpu_has(isa.needs)) {
+        throw std::invalid_argument("isa: this machine cannot run '" +
+                                    std::string(name) + "', which needs " + isa.needs);
+      }
+      return isa;
+    }
+    known = std::string(isa.name) + (known.empty() ? "" : ", ") + known;
+  }
+  throw std::invalid_argument("isa: expected one of " + known + ", got '" +
+                              std::string(any ? "" : name) + "'");
+}
+
+}  // namespace sparseagent

@@ -1,0 +1,56 @@
+// The interface between the plan and the kernels: plain functions over packed, constant
+// data.
+//
+// A kernel file describes one format and is compiled once per instruction set; each
+// object exports one Kernel. Kernels check nothing (the Plan constructor did), allocate
+// nothing and throw nothing.
+#pragma once
+
+#include <cstddef>
+
+#include "core/layer.h"
+
+namespace sparseagent {
+
+// How a layer is run: one observation at a time, or a tile of observations,
+// feature-major.
+enum class Path { one, tile };
+
+// Tiles are 1 or 2 vectors wide.
+constexpr int kMaxTileVectors = 2;
+
+// Buffers of activations are padded so that a kernel may write whole vectors and
+// register tiles.
+constexpr std::size_t kWidthPadding = 64;
+
+struct Kernel {
+  const char* format;  // "dense", "csr", ...
+  int lanes;           // columns of a one-vector tile
+
+  // Bytes of the packed layer; 0 if this kernel cannot follow the layer's order on this
+  // path.
+  std::size_t (*packed_bytes)(const LayerView& layer, Path path);
+
+  // Fill `packed`, 64-byte aligned, packed_bytes() long. Same structure, same layout:
+  // packing new values over old ones is a refresh in place.
+  void (*pack)(const LayerView& layer, Path path, void* packed);
+
+  // y = layer(x): x [in], y [chains], room for kWidthPadding more floats behind y.
+  void (*one)(const void* packed, const float* x, float* y);
+
+  // The same for `vectors` * lanes observations: x [in, width], y [chains, width].
+  void (*tile)(const void* packed, const float* x, float* y, int vectors);
+};
+
+// One instruction set: what the CPU must have, and what was compiled for it.
+struct Isa {
+  const char* name;
+  const char* needs;  // CPU features, separated by spaces; see cpu.h
+  const Kernel* const* kernels;
+  int kernel_count;
+  // Runs `iterations` x 16 independent vector FMAs; returns something that depends on
+  // all of them.
+  float (*fma_loop)(long iterations);
+};
+
+}  // namespace sparseagent

@@ -1,0 +1,45 @@
+// What a kernel is given to pack: one layer, row by row, in its summation order.
+#pragma once
+
+#include <cstdint>
+
+namespace sparseagent {
+
+enum class Activation : std::int32_t {
+  identity,
+  relu,
+  tanh,
+  sigmoid,
+  elu,
+  leaky_relu,
+  silu,
+  gelu,
+  gelu_tanh,
+};
+
+// The arithmetic contract (one sum): every row is `runs` chains of fused multiply-adds
+// over its stored entries, in stored order; the first chain starts from the bias, the
+// others from 0; a pairwise tree joins them; a sum of -0 counts as +0; the activation
+// follows.
+//
+//   entries of run s of row r:  k in [indptr[r * runs + s], indptr[r * runs + s + 1])
+//   acc = fma(values[k], x[indices[k]], acc)
+//
+// A dense layer is the same with every entry present. Non-owning; validated by Plan.
+struct LayerView {
+  std::int32_t out;
+  std::int32_t in;
+  std::int32_t runs;
+  const std::int32_t* indptr;   // [out * runs + 1]
+  const std::int32_t* indices;  // [nnz]
+  const float* values;          // [nnz]
+  const float* bias;            // [out]
+  Activation activation;
+  float alpha;
+
+  std::int32_t nnz() const { return indptr[static_cast<std::int64_t>(out) * runs]; }
+  std::int32_t chains() const { return out * runs; }
+  bool full() const { return nnz() == static_cast<std::int64_t>(out) * in; }
+};
+
+}  // namespace sparseagent

@@ -1,0 +1,41 @@
+// The observation step: z = float(clip((x - shift) / scale, low, high)), in double.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace sparseagent {
+
+enum class DType : std::int32_t {
+  float32,
+  float64,
+  uint8,
+  int8,
+  int32,
+  int64,
+  boolean
+};
+
+// Observations as the caller holds them: row-major [B, size].
+struct Observations {
+  const void* data;
+  DType dtype;
+};
+
+struct ObservationStep {
+  std::int32_t size = 0;
+  std::vector<double> shift;  // [size], or empty for 0
+  std::vector<double> scale;  // [size], or empty for 1
+  double low = 0;             // clip bounds; -inf and inf for none
+  double high = 0;
+
+  // Nothing but a cast to float.
+  bool identity() const;
+
+  // Rows [first, first + count) of `observations`, as the network takes them: rows
+  // [count, size].
+  void apply(Observations observations, std::int64_t first, std::int64_t count,
+             float* rows) const;
+};
+
+}  // namespace sparseagent

@@ -1,0 +1,17 @@
+// The table of instruction sets and kernels. The build writes registry.cpp from the
+// CMake lists.
+#pragma once
+
+#include "core/kernel.h"
+
+namespace sparseagent {
+
+extern const Isa kIsas[];  // from plainest to widest
+extern const int kIsaCount;
+
+// The ISA of that name, or the widest one this machine runs if `name` is null or empty.
+// Throws std::invalid_argument if there is none of that name or this machine cannot run
+// it.
+const Isa& choose_isa(const char* name);
+
+}  // namespace sparseagent

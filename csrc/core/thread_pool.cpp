@@ -1,0 +1,136 @@
+#include "core/thread_pool.h"
+
+#include <pthread.h>
+
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+namespace sparseagent {
+namespace {
+
+// How often this process has been forked off: workers belong to the process that
+// started them.
+std::atomic<std::uint64_t> fork_count{0};
+
+void count_forks() {
+  static std::once_flag once;
+  std::call_once(
+      once, [] { pthread_atfork(nullptr, nullptr, [] { fork_count.fetch_add(1); }); });
+}
+
+inline void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+constexpr int kSpins =
+    4000;  // some 20 to 100 microseconds, then the kernel's help is taken
+
+}  // namespace
+
+struct ThreadPool::Crew {
+  std::uint64_t forks = fork_count.load();
+  std::vector<std::thread> workers;
+  Task task = nullptr;
+  const void* context = nullptr;
+  std::atomic<std::uint64_t> call{0};
+  std::atomic<int> unfinished{0};
+  std::atomic<bool> stop{false};
+  std::atomic<int> sleepers{0};
+  std::mutex mutex;
+  std::condition_variable wake;
+
+  void await_call(std::uint64_t seen) {
+    for (int i = 0; i < kSpins; ++i) {
+      if (call.load() != seen) return;
+      relax();
+    }
+    std::unique_lock<std::mutex> lock(mutex);
+    sleepers.fetch_add(1);
+    wake.wait(lock, [&] { return call.load() != seen; });
+    sleepers.fetch_sub(1);
+  }
+
+  void work(int part) {
+    for (std::uint64_t seen = 0;;) {
+      await_call(seen);
+      seen = call.load();
+      if (stop.load()) return;
+      task(context, part);
+      unfinished.fetch_sub(1);
+    }
+  }
+
+  void announce() {
+    call.fetch_add(1);
+    if (sleepers.load() > 0) {
+      const std::lock_guard<std::mutex> lock(mutex);
+      wake.notify_all();
+    }
+  }
+};
+
+ThreadPool::~ThreadPool() {
+  Crew* crew = crew_.load();
+  // In a forked child the workers are gone and cannot be joined; their record is left
+  // behind.
+  if (crew == nullptr || crew->forks != fork_count.load()) return;
+  crew->stop.store(true);
+  crew->announce();
+  for (std::thread& worker : crew->workers) worker.join();
+  delete crew;
+}
+
+// Called by the one thread that holds busy_. Null if the system grants no thread.
+ThreadPool::Crew* ThreadPool::crew() {
+  if (Crew* crew = crew_.load()) return crew;
+  auto fresh = std::make_unique<Crew>();
+  try {
+    for (int part = 1; part < threads_; ++part) {
+      fresh->workers.emplace_back([raw = fresh.get(), part] { raw->work(part); });
+    }
+  } catch (const std::system_error&) {
+    fresh->stop.store(true);
+    fresh->announce();
+    for (std::thread& worker : fresh->workers) worker.join();
+    return nullptr;
+  }
+  crew_.store(fresh.get());
+  return fresh.release();
+}
+
+void ThreadPool::run(Task task, const void* context) {
+  count_forks();
+  // A child forked while another thread of its parent held the pool finds busy_ set for
+  // ever. One thread of the child drops the parent's crew (a leak: its threads are not
+  // there to be joined).
+  Crew* known = crew_.load();
+  const bool orphaned = known != nullptr && known->forks != fork_count.load();
+  if (orphaned && crew_.compare_exchange_strong(known, nullptr)) busy_.store(false);
+  const bool mine = !busy_.exchange(true);
+  Crew* crew = mine ? this->crew() : nullptr;
+  if (crew == nullptr) {
+    for (int part = 0; part < threads_; ++part) task(context, part);
+    if (mine) busy_.store(false);
+    return;
+  }
+  crew->task = task;
+  crew->context = context;
+  crew->unfinished.store(threads_ - 1);
+  crew->announce();
+  task(context, 0);
+  for (int spins = 0; crew->unfinished.load() > 0; ++spins) {
+    spins < kSpins ? relax() : std::this_thread::yield();
+  }
+  busy_.store(false);
+}
+
+}  // namespace sparseagent

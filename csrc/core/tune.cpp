@@ -1,0 +1,197 @@
+#include "core/tune.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <utility>
+
+namespace sparseagent {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double now_ns() {
+  return std::chrono::duration<double, std::nano>(Clock::now().time_since_epoch())
+      .count();
+}
+
+// The least time of one call of `f`, in ns, seen within `budget_ns`: interruptions only
+// add.
+template <typename F>
+double least_ns(double budget_ns, F&& f) {
+  f();  // touch the data
+  double best = std::numeric_limits<double>::infinity();
+  double previous = now_ns();
+  const double start = previous;
+  int calls = 1;
+  do {
+    for (int i = 0; i < calls; ++i) f();
+    const double now = now_ns();
+    best = std::min(best, (now - previous) / calls);
+    if (now - previous < 2000) calls *= 2;  // the clock itself takes tens of ns
+    previous = now;
+  } while (previous - start < budget_ns);
+  return best;
+}
+
+// Observations of a plausible size with a fixed pattern: no two lanes alike, no zeros.
+std::vector<float> probe(std::size_t count) {
+  std::vector<float> x(count);
+  std::uint32_t state = 12345;
+  for (float& value : x) {
+    state = state * 1664525u + 1013904223u;
+    value = static_cast<float>(state >> 8) * 0x1p-23f - 1.0f;
+  }
+  return x;
+}
+
+// Untimed guess: what the crossovers of these kernels suggest.
+bool prefers_csr(const LayerView& layer, Path path) {
+  const double density = layer.nnz() / (static_cast<double>(layer.out) * layer.in);
+  return density < (path == Path::one ? 0.12 : 0.55);
+}
+
+std::vector<const Kernel*> legal_kernels(const Isa& isa, const LayerView& layer,
+                                         int number, Path path,
+                                         const std::string& format) {
+  std::vector<const Kernel*> legal;
+  std::string known;
+  bool named = false;
+  for (int i = 0; i < isa.kernel_count; ++i) {
+    const Kernel* kernel = isa.kernels[i];
+    known += (known.empty() ? "" : ", ") + std::string(kernel->format);
+    if (!format.empty() && format != kernel->format) continue;
+    named = true;
+    if (kernel->packed_bytes(layer, path) > 0) legal.push_back(kernel);
+  }
+  if (!named) {
+    throw std::invalid_argument("format: expected auto or one of " + known + ", got '" +
+                                format + "'");
+  }
+  if (legal.empty()) {
+    throw std::invalid_argument(
+        "format: '" + format + "' cannot follow the summation order of layer " +
+        std::to_string(number) + "; repack the policy to 'ascending'");
+  }
+  return legal;
+}
+
+// One layer on one path: pack every legal candidate, time it on `x`, keep the fastest.
+class Contest {
+ public:
+  Contest(const Isa& isa, const LayerView& layer, int number, Path path,
+          const std::string& format)
+      : layer_(layer), path_(path) {
+    choice_.layer = number;
+    choice_.path = path;
+    for (const Kernel* kernel : legal_kernels(isa, layer, number, path, format)) {
+      packed_.emplace_back(*kernel, layer, path);
+    }
+  }
+
+  PackedLayer decide(const float* x, float* y, double budget_ns, Choice* choice) {
+    const bool timed = budget_ns > 0 && packed_.size() > 1;
+    std::size_t best = 0;
+    double best_ns = std::numeric_limits<double>::infinity();
+    for (std::size_t i = 0; i < packed_.size(); ++i) {
+      const double share = budget_ns / static_cast<double>(packed_.size());
+      const double ns = timed ? least_ns(share, [&] { run(packed_[i], x, y); }) : -1;
+      const std::string format = packed_[i].kernel->format;
+      choice_.candidates.push_back({format, ns, packed_[i].data.bytes()});
+      const bool guess = !timed && (format == "csr") == prefers_csr(layer_, path_);
+      if (timed ? ns < best_ns : guess) {
+        best = i;
+        best_ns = ns;
+      }
+    }
+    choice_.format = packed_[best].kernel->format;
+    run(packed_[best], x, y);
+    *choice = choice_;
+    return std::move(packed_[best]);
+  }
+
+ private:
+  void run(const PackedLayer& packed, const float* x, float* y) const {
+    if (path_ == Path::one) {
+      packed.kernel->one(packed.data.data(), x, y);
+    } else {
+      packed.kernel->tile(packed.data.data(), x, y, kMaxTileVectors);
+    }
+  }
+
+  const LayerView& layer_;
+  const Path path_;
+  Choice choice_;
+  std::vector<PackedLayer> packed_;
+};
+
+int widest(const std::vector<LayerView>& layers) {
+  int width = 0;
+  for (const LayerView& layer : layers)
+    width = std::max({width, layer.in, layer.chains()});
+  return width;
+}
+
+// What the cuts of a batch cost, measured on the whole network, or guessed.
+Costs measure_costs(const Network& network, double budget_ns) {
+  Costs costs;
+  const int width = kMaxTileVectors * network.lanes();
+  if (budget_ns <= 0) {
+    costs.one_ns = 1;
+    for (int v = 1; v <= kMaxTileVectors; ++v) costs.tile_ns[v - 1] = 2.0 + v;
+    return costs;
+  }
+  const auto rows = probe(static_cast<std::size_t>(width) *
+                          static_cast<std::size_t>(network.input_size()));
+  std::vector<float> outputs(static_cast<std::size_t>(width * network.output_size()));
+  Buffer workspace(sizeof(float) * network.workspace_floats());
+  const double share = budget_ns / (1 + kMaxTileVectors);
+  costs.one_ns = least_ns(share, [&] {
+    network.forward_one(rows.data(), outputs.data(), workspace.floats());
+  });
+  for (int v = 1; v <= kMaxTileVectors; ++v) {
+    costs.tile_ns[v - 1] = least_ns(share, [&] {
+      network.forward_tile(rows.data(), v * network.lanes(), v, outputs.data(),
+                           workspace.floats());
+    });
+  }
+  return costs;
+}
+
+}  // namespace
+
+std::unique_ptr<Network> build_network(const Isa& isa,
+                                       const std::vector<LayerView>& layers,
+                                       const std::string& format, double budget_ms,
+                                       std::vector<Choice>* choices) {
+  const int lanes = isa.kernels[0]->lanes;
+  const auto width = static_cast<std::size_t>(kMaxTileVectors * lanes);
+  const auto floats =
+      (static_cast<std::size_t>(widest(layers)) + kWidthPadding) * (width + 1);
+  // A quarter of the budget for the cuts, the rest over layers and paths.
+  const double share =
+      budget_ms * 1e6 * 0.75 / (2.0 * static_cast<double>(layers.size()));
+  std::vector<Network::Step> steps(layers.size());
+  for (const Path path : {Path::one, Path::tile}) {
+    Buffer x(sizeof(float) * floats);
+    Buffer y(sizeof(float) * floats);
+    const auto observations = probe(static_cast<std::size_t>(layers[0].in) * width);
+    std::copy(observations.begin(), observations.end(), x.floats());
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      Contest contest(isa, layers[i], static_cast<int>(i), path, format);
+      Choice choice;
+      PackedLayer packed = contest.decide(x.floats(), y.floats(), share, &choice);
+      (path == Path::one ? steps[i].one : steps[i].tile) = std::move(packed);
+      choices->push_back(std::move(choice));
+      std::swap(x, y);
+    }
+  }
+  auto network = std::make_unique<Network>(lanes, std::move(steps), layers.front().in,
+                                           layers.back().out, widest(layers));
+  network->set_costs(measure_costs(*network, budget_ms * 1e6 * 0.25));
+  return network;
+}
+
+}  // namespace sparseagent

@@ -1,0 +1,304 @@
+// dense: every weight is stored, absent ones as 0.
+//
+//   one   chunks of 256 columns, in each: blocks of up to 8 vectors of rows, column
+//   after column
+//           chunk 0: [block 0: c0 rows..., c1 rows..., ...] [block 1: ...]   chunk 1:
+//           ...
+//         A block keeps its sums in registers. Columns whose activation is 0 are
+//         skipped: after a relu that is about half of them.
+//   tile  blocks of kTileRows rows, column after column: [c0: r0 r1 ... | c1: r0 r1 ...
+//   | ...]
+//         The register tile: kTileRows x 2 vectors of sums, weights broadcast from the
+//         stream.
+//
+// Fast because it streams its weights once and keeps 8 to 28 independent chains in
+// flight. It loses when more than about half of the weights are absent, because it
+// multiplies by all of them.
+//
+// An absent weight must never touch its input, but 0 * Inf is NaN. An Inf or NaN input
+// makes every sum of the fast loop non-finite, so one look at the first rows is enough
+// to notice; the layer is then done again by a careful loop that reads the structure
+// from a bit mask.
+#include "core/kernel.h"
+#include "simd/activation.h"
+
+extern "C" const sparseagent::Kernel SPARSEAGENT_SYMBOL;
+
+namespace {
+
+using sparseagent::Kernel;
+using sparseagent::LayerView;
+using sparseagent::Path;
+
+constexpr int kChunk = 256;  // columns whose nonzero activations are listed at a time
+constexpr int kBlockVectors = 8;  // vectors of rows in a block
+
+struct Header {
+  int out;
+  int in;
+  int padded;  // rows, rounded up to whole vectors
+  bool relu;
+  bool masked;  // some weights are absent
+  Activation activation;
+  float alpha;
+  long bias;  // byte offsets from the header
+  long weight;
+  long structure;  // one bit per weight, row-major; only if masked
+};
+
+inline long round_up(long n, long unit) { return (n + unit - 1) / unit * unit; }
+
+Header layout(const LayerView& layer, Path path, long* bytes) {
+  Header h;
+  h.out = layer.out;
+  h.in = layer.in;
+  h.padded = static_cast<int>(round_up(layer.out, kLanes));
+  h.relu = layer.activation == Activation::relu;
+  h.masked = !layer.full();
+  h.activation = layer.activation;
+  h.alpha = layer.alpha;
+  const long rows = path == Path::one ? h.padded : layer.out;
+  h.bias = round_up(sizeof(Header), 64);
+  h.weight = h.bias + round_up(4 * rows, 64);
+  h.structure = h.weight + round_up(4 * rows * layer.in, 64);
+  *bytes = h.structure;
+  if (h.masked)
+    *bytes += round_up((static_cast<long>(layer.out) * layer.in + 7) / 8, 64);
+  return h;
+}
+
+bool follows(const LayerView& layer) {
+  if (layer.runs != 1) return false;
+  for (int r = 0; r < layer.out; ++r) {
+    for (int k = layer.indptr[r] + 1; k < layer.indptr[r + 1]; ++k) {
+      if (layer.indices[k - 1] >= layer.indices[k]) return false;
+    }
+  }
+  return true;
+}
+
+std::size_t packed_bytes(const LayerView& layer, Path path) {
+  long bytes = 0;
+  layout(layer, path, &bytes);
+  return follows(layer) ? static_cast<std::size_t>(bytes) : 0;
+}
+
+// Where weight (row, column) lies in the stream of the one-observation path.
+inline long place_one(const Header& h, int row, int column) {
+  const int chunk = column / kChunk;
+  const int columns = h.in - chunk * kChunk < kChunk ? h.in - chunk * kChunk : kChunk;
+  const int block = row / (kBlockVectors * kLanes);
+  const int first = block * kBlockVectors * kLanes;
+  const int height = h.padded - first < kBlockVectors * kLanes ? h.padded - first
+                                                               : kBlockVectors * kLanes;
+  return static_cast<long>(chunk) * kChunk * h.padded +
+         static_cast<long>(first) * columns +
+         static_cast<long>(column - chunk * kChunk) * height + (row - first);
+}
+
+inline long place_tile(const Header& h, int row, int column) {
+  const int first = row / kTileRows * kTileRows;
+  const int height = h.out - first < kTileRows ? h.out - first : kTileRows;
+  return static_cast<long>(first) * h.in + static_cast<long>(column) * height +
+         (row - first);
+}
+
+void pack(const LayerView& layer, Path path, void* packed) {
+  long bytes = 0;
+  const Header h = layout(layer, path, &bytes);
+  char* base = static_cast<char*>(packed);
+  __builtin_memset(base, 0, static_cast<std::size_t>(bytes));
+  __builtin_memcpy(base, &h, sizeof h);
+  float* weight = reinterpret_cast<float*>(base + h.weight);
+  unsigned char* structure = reinterpret_cast<unsigned char*>(base + h.structure);
+  __builtin_memcpy(base + h.bias, layer.bias, 4 * static_cast<std::size_t>(layer.out));
+  for (int r = 0; r < layer.out; ++r) {
+    for (int k = layer.indptr[r]; k < layer.indptr[r + 1]; ++k) {
+      const int c = layer.indices[k];
+      weight[path == Path::one ? place_one(h, r, c) : place_tile(h, r, c)] =
+          layer.values[k];
+      const long bit = static_cast<long>(r) * layer.in + c;
+      if (h.masked) structure[bit / 8] |= static_cast<unsigned char>(1 << bit % 8);
+    }
+  }
+}
+
+struct Packed {
+  const Header& h;
+  const float* bias;
+  const float* weight;
+  const unsigned char* structure;
+
+  bool present(int row, int column) const {
+    const long bit = static_cast<long>(row) * h.in + column;
+    return !h.masked || ((structure[bit / 8] >> bit % 8) & 1);
+  }
+};
+
+inline Packed open(const void* packed) {
+  const char* base = static_cast<const char*>(packed);
+  const Header& h = *reinterpret_cast<const Header*>(base);
+  return {h, reinterpret_cast<const float*>(base + h.bias),
+          reinterpret_cast<const float*>(base + h.weight),
+          reinterpret_cast<const unsigned char*>(base + h.structure)};
+}
+
+inline bool all_finite(vec a) {
+  return all(less(magnitude(a), splat(__builtin_inff())));
+}
+
+// ---- one observation
+// ----------------------------------------------------------------------------
+
+// Adds the listed columns to the V vectors of sums at `sums`.
+template <int V>
+void add_columns(const float* weight, const float* x, const int* list, int count,
+                 float* sums) {
+  vec acc[V];
+#pragma GCC unroll 8
+  for (int v = 0; v < V; ++v) acc[v] = load(sums + v * kLanes);
+  for (int i = 0; i < count; ++i) {
+    const vec input = splat(x[list[i]]);
+    const float* column = weight + static_cast<long>(list[i]) * V * kLanes;
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) acc[v] = fma(load(column + v * kLanes), input, acc[v]);
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < V; ++v) store(sums + v * kLanes, acc[v]);
+}
+
+using AddColumns = void (*)(const float*, const float*, const int*, int, float*);
+constexpr AddColumns kAddColumns[] = {
+    nullptr,        add_columns<1>, add_columns<2>, add_columns<3>, add_columns<4>,
+    add_columns<5>, add_columns<6>, add_columns<7>, add_columns<8>,
+};
+
+void careful_one(const Packed& p, const float* x, float* y) {
+  for (int r = 0; r < p.h.out; ++r) {
+    float acc = p.bias[r];
+    for (int c = 0; c < p.h.in; ++c) {
+      if (p.present(r, c))
+        acc = __builtin_fmaf(p.weight[place_one(p.h, r, c)], x[c], acc);
+    }
+    y[r] = acc;
+  }
+}
+
+void one(const void* packed, const float* x, float* y) {
+  const Packed p = open(packed);
+  const Header& h = p.h;
+  for (int r = 0; r < h.padded; r += kLanes) store(y + r, load(p.bias + r));
+  const float* weight = p.weight;
+  for (int start = 0; start < h.in; start += kChunk) {
+    const int columns = h.in - start < kChunk ? h.in - start : kChunk;
+    int list[kChunk];
+    int count = 0;
+    for (int c = 0; c < columns; ++c) {
+      list[count] = c;
+      count += x[start + c] != 0.0f;
+    }
+    for (int r = 0; r < h.padded; r += kBlockVectors * kLanes) {
+      const int left = (h.padded - r) / kLanes;
+      const int vectors = left < kBlockVectors ? left : kBlockVectors;
+      kAddColumns[vectors](weight, x + start, list, count, y + r);
+      weight += static_cast<long>(columns) * vectors * kLanes;
+    }
+  }
+  if (h.masked && !all_finite(splat(y[0]))) careful_one(p, x, y);
+  activate(h.activation, h.alpha, y, h.padded);
+}
+
+// ---- a tile of observations
+// ---------------------------------------------------------------------
+
+// R rows x V vectors. False if a sum of the first row is not finite.
+template <int R, int V>
+bool row_block(const float* weight, const float* bias, const float* x, int in,
+               bool relu, float* y) {
+  vec acc[R][V];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) acc[r][v] = splat(bias[r]);
+  }
+  for (int c = 0; c < in; ++c) {
+    vec input[V];
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) input[v] = load(x + v * kLanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      const vec w = splat(weight[r]);
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) acc[r][v] = fma(w, input[v], acc[r][v]);
+    }
+    x += V * kLanes;
+    weight += R;
+  }
+  bool finite = true;
+#pragma GCC unroll 2
+  for (int v = 0; v < V; ++v) finite = finite && all_finite(acc[0][v]);
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v)
+      store(y + (r * V + v) * kLanes, finish(relu, acc[r][v]));
+  }
+  return finite;
+}
+
+using RowBlock = bool (*)(const float*, const float*, const float*, int, bool, float*);
+
+// row_block<rows, V> for a number of rows known at run time.
+template <int V, int R = kTileRows>
+RowBlock block_of(int rows) {
+  if constexpr (R == 0) {
+    return nullptr;
+  } else {
+    return rows == R ? row_block<R, V> : block_of<V, R - 1>(rows);
+  }
+}
+
+void careful_tile(const Packed& p, const float* x, float* y, int width) {
+  for (int r = 0; r < p.h.out; ++r) {
+    for (int t = 0; t < width; ++t) {
+      float acc = p.bias[r];
+      for (int c = 0; c < p.h.in; ++c) {
+        if (!p.present(r, c)) continue;
+        const float input = x[static_cast<long>(c) * width + t];
+        acc = __builtin_fmaf(p.weight[place_tile(p.h, r, c)], input, acc);
+      }
+      y[static_cast<long>(r) * width + t] = acc;
+    }
+  }
+  if (in_register(p.h.activation)) {
+    activate(p.h.activation, p.h.alpha, y, static_cast<long>(p.h.out) * width);
+  }
+}
+
+template <int V>
+void tile_of(const Packed& p, const float* x, float* y) {
+  const Header& h = p.h;
+  constexpr int width = V * kLanes;
+  const RowBlock whole = row_block<kTileRows, V>;
+  bool finite = true;
+  for (int r = 0; r < h.out && finite; r += kTileRows) {
+    const int rows = h.out - r < kTileRows ? h.out - r : kTileRows;
+    const RowBlock block = rows == kTileRows ? whole : block_of<V>(rows);
+    const bool ok = block(p.weight + static_cast<long>(r) * h.in, p.bias + r, x, h.in,
+                          h.relu, y + static_cast<long>(r) * width);
+    finite = ok || !h.masked || r > 0;
+  }
+  if (!finite) careful_tile(p, x, y, width);
+  if (!in_register(h.activation)) {
+    activate(h.activation, h.alpha, y, static_cast<long>(h.out) * width);
+  }
+}
+
+void tile(const void* packed, const float* x, float* y, int vectors) {
+  const Packed p = open(packed);
+  vectors == 1 ? tile_of<1>(p, x, y) : tile_of<2>(p, x, y);
+}
+
+}  // namespace
+
+const Kernel SPARSEAGENT_SYMBOL = {"dense", kLanes, packed_bytes, pack, one, tile};

@@ -1,0 +1,134 @@
+// Activations as fixed sequences of IEEE operations: the same bits on every instruction
+// set.
+//
+// Built on one polynomial, expm1(x) = 2^n (r + r^2 P(r)) + 2^n - 1 with x = n ln 2 + r,
+// and, for gelu, -ln(erfc(z)) = z R(z). fit_polynomials.py prints the coefficients. No
+// libm, no tables. NaN stays NaN. Error bounds are stated and tested in
+// tests/runtime/test_activations.py.
+#pragma once
+
+#include "core/layer.h"
+#include "simd/vec.h"
+
+namespace {
+
+using sparseagent::Activation;
+
+// Exact for what follows: x in [-87, 88], so 2^n never leaves the normal range.
+struct exponential {
+  vec scale;  // 2^n
+  vec tail;   // expm1(r)
+};
+
+inline exponential reduce(vec x) {
+  const vec magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
+  const vec z = fma(x, splat(1.44269504f), magic);
+  const vec n = sub(z, magic);
+  vec r = fma(n, splat(-0x1.62e400p-1f), x);  // ln 2 in two parts
+  r = fma(n, splat(-0x1.7f7d1cp-20f), r);
+  vec p = splat(0x1.6beb2ep-10f);
+  p = fma(p, r, splat(0x1.122d00p-7f));
+  p = fma(p, r, splat(0x1.555680p-5f));
+  p = fma(p, r, splat(0x1.5554aap-3f));
+  p = fma(p, r, splat(0x1.fffffep-2f));
+  return {power_of_two(z), fma(mul(r, r), p, r)};
+}
+
+inline vec expm1(vec x) {
+  const exponential e = reduce(x);
+  return fma(e.scale, e.tail, sub(e.scale, splat(1.0f)));
+}
+
+inline vec exp(vec x) {
+  const exponential e = reduce(x);
+  return fma(e.scale, e.tail, e.scale);
+}
+
+inline vec at_least(vec bound, vec x) { return select(less(x, bound), bound, x); }
+inline vec at_most(vec bound, vec x) { return select(less(bound, x), bound, x); }
+
+inline vec tanh(vec x) {
+  // t / (t + 2) with t = expm1(2|x|) keeps its relative accuracy down to 0; 1 from |x|
+  // = 10 on.
+  const vec t = expm1(at_most(splat(20.0f), mul(splat(2.0f), magnitude(x))));
+  return copy_sign(div(t, add(t, splat(2.0f))), x);
+}
+
+inline vec sigmoid(vec x) {
+  const vec e = exp(at_least(splat(-87.0f), sub(splat(0.0f), magnitude(x))));
+  const mask below = less(x, splat(0.0f));
+  return div(select(below, e, splat(1.0f)), add(splat(1.0f), e));
+}
+
+inline vec elu(vec x, float alpha) {
+  const mask below = less(x, splat(0.0f));
+  const vec inner = at_least(splat(-87.0f), select(below, x, splat(0.0f)));
+  return select(below, mul(splat(alpha), expm1(inner)), x);
+}
+
+inline vec gelu(vec x) {
+  // x Phi(x), Phi(x) = erfc(z) / 2 below 0 and 1 - erfc(z) / 2 above, z = |x| /
+  // sqrt(2).
+  const vec z = mul(magnitude(x), splat(0x1.6a09e6p-1f));
+  const vec near = at_most(splat(4.0f), z);
+  vec p = splat(-0x1.3691bap-17f);
+  p = fma(p, near, splat(0x1.ed6686p-14f));
+  p = fma(p, near, splat(-0x1.4bc730p-11f));
+  p = fma(p, near, splat(0x1.b4fdaap-10f));
+  p = fma(p, near, splat(-0x1.504932p-13f));
+  p = fma(p, near, splat(-0x1.39cde0p-6f));
+  p = fma(p, near, splat(0x1.a4fa60p-4f));
+  p = fma(p, near, splat(0x1.45f2fap-1f));
+  p = fma(p, near, splat(0x1.20dd76p+0f));
+  const vec half = mul(splat(0.5f), exp(mul(sub(splat(0.0f), near), p)));
+  const mask below = less(x, splat(0.0f));
+  const vec inside = mul(x, select(below, half, sub(splat(1.0f), half)));
+  const vec outside = select(below, splat(0.0f), x);  // within 5e-8 from |x| = 5.66 on
+  return select(less(splat(4.0f), z), outside, inside);
+}
+
+inline vec gelu_tanh(vec x) {
+  // 0.5 x (1 + tanh(u)) = x sigmoid(2u), u = sqrt(2 / pi) (x + 0.044715 x^3).
+  const vec cubic = fma(mul(x, x), splat(0.044715f), splat(1.0f));
+  return mul(x, sigmoid(mul(mul(x, splat(1.5957691f)), cubic)));
+}
+
+// One vector of sums to one vector of outputs. Adding +0 first turns a sum of -0, which
+// depends on how zeros were skipped, into +0.
+inline vec activate(Activation activation, float alpha, vec sum) {
+  const vec x = add(sum, splat(0.0f));
+  switch (activation) {
+    case Activation::relu: return positive_part(x);
+    case Activation::tanh: return tanh(x);
+    case Activation::sigmoid: return sigmoid(x);
+    case Activation::elu: return elu(x, alpha);
+    case Activation::leaky_relu:
+      return select(less(x, splat(0.0f)), mul(x, splat(alpha)), x);
+    case Activation::silu: return mul(x, sigmoid(x));
+    case Activation::gelu: return gelu(x);
+    case Activation::gelu_tanh: return gelu_tanh(x);
+    case Activation::identity: break;
+  }
+  return x;
+}
+
+// In place over `count` sums, a multiple of kLanes.
+inline void activate(Activation activation, float alpha, float* y, long count) {
+  for (long i = 0; i < count; i += kLanes) {
+    store(y + i, activate(activation, alpha, load(y + i)));
+  }
+}
+
+// relu and identity cost one or two instructions and are applied while the sum is in a
+// register; the others run over the stored sums of the whole layer.
+inline bool in_register(Activation activation) {
+  return activation == Activation::relu || activation == Activation::identity;
+}
+
+// What a kernel stores for one vector of sums.
+inline vec finish(bool relu, vec sum) {
+  const vec x = add(sum, splat(0.0f));
+  return relu ? positive_part(x) : x;
+}
+
+}  // namespace

@@ -1,0 +1,72 @@
+"""Fit the polynomials of activation.h and print their coefficients and float32 errors.
+
+    python csrc/simd/fit_polynomials.py        (needs NumPy and SciPy)
+
+expm1(r) = r + r^2 P(r) on |r| <= ln(2) / 2, and -ln(erfc(z)) = z R(z) on [0, 4], from which
+erf(z) = -expm1(-z R(z)) keeps its relative accuracy down to 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+Array = NDArray[np.float64]
+
+
+def chebyshev_nodes(low: float, high: float, count: int = 4000) -> Array:
+    """Points that crowd towards both ends of the interval, as a minimax fit wants them."""
+    angle = (np.arange(count) + 0.5) * np.pi / count
+    return 0.5 * (low + high) + 0.5 * (high - low) * np.cos(angle)
+
+
+def minimax(x: Array, y: Array, weight: Array, degree: int) -> Array:
+    """Coefficients, lowest first, of a weighted near-minimax polynomial (Lawson, 1961)."""
+    basis = np.vander(x, degree + 1, increasing=True)
+    lawson = np.full(x.size, 1.0 / x.size)
+    best, best_error = np.zeros(degree + 1), np.inf
+    for _ in range(200):
+        root = np.sqrt(lawson) * weight
+        fit = np.linalg.lstsq(basis * root[:, None], y * root, rcond=None)[0]
+        error = np.abs((basis @ fit - y) * weight)
+        if error.max() < best_error:
+            best, best_error = fit, error.max()
+        lawson *= error
+        lawson /= lawson.sum()
+    return best
+
+
+def show(name: str, coefficients: Array, error: Callable[[Array], float]) -> None:
+    """Print one polynomial as C++ constants, with its error after rounding to float32."""
+    rounded = coefficients.astype(np.float32)
+    print(f"// {name}: relative error {error(rounded.astype(np.float64)):.2e}")
+    for power, value in enumerate(rounded):
+        print(f"//   x^{power}: {float(value).hex():>24}  {value:.9g}f")
+
+
+def main() -> None:
+    """Fit both polynomials."""
+    half = 0.5 * np.log(2.0) * 1.01
+    r = chebyshev_nodes(-half, half)
+    target = np.expm1(r)
+    p = minimax(r, (target - r) / r**2, np.abs(r**2 / target), 4)
+    show("P", p, lambda c: np.abs((r + r**2 * np.polyval(c[::-1], r)) / target - 1).max())
+
+    z = chebyshev_nodes(1e-4, 4.0)
+    log_erfc = -np.log(special.erfc(z))
+    # d erf = erfc(z) d(zR): what counts is the relative error of erf.
+    weight = special.erfc(z) * z / special.erf(z)
+    for degree in (8, 9, 10):
+        fit = minimax(z, log_erfc / z, weight, degree)
+        show(
+            f"R, degree {degree}",
+            fit,
+            lambda c: np.abs(-np.expm1(-z * np.polyval(c[::-1], z)) / special.erf(z) - 1).max(),
+        )
+
+
+if __name__ == "__main__":
+    main()

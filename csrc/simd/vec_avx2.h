@@ -1,0 +1,42 @@
+// Eight lanes in a ymm register: AVX2 and FMA.
+#pragma once
+
+#include <immintrin.h>
+
+namespace {
+
+constexpr int kLanes = 8;
+constexpr int kTileRows =
+    6;  // 6 x 2 accumulators + 2 inputs + 1 weight of 16 registers
+
+using vec = __m256;
+using mask = __m256;
+
+inline vec load(const float* p) { return _mm256_loadu_ps(p); }
+inline void store(float* p, vec a) { _mm256_storeu_ps(p, a); }
+inline vec splat(float a) { return _mm256_set1_ps(a); }
+inline vec fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
+inline vec add(vec a, vec b) { return _mm256_add_ps(a, b); }
+inline vec sub(vec a, vec b) { return _mm256_sub_ps(a, b); }
+inline vec mul(vec a, vec b) { return _mm256_mul_ps(a, b); }
+inline vec div(vec a, vec b) { return _mm256_div_ps(a, b); }
+inline vec magnitude(vec a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+inline vec copy_sign(vec size, vec sign) {
+  const vec bit = _mm256_set1_ps(-0.0f);
+  return _mm256_or_ps(_mm256_andnot_ps(bit, size), _mm256_and_ps(bit, sign));
+}
+inline mask less(vec a, vec b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
+inline vec select(mask m, vec a, vec b) { return _mm256_blendv_ps(b, a, m); }
+inline bool all(mask m) { return _mm256_movemask_ps(m) == 0xff; }
+
+// max(0, a) that lets NaN through: maxps returns its second operand then.
+inline vec positive_part(vec a) { return _mm256_max_ps(_mm256_setzero_ps(), a); }
+
+// 2^n for z = 1.5 * 2^23 + n, n in [-126, 127]: the low bits of z are n.
+inline vec power_of_two(vec z) {
+  const __m256i biased =
+      _mm256_add_epi32(_mm256_castps_si256(z), _mm256_set1_epi32(127));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(biased, 23));
+}
+
+}  // namespace

@@ -1,0 +1,41 @@
+// Sixteen lanes in a zmm register: AVX-512 F, BW, DQ, VL.
+#pragma once
+
+#include <immintrin.h>
+
+namespace {
+
+constexpr int kLanes = 16;
+constexpr int kTileRows = 14;  // 14 x 2 accumulators + 2 inputs of 32 registers
+
+using vec = __m512;
+using mask = __mmask16;
+
+inline vec load(const float* p) { return _mm512_loadu_ps(p); }
+inline void store(float* p, vec a) { _mm512_storeu_ps(p, a); }
+inline vec splat(float a) { return _mm512_set1_ps(a); }
+inline vec fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
+inline vec add(vec a, vec b) { return _mm512_add_ps(a, b); }
+inline vec sub(vec a, vec b) { return _mm512_sub_ps(a, b); }
+inline vec mul(vec a, vec b) { return _mm512_mul_ps(a, b); }
+inline vec div(vec a, vec b) { return _mm512_div_ps(a, b); }
+inline vec magnitude(vec a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
+inline vec copy_sign(vec size, vec sign) {
+  const vec bit = _mm512_set1_ps(-0.0f);
+  return _mm512_or_ps(_mm512_andnot_ps(bit, size), _mm512_and_ps(bit, sign));
+}
+inline mask less(vec a, vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+inline vec select(mask m, vec a, vec b) { return _mm512_mask_blend_ps(m, b, a); }
+inline bool all(mask m) { return m == 0xffff; }
+
+// max(0, a) that lets NaN through: vmaxps returns its second operand then.
+inline vec positive_part(vec a) { return _mm512_max_ps(_mm512_setzero_ps(), a); }
+
+// 2^n for z = 1.5 * 2^23 + n, n in [-126, 127]: the low bits of z are n.
+inline vec power_of_two(vec z) {
+  const __m512i biased =
+      _mm512_add_epi32(_mm512_castps_si512(z), _mm512_set1_epi32(127));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(biased, 23));
+}
+
+}  // namespace

@@ -1,0 +1,43 @@
+// Four lanes in a q register: Advanced SIMD of AArch64.
+#pragma once
+
+#include <arm_neon.h>
+
+namespace {
+
+constexpr int kLanes = 4;
+constexpr int kTileRows =
+    12;  // 12 x 2 accumulators + 2 inputs + weights of 32 registers
+
+using vec = float32x4_t;
+using mask = uint32x4_t;
+
+inline vec load(const float* p) { return vld1q_f32(p); }
+inline void store(float* p, vec a) { vst1q_f32(p, a); }
+inline vec splat(float a) { return vdupq_n_f32(a); }
+inline vec fma(vec a, vec b, vec c) { return vfmaq_f32(c, a, b); }
+inline vec add(vec a, vec b) { return vaddq_f32(a, b); }
+inline vec sub(vec a, vec b) { return vsubq_f32(a, b); }
+inline vec mul(vec a, vec b) { return vmulq_f32(a, b); }
+inline vec div(vec a, vec b) { return vdivq_f32(a, b); }
+inline vec magnitude(vec a) { return vabsq_f32(a); }
+inline vec copy_sign(vec size, vec sign) {
+  return vbslq_f32(vdupq_n_u32(0x80000000u), sign, size);
+}
+inline mask less(vec a, vec b) { return vcltq_f32(a, b); }
+inline vec select(mask m, vec a, vec b) { return vbslq_f32(m, a, b); }
+inline bool all(mask m) { return vminvq_u32(m) != 0; }
+
+// max(0, a) that lets NaN through, and keeps a zero's sign as the x86 instruction does.
+inline vec positive_part(vec a) {
+  const vec zero = vdupq_n_f32(0.0f);
+  return vbslq_f32(vcltq_f32(a, zero), zero, a);
+}
+
+// 2^n for z = 1.5 * 2^23 + n, n in [-126, 127]: the low bits of z are n.
+inline vec power_of_two(vec z) {
+  const uint32x4_t biased = vaddq_u32(vreinterpretq_u32_f32(z), vdupq_n_u32(127));
+  return vreinterpretq_f32_u32(vshlq_n_u32(biased, 23));
+}
+
+}  // namespace

@@ -1,0 +1,38 @@
+// One lane: the plain C++ that every other vec_*.h must equal bit for bit.
+#pragma once
+
+namespace {
+
+constexpr int kLanes = 1;
+constexpr int kTileRows = 4;  // rows of the dense register tile
+
+using vec = float;
+using mask = bool;
+
+inline vec load(const float* p) { return *p; }
+inline void store(float* p, vec a) { *p = a; }
+inline vec splat(float a) { return a; }
+inline vec fma(vec a, vec b, vec c) { return __builtin_fmaf(a, b, c); }
+inline vec add(vec a, vec b) { return a + b; }
+inline vec sub(vec a, vec b) { return a - b; }
+inline vec mul(vec a, vec b) { return a * b; }
+inline vec div(vec a, vec b) { return a / b; }
+inline vec magnitude(vec a) { return __builtin_fabsf(a); }
+inline vec copy_sign(vec size, vec sign) { return __builtin_copysignf(size, sign); }
+inline mask less(vec a, vec b) { return a < b; }
+inline vec select(mask m, vec a, vec b) { return m ? a : b; }
+inline bool all(mask m) { return m; }
+
+// max(0, a) that lets NaN through.
+inline vec positive_part(vec a) { return 0.0f > a ? 0.0f : a; }
+
+// 2^n for z = 1.5 * 2^23 + n, n in [-126, 127]: the low bits of z are n.
+inline vec power_of_two(vec z) {
+  unsigned bits;
+  __builtin_memcpy(&bits, &z, sizeof bits);
+  bits = (bits + 127u) << 23;
+  __builtin_memcpy(&z, &bits, sizeof z);
+  return z;
+}
+
+}  // namespace

@@ -1,0 +1,70 @@
+"""Prune deep-RL agents, convert them to CSR, and run the sparse policy: small, exact, fast.
+
+`import sparseagent` loads NumPy and the compiled core, never torch. What needs torch
+(`from_sb3`, `from_torch`) or gymnasium (`rollout`) is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from sparseagent.csr import CSR
+from sparseagent.head import Argmax, Box, Clip, Head, Raw, Unscale, clip_to, unscale_to
+from sparseagent.observation import Observation
+from sparseagent.plan import Plan, compile, kernels
+from sparseagent.policy import Golden, Layer, SparsePolicy
+from sparseagent.policyfile import load
+
+if TYPE_CHECKING:
+    from sparseagent.convert import from_sb3, from_torch
+    from sparseagent.rollouts import RolloutResult, rollout
+
+try:
+    __version__ = version("sparseagent")
+except PackageNotFoundError:  # run from a source tree that was not installed
+    __version__ = "0+unknown"
+
+__all__ = [
+    "CSR",
+    "Argmax",
+    "Box",
+    "Clip",
+    "Golden",
+    "Head",
+    "Layer",
+    "Observation",
+    "Plan",
+    "Raw",
+    "RolloutResult",
+    "SparsePolicy",
+    "Unscale",
+    "__version__",
+    "clip_to",
+    "compile",
+    "from_sb3",
+    "from_torch",
+    "kernels",
+    "load",
+    "rollout",
+    "unscale_to",
+]
+
+_LAZY = {
+    "from_sb3": "sparseagent.convert",
+    "from_torch": "sparseagent.convert",
+    "rollout": "sparseagent.rollouts",
+    "RolloutResult": "sparseagent.rollouts",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'sparseagent' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

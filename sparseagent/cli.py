@@ -1,0 +1,25 @@
+"""`sparseagent`: the entry point of the command line. The commands lie in `train/commands.py`."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; say what to install if something is missing."""
+    try:
+        from sparseagent.train.commands import app
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "sparseagent":
+            raise
+        print(
+            f"sparseagent: the command line needs {error.name}, which is not installed.\n"
+            "Install it with: pip install sparseagent[train]",
+            file=sys.stderr,
+        )
+        raise SystemExit(1) from error
+    app()
+
+
+if __name__ == "__main__":
+    main()

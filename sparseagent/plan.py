@@ -1,0 +1,181 @@
+"""compile(): a SparsePolicy packed for this machine, and the Plan that runs it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sparseagent import _core
+from sparseagent.csr import CSR
+from sparseagent.head import Clip, Unscale
+from sparseagent.policy import Layer, SparsePolicy
+
+ISA_VARIABLE = "SPARSEAGENT_ISA"
+
+
+class Plan(_core.Plan):
+    """A compiled policy. Made by `compile`; callable; safe from many threads and in forked workers.
+
+    `act(obs)` runs the observation step and the network: float32 `[in]` or `[B, in]`, C-contiguous,
+    to float32 `[out]` or `[B, out]`, before the action head. `act(obs, out)` writes into `out` and
+    allocates nothing; both arguments are positional. Neither converts: another dtype or layout
+    raises `ValueError`.
+
+    `act.predict(obs, deterministic=True)` is Stable-Baselines3's `PolicyPredictor`: observation
+    step, network and action head; `[*shape]` or `[B, *shape]` of any common numeric type, copied
+    where needed; returns `(actions, state)`.
+
+    The same observation gives the same bits whatever the batch, thread count, format or ISA.
+    `act.time(obs, calls)` gives the time of each C++ forward in ns, float64 `[calls]`.
+
+    Attributes:
+        policy: the policy that was compiled.
+    """
+
+    policy: SparsePolicy
+
+    def update(self, policy: SparsePolicy) -> None:
+        """Take over new weights under the same masks, in place and without choosing anew.
+
+        Not while another thread is calling this plan.
+
+        Raises:
+            ValueError: the structure of a layer, the observation step or the head differs.
+        """
+        same = policy.head is self.policy.head or _head_arguments(policy) == _head_arguments(
+            self.policy
+        )
+        if not same or not _same_step(policy, self.policy):
+            raise ValueError("policy: expected the observation step and head of the compiled one")
+        self._update(layer_arguments(policy))
+        self.policy = policy
+
+    def explain(self) -> str:
+        """What was chosen for each layer and path, and why: time of every candidate."""
+        lines = [
+            f"{self.policy.input_size} inputs, {self.policy.output_size} outputs, "
+            f"{self.policy.nnz} weights, sparsity {self.policy.sparsity:.4f}, "
+            f"order {self.policy.order}; isa {self.isa}, threads {self.threads}",
+            f"{'layer':<6}{'shape':>12}{'sparsity':>10}  {'path':<6}{'format':<8}candidates",
+        ]
+        for number, path, chosen, candidates in self._choices:
+            layer = self.policy.layers[number]
+            tried = ", ".join(
+                f"{name} {'not timed' if ns is None else f'{ns:.0f} ns'} ({size / 1024:.1f} kB)"
+                for name, ns, size in candidates
+            )
+            shape = f"{layer.shape[1]}-{layer.shape[0]}"
+            lines.append(
+                f"{number:<6}{shape:>12}{layer.sparsity:>10.4f}  {path:<6}{chosen:<8}{tried}"
+            )
+        timed = any(ns is not None for *_, tried in self._choices for _, ns, _ in tried)
+        costs = ", ".join(f"{n} obs {ns:.0f} ns" for n, ns in self._costs.items())
+        lines.append(f"whole network: {costs}" if timed else "whole network: not timed (tune=0)")
+        return "\n".join(lines)
+
+
+def compile(
+    policy: SparsePolicy,
+    *,
+    threads: int = 1,
+    isa: str | None = None,
+    format: str = "auto",
+    tune: float = 30.0,
+) -> Plan:
+    """Pack `policy` for this machine; every choice is one of speed, none changes a bit.
+
+    Args:
+        policy: what to run.
+        threads: threads that share one call, from two tiles of observations on; they start on
+            first use. 1 never starts any.
+        isa: instruction set, see `kernels()`; None takes `SPARSEAGENT_ISA`, or else the widest that
+            this machine runs.
+        format: `"auto"` lets every layer and batch regime have its fastest format; a name forces
+            one. `compile(policy.repack("ascending"), format="dense")` is the dense baseline.
+        tune: time in ms to spend on timing candidates; 0 goes by a rule of thumb.
+
+    Raises:
+        ValueError: an unknown or unsupported `isa` or `format`, or a number out of range.
+        TypeError: `policy` is not a `SparsePolicy`.
+    """
+    if not isinstance(policy, SparsePolicy):
+        raise TypeError(f"policy: expected a SparsePolicy, got {type(policy).__name__}")
+    step = policy.observation
+    plan = Plan(
+        layer_arguments(policy),
+        step.size,
+        list(step.shape),
+        step.shift,
+        step.scale,
+        step.low,
+        step.high,
+        policy.head.kind,
+        *_bounds(policy),
+        list(policy.action_shape),
+        os.environ.get(ISA_VARIABLE, "") if isa is None else isa,
+        "" if format == "auto" else format,
+        threads,
+        tune,
+    )
+    plan.policy = policy
+    return plan
+
+
+@dataclass(frozen=True)
+class IsaInfo:
+    """One instruction set that this build has kernels for."""
+
+    name: str
+    available: bool
+    needs: str
+    formats: tuple[str, ...]
+    lanes: int
+
+
+def kernels() -> tuple[IsaInfo, ...]:
+    """The instruction sets of this build, plainest first, and whether this machine runs them."""
+    return tuple(
+        IsaInfo(name, available, needs, tuple(formats), lanes)
+        for name, (available, needs, formats, lanes) in _core.isas().items()
+    )
+
+
+def layer_arguments(policy: SparsePolicy) -> list[tuple[Any, ...]]:
+    """The layers as the compiled core takes them: every one as CSR, dense ones with all entries."""
+    return [_layer_argument(layer) for layer in policy.layers]
+
+
+def _layer_argument(layer: Layer) -> tuple[Any, ...]:
+    out, width = layer.shape
+    weight = layer.weight
+    if isinstance(weight, CSR):
+        arrays = (weight.runs, weight.indptr, weight.indices, weight.values)
+    else:
+        indptr = np.arange(0, out * width + 1, width, dtype=np.int32)
+        indices = np.tile(np.arange(width, dtype=np.int32), out)
+        arrays = (1, indptr, indices, weight.ravel())
+    return (out, width, *arrays, layer.bias, layer.activation, layer.alpha)
+
+
+def _bounds(policy: SparsePolicy) -> tuple[Any, Any]:
+    if isinstance(policy.head, Clip | Unscale):
+        return policy.head.box.low.ravel(), policy.head.box.high.ravel()
+    return None, None
+
+
+def _head_arguments(policy: SparsePolicy) -> tuple[Any, ...]:
+    low, high = _bounds(policy)
+    numbers = () if low is None else (tuple(low), tuple(high))
+    return (policy.head.kind, policy.action_shape, *numbers)
+
+
+def _same_step(a: SparsePolicy, b: SparsePolicy) -> bool:
+    one, other = a.observation, b.observation
+    same_arrays = all(
+        np.array_equal(x, y) if x is not None and y is not None else x is y
+        for x, y in ((one.shift, other.shift), (one.scale, other.scale))
+    )
+    return same_arrays and (one.shape, one.low, one.high) == (other.shape, other.low, other.high)

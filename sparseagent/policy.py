@@ -1,0 +1,230 @@
+"""SparsePolicy: the deployable artifact. Plain NumPy, immutable, validated on construction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparseagent.csr import CSR, Float32, frozen_array
+from sparseagent.head import Argmax, Clip, Head, Raw, Unscale
+from sparseagent.observation import Observation
+
+#: Names of the activations, with the default `alpha` of those that take one.
+ACTIVATIONS: Mapping[str, float] = {
+    "identity": 0.0,
+    "relu": 0.0,
+    "tanh": 0.0,
+    "sigmoid": 0.0,
+    "elu": 1.0,
+    "leaky_relu": 0.01,
+    "silu": 0.0,
+    "gelu": 0.0,
+    "gelu_tanh": 0.0,
+}
+ORDERS = ("ascending",)
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """`y = activation(W x + b)`: one matrix, sparse or dense, with its bias and activation.
+
+    Attributes:
+        weight: `CSR` `[out, in]`, or a float32 array `[out, in]` for a dense layer. In a dense
+            layer every entry is part of the sum, in ascending column order, even where it is 0.
+        bias: float32 `[out]`, finite.
+        activation: one of `ACTIVATIONS`.
+        alpha: slope of `leaky_relu` for x < 0, scale of `elu`; 0 for the others.
+
+    Raises:
+        ValueError: an array has the wrong shape, a number is not finite, or the name is unknown.
+    """
+
+    weight: CSR | Float32
+    bias: Float32
+    activation: str = "identity"
+    alpha: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.weight, CSR):
+            dense = frozen_array("weight", self.weight, np.float32, 2)
+            if not np.isfinite(dense).all():
+                raise ValueError("weight: expected finite numbers, got Inf or NaN")
+            object.__setattr__(self, "weight", dense)
+        object.__setattr__(self, "bias", frozen_array("bias", self.bias, np.float32, 1))
+        if self.bias.size != self.shape[0]:
+            raise ValueError(
+                f"bias: expected {self.shape[0]} numbers for a layer {self.shape}, "
+                f"got {self.bias.size}"
+            )
+        if not np.isfinite(self.bias).all():
+            raise ValueError("bias: expected finite numbers, got Inf or NaN")
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(
+                f"activation: expected one of {', '.join(ACTIVATIONS)}, got {self.activation!r}"
+            )
+        if not math.isfinite(self.alpha):
+            raise ValueError(f"alpha: expected a finite number, got {self.alpha}")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(out, in)`."""
+        out, width = self.weight.shape
+        return int(out), int(width)
+
+    @property
+    def nnz(self) -> int:
+        """Number of weights that take part in the sum."""
+        return self.weight.nnz if isinstance(self.weight, CSR) else int(self.weight.size)
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of weights that are absent, in [0, 1]."""
+        return self.weight.sparsity if isinstance(self.weight, CSR) else 0.0
+
+    def dense_weight(self) -> Float32:
+        """The weight as float32 `[out, in]`, absent entries 0."""
+        return self.weight.to_dense() if isinstance(self.weight, CSR) else self.weight
+
+    def ascending(self) -> Layer:
+        """The layer in the plain order: one run per row, ascending columns."""
+        weight = self.weight
+        return replace(self, weight=weight.ascending() if isinstance(weight, CSR) else weight)
+
+
+@dataclass(frozen=True, eq=False)
+class Golden:
+    """Observations with the outputs and actions they must give: the file's self-test.
+
+    Attributes:
+        observations: `[n, *shape]` in the environment's dtype.
+        outputs: float32 `[n, out]`, bit for bit what the network gives.
+        actions: `[n, ...]`, what `predict` returns.
+    """
+
+    observations: np.ndarray[Any, Any]
+    outputs: Float32
+    actions: np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class SparsePolicy:
+    """Observation step, layers, action head: everything needed to act, and nothing of torch.
+
+    Attributes:
+        layers: at least one; each takes what the one before gives.
+        observation: the step before the first layer.
+        head: the step after the last layer.
+        metadata: JSON-able facts: environment id, spaces, library versions, evaluated return.
+        order: which packer laid down the summation order (`repack`), one of `ORDERS`.
+        golden: the self-test that `load` runs, or None.
+
+    Raises:
+        ValueError: the parts do not fit together; the message names the part.
+    """
+
+    layers: tuple[Layer, ...]
+    observation: Observation
+    head: Head = field(default_factory=Raw)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    order: str = "ascending"
+    golden: Golden | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))
+        if not self.layers:
+            raise ValueError("layers: expected at least one layer, got none")
+        if self.order not in ORDERS:
+            raise ValueError(f"order: expected one of {', '.join(ORDERS)}, got {self.order!r}")
+        width = self.observation.size
+        for number, layer in enumerate(self.layers):
+            if layer.shape[1] != width:
+                raise ValueError(f"layers[{number}]: expected {width} inputs, got {layer.shape[1]}")
+            width = layer.shape[0]
+        if isinstance(self.head, Clip | Unscale) and self.head.box.low.size != width:
+            raise ValueError(
+                f"head: expected bounds for {width} outputs, got {self.head.box.low.size}"
+            )
+
+    @property
+    def input_size(self) -> int:
+        """Number of features the first layer takes."""
+        return self.layers[0].shape[1]
+
+    @property
+    def output_size(self) -> int:
+        """Number of outputs the last layer gives."""
+        return self.layers[-1].shape[0]
+
+    @property
+    def action_shape(self) -> tuple[int, ...]:
+        """Shape of one action; `()` for a discrete one."""
+        if isinstance(self.head, Argmax):
+            return ()
+        if isinstance(self.head, Clip | Unscale):
+            return self.head.box.shape
+        return (self.output_size,)
+
+    @property
+    def nnz(self) -> int:
+        """Number of weights, biases not counted."""
+        return sum(layer.nnz for layer in self.layers)
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of the weights of all layers that are absent, in [0, 1]."""
+        return 1.0 - self.nnz / sum(math.prod(layer.shape) for layer in self.layers)
+
+    def repack(self, order: str) -> SparsePolicy:
+        """The same policy with another summation order; the only thing that changes bits.
+
+        Args:
+            order: `"ascending"`, one run per row and ascending columns.
+
+        Raises:
+            ValueError: an unknown order.
+        """
+        if order not in ORDERS:
+            raise ValueError(f"order: expected one of {', '.join(ORDERS)}, got {order!r}")
+        layers = tuple(layer.ascending() for layer in self.layers)
+        plain = replace(self, layers=layers, order=order, golden=None)
+        return plain if self.golden is None else plain.with_golden(self.golden.observations)
+
+    def with_golden(self, observations: Any) -> SparsePolicy:
+        """The policy with a self-test: what it gives for `observations`, `[n, *shape]`."""
+        from sparseagent.reference import forward_exact
+
+        batch = np.array(observations, order="C")
+        if batch.shape[1:] != self.observation.shape or not len(batch):
+            raise ValueError(
+                f"observations: expected [n, {', '.join(map(str, self.observation.shape))}], "
+                f"got shape {batch.shape}"
+            )
+        outputs = forward_exact(self, batch)
+        return replace(self, golden=Golden(batch, outputs, self.head.apply(outputs)))
+
+    def with_metadata(self, **facts: Any) -> SparsePolicy:
+        """The policy with `facts` added to its metadata."""
+        return replace(self, metadata={**self.metadata, **facts})
+
+    def save(self, path: str | Path) -> None:
+        """Write one `.safetensors` file; see `sparseagent.policyfile` for its layout."""
+        from sparseagent.policyfile import save
+
+        save(self, path)
+
+    def summary(self) -> str:
+        """A table of the layers: shape, weights kept, sparsity, activation."""
+        lines = [f"{'layer':<7}{'shape':>12}{'weights':>10}{'sparsity':>10}  activation"]
+        for number, layer in enumerate(self.layers):
+            out, width = layer.shape
+            lines.append(
+                f"{number:<7}{f'{width}-{out}':>12}{layer.nnz:>10}{layer.sparsity:>10.4f}"
+                f"  {layer.activation}"
+            )
+        lines.append(f"{'all':<7}{'':>12}{self.nnz:>10}{self.sparsity:>10.4f}  -> {self.head.kind}")
+        return "\n".join(lines)

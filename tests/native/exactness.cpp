@@ -1,0 +1,245 @@
+// Exactness without Python: every ISA of this build, every format, batches 1 to 70, 1
+// and 3 threads, against the scalar reference, bit for bit, with inputs and outputs
+// that end at a guard page.
+//
+// Prints one digest of the reference outputs. It must be the same on every machine: the
+// build for AArch64, run under qemu, is compared with the native one.
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "core/cpu.h"
+#include "core/plan.h"
+#include "core/reference.h"
+
+using namespace sparseagent;
+
+namespace {
+
+// Random numbers that are the same everywhere.
+class Random {
+ public:
+  explicit Random(std::uint64_t seed) : state_(seed * 2 + 1) {}
+  std::uint32_t bits() {
+    state_ = state_ * 6364136223846793005ull + 1442695040888963407ull;
+    return static_cast<std::uint32_t>(state_ >> 33);
+  }
+  int below(int n) { return static_cast<int>(bits() % static_cast<std::uint32_t>(n)); }
+  float uniform() { return static_cast<float>(bits() & 0xffffff) * 0x1p-23f - 1.0f; }
+
+ private:
+  std::uint64_t state_;
+};
+
+// Floats whose last byte is the last of a page that may be touched.
+class Guarded {
+ public:
+  explicit Guarded(std::size_t count) : bytes_(count * sizeof(float)) {
+    const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+    size_ = (bytes_ / page + 2) * page;
+    base_ = static_cast<char*>(mmap(nullptr, size_, PROT_READ | PROT_WRITE,
+                                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    if (base_ == MAP_FAILED || mprotect(base_ + size_ - page, page, PROT_NONE) != 0) {
+      std::perror("mmap");
+      std::exit(2);
+    }
+    data_ = reinterpret_cast<float*>(base_ + size_ - page - bytes_);
+  }
+  Guarded(const Guarded&) = delete;
+  Guarded& operator=(const Guarded&) = delete;
+  ~Guarded() { munmap(base_, size_); }
+  float* data() { return data_; }
+
+ private:
+  std::size_t bytes_;
+  std::size_t size_;
+  char* base_;
+  float* data_;
+};
+
+struct Layer {
+  std::vector<std::int32_t> indptr;
+  std::vector<std::int32_t> indices;
+  std::vector<float> values;
+  std::vector<float> bias;
+  int out;
+  int in;
+  int runs;
+  Activation activation;
+  float alpha;
+
+  LayerView view() const {
+    return {out,           in,          runs,       indptr.data(), indices.data(),
+            values.data(), bias.data(), activation, alpha};
+  }
+};
+
+// `shuffle` stores the entries in a random order, `runs` cuts rows into random runs.
+Layer random_layer(Random& random, int in, int out, int density_percent, bool shuffle,
+                   int runs) {
+  Layer layer;
+  layer.in = in;
+  layer.out = out;
+  layer.runs = runs;
+  layer.activation = static_cast<Activation>(random.below(9));
+  layer.alpha = 0.25f;
+  layer.indptr.push_back(0);
+  for (int r = 0; r < out; ++r) {
+    std::vector<std::int32_t> columns;
+    for (int c = 0; c < in; ++c) {
+      if (random.below(100) < density_percent) columns.push_back(c);
+    }
+    for (std::size_t i = columns.size(); shuffle && i > 1; --i) {
+      std::swap(columns[i - 1],
+                columns[static_cast<std::size_t>(random.below(static_cast<int>(i)))]);
+    }
+    std::size_t taken = 0;
+    for (int s = 0; s < runs; ++s) {
+      const auto left = static_cast<int>(columns.size() - taken);
+      taken += static_cast<std::size_t>(s + 1 == runs ? left : random.below(left + 1));
+      layer.indptr.push_back(layer.indptr[static_cast<std::size_t>(r * runs)] +
+                             static_cast<std::int32_t>(taken));
+    }
+    for (const std::int32_t c : columns) {
+      layer.indices.push_back(c);
+      layer.values.push_back(random.uniform());
+    }
+    layer.bias.push_back(random.below(4) == 0 ? -0.0f : random.uniform());
+  }
+  return layer;
+}
+
+struct Case {
+  std::vector<Layer> layers;
+  bool plain = true;  // ascending, one run per row: dense kernels can follow
+
+  std::vector<LayerView> views() const {
+    std::vector<LayerView> all;
+    for (const Layer& layer : layers) all.push_back(layer.view());
+    return all;
+  }
+};
+
+Case random_case(Random& random) {
+  const int densities[] = {0, 2, 10, 30, 60, 100};
+  Case net;
+  net.plain = random.below(3) != 0;
+  const int depth = 1 + random.below(3);
+  int in = 1 + random.below(random.below(4) == 0 ? 600 : 70);
+  for (int i = 0; i < depth; ++i) {
+    const int out = 1 + random.below(random.below(4) == 0 ? 300 : 50);
+    const int runs = net.plain ? 1 : 1 + random.below(6);
+    net.layers.push_back(
+        random_layer(random, in, out, densities[random.below(6)], !net.plain, runs));
+    in = out;
+  }
+  return net;
+}
+
+// Mostly ordinary numbers; some zeros, denormals, huge ones, Inf and NaN.
+float random_input(Random& random, bool wild) {
+  switch (wild ? random.below(40) : 39) {
+    case 0: return 0.0f;
+    case 1: return -0.0f;
+    case 2: return 0x1p-140f * random.uniform();
+    case 3: return 0x1p120f * random.uniform();
+    case 4: return random.below(8) == 0 ? INFINITY : 1.0f;
+    case 5: return random.below(8) == 0 ? NAN : -1.0f;
+    default: return random.uniform();
+  }
+}
+
+std::vector<float> reference(const Case& net, const std::vector<float>& rows,
+                             int batch) {
+  std::vector<float> outputs;
+  for (int b = 0; b < batch; ++b) {
+    const auto in = static_cast<std::size_t>(net.layers.front().in);
+    std::vector<float> x(rows.begin() + static_cast<long>(in) * b,
+                         rows.begin() + static_cast<long>(in) * (b + 1));
+    for (const Layer& layer : net.layers) {
+      std::vector<float> y(static_cast<std::size_t>(layer.out));
+      std::vector<float> chains(static_cast<std::size_t>(layer.runs));
+      reference_layer(layer.view(), x.data(), y.data(), chains.data());
+      x = y;
+    }
+    for (const float v : x) outputs.push_back(v != v ? __builtin_nanf("") : v);
+  }
+  return outputs;
+}
+
+std::uint64_t digest(std::uint64_t hash, const std::vector<float>& values) {
+  for (const float value : values) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    hash = (hash ^ bits) * 1099511628211ull;  // FNV-1a over words
+  }
+  return hash;
+}
+
+bool run(const Case& net, const Isa& isa, const char* format, int threads,
+         const std::vector<float>& rows, const std::vector<float>& expected, int most) {
+  ObservationStep step;
+  step.size = net.layers.front().in;
+  step.low = -INFINITY;
+  step.high = INFINITY;
+  const Plan plan(net.views(), step, Head{}, {isa.name, format, threads, 0});
+  const auto in = static_cast<std::size_t>(plan.input_size());
+  const auto out = static_cast<std::size_t>(plan.output_size());
+  for (int batch = 1; batch <= most; ++batch) {
+    const auto count = static_cast<std::size_t>(batch);
+    Guarded x(count * in);
+    Guarded y(count * out);
+    std::memcpy(x.data(), rows.data(), count * in * sizeof(float));
+    plan.forward({x.data(), DType::float32}, batch, y.data());
+    if (std::memcmp(y.data(), expected.data(), count * out * sizeof(float)) != 0) {
+      std::printf("FAILED: isa %s, format %s, threads %d, batch %d\n", isa.name, format,
+                  threads, batch);
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int cases = argc > 1 ? std::atoi(argv[1]) : 100;
+  const int most = 70;
+  std::uint64_t hash = 14695981039346656037ull;
+  long passed = 0;
+  long failed = 0;
+  for (int number = 0; number < cases; ++number) {
+    Random random(static_cast<std::uint64_t>(number));
+    const Case net = random_case(random);
+    const bool wild = number % 2 == 1;
+    std::vector<float> rows(static_cast<std::size_t>(most) *
+                            static_cast<std::size_t>(net.layers.front().in));
+    for (float& value : rows) value = random_input(random, wild);
+    const std::vector<float> expected = reference(net, rows, most);
+    hash = digest(hash, expected);
+    for (int i = 0; i < kIsaCount; ++i) {
+      if (!cpu_has(kIsas[i].needs)) continue;
+      for (const char* format : {"", "csr", "dense"}) {
+        if (!net.plain && std::strcmp(format, "dense") == 0) continue;
+        for (const int threads : {1, 3}) {
+          run(net, kIsas[i], format, threads, rows, expected, most) ? ++passed
+                                                                    : ++failed;
+        }
+      }
+    }
+  }
+  std::printf("isas:");
+  for (int i = 0; i < kIsaCount; ++i) {
+    std::printf(" %s%s", kIsas[i].name,
+                cpu_has(kIsas[i].needs) ? "" : " (not on this machine)");
+  }
+  std::printf("\ndigest: %016llx\n%ld passed, %ld failed\n",
+              static_cast<unsigned long long>(hash), passed, failed);
+  return failed == 0 ? 0 : 1;
+}
