@@ -114,8 +114,10 @@ std::string shape_text(const py::array& array) {
 }
 
 bool is_float32(const py::array& array) {
-  return py::detail::array_descriptor_proxy(array.dtype().ptr())->type_num ==
-         py::detail::npy_api::NPY_FLOAT_;
+  const PyObject* type = py::detail::array_proxy(array.ptr())->descr;
+  const auto* descriptor = py::detail::array_descriptor_proxy(type);
+  return descriptor->type_num == py::detail::npy_api::NPY_FLOAT_ &&
+         descriptor->byteorder != '>';  // the other byte order has the same type number
 }
 
 bool is_contiguous(const py::array& array) {
@@ -188,9 +190,9 @@ class PyPlan {
           "sample from");
     }
     const py::array given = contiguous(observation);
+    const Observations data = {given.data(), dtype_of(given)};
     bool single = false;
     const std::int64_t batch = observation_batch(given, &single);
-    const Observations data = {given.data(), dtype_of(given)};
     const auto count = static_cast<std::size_t>(batch * plan_->output_size());
     std::vector<py::ssize_t> shape = action_shape_;
     if (!single) shape.insert(shape.begin(), batch);

@@ -1,0 +1,106 @@
+# Everything runs in a virtual environment of its own, made on first use from Python alone.
+#
+#   make demo     the main job: train, prune, convert, compile, roll out, compare
+#   make test     the whole test suite
+#
+# PYTHON=python3.12 make test   uses another interpreter;  VENV=... another place for the environment.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard cmake/*) \
+           $(shell find csrc sparseagent -name '*.py' -o -name '*.cpp' -o -name '*.h' -o -name '*.pyi')
+NATIVE := build/native
+ARM := build/aarch64
+CMAKE := $(abspath $(BIN))/cmake
+CASES ?= 60
+ARM_CASES ?= 12
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-python test-native test-neon sanitize lint format bench bench-quick wheel clean
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# --- environments --------------------------------------------------------------------------------
+
+$(BIN)/python:
+	@echo "== creating the virtual environment $(VENV)"
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp per set of extras: $(VENV)/.train, .dev, .bench. A changed source installs again.
+$(VENV)/.%: $(SOURCES) | $(BIN)/python
+	@echo "== building and installing sparseagent[$*] (the first time downloads torch: minutes)"
+	$(PIP) install --quiet --constraint constraints.txt ".[$*]"
+	@touch $@
+
+# --- the main job --------------------------------------------------------------------------------
+
+demo: $(VENV)/.train ## train a CartPole agent, prune it to 0.95, compile it, compare it (minutes)
+	@echo "== training, pruning and testing; results go to runs/demo"
+	$(BIN)/sparseagent run --env CartPole-v1 --algo ppo --sparsity 0.95 --out runs/demo
+
+# --- tests ---------------------------------------------------------------------------------------
+
+test: test-native test-neon test-python ## run the whole test suite
+
+test-python: $(VENV)/.dev ## the Python tests, against the installed package
+	@echo "== Python tests"
+	SPARSEAGENT_NATIVE_BUILD=$(NATIVE) $(BIN)/pytest --durations=10
+
+test-native: $(VENV)/.dev ## the C++ exactness test: every ISA of this machine, guard pages
+	@echo "== C++ exactness test"
+	@mkdir -p build
+	$(CMAKE) -S . -B $(NATIVE) -DSPARSEAGENT_PYTHON=OFF -DSPARSEAGENT_TESTS=ON -DSPARSEAGENT_WERROR=ON > $(NATIVE).log 2>&1 || (cat $(NATIVE).log; false)
+	$(CMAKE) --build $(NATIVE) --parallel 2
+	$(NATIVE)/exactness $(CASES)
+
+# The digests of both machines over the same cases must be equal: the same bits on x86-64 and Arm.
+test-neon: test-native ## the same, cross-compiled for AArch64 under qemu (skipped where it is absent)
+	@if command -v aarch64-linux-gnu-g++ > /dev/null && command -v qemu-aarch64-static > /dev/null; then \
+	  echo "== C++ exactness test for AArch64 under qemu"; \
+	  $(CMAKE) -S . -B $(ARM) -DSPARSEAGENT_PYTHON=OFF -DSPARSEAGENT_TESTS=ON -DSPARSEAGENT_WERROR=ON \
+	    -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64-linux-gnu.cmake > $(ARM).log && \
+	  $(CMAKE) --build $(ARM) --parallel 2 && \
+	  qemu-aarch64-static -L /usr/aarch64-linux-gnu $(ARM)/exactness $(ARM_CASES) | tee $(ARM).out && \
+	  $(NATIVE)/exactness $(ARM_CASES) > $(NATIVE).out && \
+	  test "$$(grep digest $(ARM).out)" = "$$(grep digest $(NATIVE).out)" && \
+	  echo "the same digest as on $$(uname -m)"; \
+	else echo "== AArch64 test skipped: needs aarch64-linux-gnu-g++ and qemu-aarch64-static"; fi
+
+sanitize: $(VENV)/.dev ## runtime tests under the address and undefined-behaviour sanitizers
+	@echo "== sanitizer build"
+	rm -rf build/sanitize && $(PIP) install --quiet --no-deps --target build/sanitize . \
+	  --config-settings=cmake.define.SPARSEAGENT_SANITIZE=address,undefined
+	PYTHONPATH=build/sanitize ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+	  LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
+	  $(BIN)/pytest tests/runtime tests/test_minimal.py -p no:cacheprovider
+
+# --- quality -------------------------------------------------------------------------------------
+
+lint: $(VENV)/.dev ## formatters (checking only), linters, type checker
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.cpp' '*.h')
+	$(BIN)/mypy
+
+format: $(VENV)/.dev ## format all sources
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $$(git ls-files '*.cpp' '*.h')
+
+# --- benchmarks and packages ---------------------------------------------------------------------
+
+bench: $(VENV)/.bench ## the full benchmark matrix, table and plots (about an hour on one core)
+	$(BIN)/python -m bench.run
+	$(BIN)/python -m bench.report
+
+bench-quick: $(VENV)/.bench ## a small part of it (minutes)
+	$(BIN)/pytest bench --benchmark-only
+
+wheel: $(BIN)/python ## build the wheel into dist/
+	$(PIP) wheel --no-deps --wheel-dir dist .
+
+clean: ## remove builds and the virtual environment; runs/ stays
+	rm -rf build dist $(VENV)

@@ -1,0 +1,122 @@
+"""The environments that `rollout` steps: made from an id, or ready ones, told apart and described.
+
+gymnasium and EnvPool differ in how they reset, seed and declare their spaces; those differences end
+here.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+
+def make_gymnasium(
+    env_id: str, num_envs: int, vectorization: str, env_kwargs: Mapping[str, Any]
+) -> Any:
+    """A gymnasium vector environment that leaves resetting to the caller, but for native ones."""
+    gymnasium = _import_gymnasium()
+    if vectorization not in ("sync", "async", "native"):
+        raise ValueError(
+            f"vectorization must be 'sync', 'async' or 'native', got {vectorization!r}"
+        )
+    if vectorization == "native":
+        how: dict[str, Any] = {"vectorization_mode": "vector_entry_point"}
+    else:
+        # Without autoreset the loop itself resets, and can give each episode its own seed.
+        disabled = gymnasium.vector.AutoresetMode.DISABLED
+        how = {
+            "vectorization_mode": vectorization,
+            "vector_kwargs": {"autoreset_mode": disabled},
+        }
+    try:
+        return gymnasium.make_vec(env_id, num_envs, **how, **env_kwargs)
+    except gymnasium.error.DependencyNotInstalled:
+        raise
+    except gymnasium.error.Error as error:
+        raise ValueError(f"env: gymnasium cannot make {env_id!r}: {error}") from error
+
+
+def make_envpool(env_id: str, num_envs: int, seed: int, env_kwargs: Mapping[str, Any]) -> Any:
+    """An EnvPool environment that speaks gymnasium, all its environments stepped together."""
+    try:
+        import envpool
+    except ImportError as error:
+        raise ImportError(
+            "backend='envpool' needs EnvPool: pip install 'sparseagent[envpool]'"
+        ) from error
+    if env_id not in envpool.list_all_envs():
+        raise ValueError(f"env: EnvPool has no environment {env_id!r}; see envpool.list_all_envs()")
+    return envpool.make(
+        env_id, "gymnasium", num_envs=num_envs, seed=stream_seed(seed), **env_kwargs
+    )
+
+
+def as_vector_env(env: Any, env_kwargs: Mapping[str, Any]) -> Any:
+    """A ready vector environment, checked to be one."""
+    if not is_envpool(env) and not isinstance(env, _import_gymnasium().vector.VectorEnv):
+        raise TypeError(
+            "env must be an environment id, a gymnasium VectorEnv or an EnvPool environment of "
+            f"env_type 'gymnasium', got {type(env).__name__}"
+        )
+    if env_kwargs:
+        raise ValueError(f"env_kwargs needs an environment id, got the ready {name_of(env)}")
+    return env
+
+
+def is_envpool(env: Any) -> bool:
+    """Whether `env` was made by EnvPool, whose classes share no base with gymnasium's."""
+    return hasattr(env, "all_env_ids") and hasattr(type(env), "action_space")
+
+
+def name_of(vec: Any) -> str:
+    """The environment id, or the class where there is none."""
+    return str(getattr(vec.spec, "id", None) or type(getattr(vec, "unwrapped", vec)).__name__)
+
+
+def space_of(vec: Any, what: Literal["observation", "action"]) -> Any:
+    """The space of one environment; EnvPool's spaces are not batched."""
+    if not is_envpool(vec):
+        return getattr(vec, f"single_{what}_space")
+    with warnings.catch_warnings():
+        # EnvPool declares float64 bounds for float32 spaces when they are first read.
+        warnings.filterwarnings("ignore", message=".*precision lowered by casting.*")
+        return getattr(vec, f"{what}_space")
+
+
+def autoreset_mode(vec: Any) -> str:
+    """The value of gymnasium's `AutoresetMode`: NextStep, SameStep or Disabled."""
+    if is_envpool(vec):
+        config = vec.config
+        if config["batch_size"] not in (0, config["num_envs"]):
+            raise ValueError(
+                "env: EnvPool must step all its environments together, got "
+                f"batch_size={config['batch_size']} of num_envs={config['num_envs']}"
+            )
+        return "NextStep"
+    mode = vec.metadata.get("autoreset_mode")
+    value = str(getattr(mode, "value", mode))
+    if value not in ("NextStep", "SameStep", "Disabled"):
+        raise ValueError(
+            "env: metadata['autoreset_mode'] must be one of gymnasium's AutoresetMode (without it "
+            f"episodes cannot be counted), got {mode!r}"
+        )
+    return value
+
+
+def _import_gymnasium() -> Any:
+    try:
+        import gymnasium
+    except ImportError as error:
+        raise ImportError("rollout needs gymnasium: pip install 'sparseagent[rollout]'") from error
+    return gymnasium
+
+
+def stream_seed(seed: int) -> int:
+    """One seed below 2**30 for environments that count up from it, one stream each.
+
+    Hashed, because `seed`, `seed + 1`, ... would let neighbouring seeds share most streams.
+    """
+    return int(np.random.SeedSequence(seed).generate_state(1)[0]) >> 2

@@ -1,0 +1,207 @@
+"""Plans: arguments, errors, refresh, explanation, threads and forks."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from networks import ISAS, random_policy, same_bits
+
+import sparseagent as sa
+from sparseagent.reference import forward_exact
+
+RNG = np.random.default_rng(2)
+POLICY = random_policy(RNG, (17, 64, 33, 6), 0.8)
+ROWS = RNG.normal(size=(257, 17)).astype(np.float32)
+EXPECTED = forward_exact(POLICY, ROWS)
+
+
+def bad_arrays() -> list[Any]:
+    return [
+        ROWS.astype(np.float64),
+        ROWS.astype(">f4"),
+        ROWS[:, :16],
+        ROWS[::2],
+        ROWS.T,
+        ROWS[None],
+        np.float32(1),
+    ]
+
+
+@pytest.mark.parametrize("number", range(len(bad_arrays())))
+def test_call_refuses_what_it_would_have_to_convert(number: int) -> None:
+    act = sa.compile(POLICY)
+    with pytest.raises((ValueError, TypeError)) as caught:
+        act(bad_arrays()[number])
+    if caught.type is ValueError:
+        message = str(caught.value)
+        assert message.startswith("observations: expected a C-contiguous float32 [17] or [B, 17]")
+
+
+def test_call_refuses_a_bad_out() -> None:
+    act = sa.compile(POLICY)
+    frozen = np.empty((257, 6), np.float32)
+    frozen.setflags(write=False)
+    for out in (
+        np.empty((257, 5), np.float32),
+        np.empty((256, 6), np.float32),
+        np.empty((257, 6), np.float64),
+        np.empty((6, 257), np.float32).T,
+        np.empty(6, np.float32),
+        frozen,
+    ):
+        with pytest.raises(
+            ValueError, match=r"out: expected a writable C-contiguous float32 \[257"
+        ):
+            act(ROWS, out)
+
+
+def test_out_is_filled_and_nothing_else() -> None:
+    act = sa.compile(POLICY)
+    canary = np.float32(-12345)
+    room = np.full((259, 6), canary)
+    act(ROWS, room[1:258])
+    assert same_bits(room[1:258], EXPECTED)
+    assert (room[[0, 258]] == canary).all()
+
+
+def test_empty_batch() -> None:
+    assert sa.compile(POLICY)(np.empty((0, 17), np.float32)).shape == (0, 6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"isa": "mmx"}, "isa: expected one of scalar"),
+        ({"format": "coo"}, "format: expected auto or one of csr, dense, got 'coo'"),
+        ({"threads": 0}, "threads: expected 1 to 1024, got 0"),
+        ({"tune": -1}, "tune: expected"),
+        ({"tune": float("nan")}, "tune: expected"),
+    ],
+)
+def test_bad_options(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        sa.compile(POLICY, **options)
+
+
+def test_compile_wants_a_policy() -> None:
+    with pytest.raises(TypeError, match="policy: expected a SparsePolicy, got str"):
+        sa.compile("policy.safetensors")  # type: ignore[arg-type]
+
+
+def test_isa_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPARSEAGENT_ISA", "scalar")
+    assert sa.compile(POLICY).isa == "scalar"
+    assert sa.compile(POLICY, isa=ISAS[-1]).isa == ISAS[-1]
+    monkeypatch.setenv("SPARSEAGENT_ISA", "vax")
+    with pytest.raises(ValueError, match="got 'vax'"):
+        sa.compile(POLICY)
+
+
+def test_an_isa_this_machine_lacks_is_refused() -> None:
+    for isa in sa.kernels():
+        if not isa.available:
+            with pytest.raises(ValueError, match=f"cannot run '{isa.name}'"):
+                sa.compile(POLICY, isa=isa.name)
+
+
+def test_explain_names_every_layer_and_candidate() -> None:
+    text = sa.compile(POLICY, tune=5).explain()
+    for word in ("17-64", "64-33", "33-6", "csr", "dense", "ns", "one", "tile", "isa"):
+        assert word in text
+    assert "not timed" in sa.compile(POLICY, tune=0).explain()
+
+
+def test_update_takes_new_values_under_the_same_masks() -> None:
+    act = sa.compile(POLICY)
+    layers = []
+    for layer in POLICY.layers:
+        csr = layer.weight
+        values = RNG.normal(size=csr.nnz).astype(np.float32)
+        fresh = sa.CSR(csr.shape, csr.indptr, csr.indices, values)
+        layers.append(sa.Layer(fresh, layer.bias + 1, layer.activation))
+    changed = sa.SparsePolicy(tuple(layers), POLICY.observation)
+    act.update(changed)
+    expected = forward_exact(changed, ROWS)
+    assert same_bits(act(ROWS), expected)
+    assert same_bits(act(ROWS[3]), expected[3])
+    assert act.policy is changed
+
+
+def test_update_refuses_another_structure() -> None:
+    act = sa.compile(POLICY)
+    other = random_policy(RNG, (17, 64, 33, 6), 0.8)
+    with pytest.raises(ValueError, match=r"layers\[0\]: expected the structure"):
+        act.update(other)
+    with pytest.raises(ValueError, match="policy: expected 3 layers, got 1"):
+        act.update(sa.SparsePolicy((random_policy(RNG, (17, 6), 0.5).layers), POLICY.observation))
+    with pytest.raises(ValueError, match="policy: expected the observation step and head"):
+        act.update(sa.SparsePolicy(POLICY.layers, sa.Observation((17,), low=-1), POLICY.head))
+    assert same_bits(act(ROWS), EXPECTED)
+
+
+def test_many_python_threads_share_a_plan() -> None:
+    for threads in (1, 2):
+        act = sa.compile(POLICY, threads=threads)
+        wrong: list[int] = []
+
+        def work(seed: int, act: sa.Plan = act, wrong: list[int] = wrong) -> None:
+            rng = np.random.default_rng(seed)
+            for _ in range(200):
+                first = int(rng.integers(0, 200))
+                count = int(rng.integers(1, 57))
+                if not same_bits(act(ROWS[first : first + count]), EXPECTED[first : first + count]):
+                    wrong.append(seed)
+
+        workers = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        assert not wrong
+
+
+def native_threads() -> int:
+    return len(os.listdir("/proc/self/task"))
+
+
+def settles_at(count: int) -> bool:
+    """The kernel takes a moment to forget a thread that has been joined."""
+    deadline = time.monotonic() + 10
+    while native_threads() != count and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return native_threads() == count
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts threads through /proc")
+def test_threads_start_on_first_use_only() -> None:
+    gc.collect()
+    time.sleep(0.1)
+    before = native_threads()
+    act = sa.compile(POLICY, threads=3)
+    act(ROWS[0])
+    act(ROWS[:8])
+    assert native_threads() == before
+    act(ROWS)
+    assert settles_at(before + 2)
+    del act
+    assert settles_at(before)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_runs_a_plan_that_had_threads() -> None:
+    act = sa.compile(POLICY, threads=2)
+    assert same_bits(act(ROWS), EXPECTED)
+    child = os.fork()
+    if child == 0:
+        ok = all(same_bits(act(ROWS), EXPECTED) for _ in range(20))
+        del act
+        os._exit(0 if ok else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert same_bits(act(ROWS), EXPECTED)

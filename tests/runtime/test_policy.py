@@ -1,0 +1,103 @@
+"""SparsePolicy and its parts: what fits together, and the errors when it does not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from networks import random_policy, same_bits
+
+import sparseagent as sa
+
+RNG = np.random.default_rng(0)
+
+
+def layer(out: int, width: int) -> sa.Layer:
+    return sa.Layer(np.ones((out, width), np.float32), np.zeros(out, np.float32))
+
+
+def test_shapes_must_chain() -> None:
+    with pytest.raises(ValueError, match=r"layers\[1\]: expected 5 inputs, got 4"):
+        sa.SparsePolicy((layer(5, 3), layer(2, 4)), sa.Observation((3,)))
+    with pytest.raises(ValueError, match=r"layers\[0\]: expected 7 inputs, got 3"):
+        sa.SparsePolicy((layer(5, 3),), sa.Observation((7,)))
+    with pytest.raises(ValueError, match="layers: expected at least one"):
+        sa.SparsePolicy((), sa.Observation((7,)))
+    with pytest.raises(ValueError, match="head: expected bounds for 5 outputs, got 2"):
+        sa.SparsePolicy((layer(5, 3),), sa.Observation((3,)), sa.clip_to([0, 0], [1, 1]))
+    with pytest.raises(ValueError, match="order: expected one of"):
+        sa.SparsePolicy((layer(5, 3),), sa.Observation((3,)), order="sideways")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((np.ones((2, 2), np.float64), np.zeros(2, np.float32)), TypeError, "weight: .*float64"),
+        ((np.ones((2, 2), np.float32), np.zeros(3, np.float32)), ValueError, "bias: expected 2"),
+        (
+            (np.full((2, 2), np.nan, np.float32), np.zeros(2, np.float32)),
+            ValueError,
+            "weight: .*fin",
+        ),
+        ((np.ones((2, 2), np.float32), np.full(2, np.inf, np.float32)), ValueError, "bias: .*fin"),
+        ((np.ones((2, 2), np.float32), np.zeros(2, np.float32), "swish"), ValueError, "'swish'"),
+    ],
+)
+def test_bad_layers(arguments: tuple[object, ...], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        sa.Layer(*arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"shape": ()}, "shape: expected at least one"),
+        ({"shape": (0,)}, "shape: expected at least one"),
+        ({"shape": (2,), "dtype": "complex64"}, "dtype: expected one of"),
+        ({"shape": (2,), "shift": np.zeros(3)}, "shift: expected 2 numbers, got 3"),
+        ({"shape": (2,), "scale": np.array([1, 0])}, "scale: expected positive"),
+        ({"shape": (2,), "scale": np.array([1, np.nan])}, "scale: expected finite"),
+        ({"shape": (2,), "low": 1, "high": 1}, "low < high"),
+    ],
+)
+def test_bad_observations(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        sa.Observation(**arguments)  # type: ignore[arg-type]
+
+
+def test_bad_heads() -> None:
+    with pytest.raises(ValueError, match="equal shapes"):
+        sa.clip_to([0, 0], [1])
+    with pytest.raises(ValueError, match="low <= high"):
+        sa.clip_to([2], [1])
+    with pytest.raises(ValueError, match="finite bounds"):
+        sa.unscale_to([0], [np.inf])
+
+
+def test_counts_and_summary() -> None:
+    policy = random_policy(RNG, (10, 20, 4), 0.8)
+    assert policy.nnz == sum(np.count_nonzero(part.dense_weight()) for part in policy.layers)
+    assert policy.sparsity == pytest.approx(1 - policy.nnz / (10 * 20 + 20 * 4))
+    assert (policy.input_size, policy.output_size, policy.action_shape) == (10, 4, (4,))
+    text = policy.summary()
+    assert "10-20" in text
+    assert str(policy.nnz) in text
+
+
+def test_repack_gives_the_plain_order() -> None:
+    policy = random_policy(RNG, (10, 20, 4), 0.5, runs=3)
+    golden = policy.with_golden(RNG.normal(size=(3, 10)).astype(np.float32))
+    plain = golden.repack("ascending")
+    for before, after in zip(policy.layers, plain.layers, strict=True):
+        assert np.array_equal(before.dense_weight(), after.dense_weight())
+        assert after.weight.is_ascending()
+    assert plain.golden is not None
+    assert same_bits(plain.golden.observations, golden.golden.observations)
+    with pytest.raises(ValueError, match="order: expected one of ascending, got 'avx1024'"):
+        policy.repack("avx1024")
+
+
+def test_normalisation_rule() -> None:
+    mean, var = np.array([1.0, -2.0]), np.array([4.0, 0.25])
+    step = sa.Observation.normalise(mean, var, eps=1e-8, clip=10)
+    x = np.array([[3.0, -2.25], [1e9, -1e9]])
+    assert step.apply(x) == pytest.approx(np.array([[1.0, -0.5], [10, -10]]), rel=1e-6)

@@ -1,0 +1,202 @@
+"""The policy file: round trips, and an error for everything that is not one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from networks import random_policy, same_bits
+
+import sparseagent as sa
+from sparseagent.policyfile import PolicyFileError, from_bytes, to_bytes
+
+RNG = np.random.default_rng(11)
+
+
+def example(**parts: Any) -> sa.SparsePolicy:
+    """A policy with every part a file can hold."""
+    parts.setdefault(
+        "observation", sa.Observation.normalise(RNG.normal(size=9), np.ones(9), eps=1e-8, clip=5)
+    )
+    parts.setdefault("head", sa.unscale_to([-1, -2, 0], [1, 2, 3]))
+    policy = random_policy(RNG, (9, 31, 17, 3), 0.7, "tanh", runs=2, **parts)
+    dense = sa.Layer(
+        RNG.normal(size=(31, 9)).astype(np.float32), np.zeros(31, np.float32), "elu", 0.5
+    )
+    mixed = sa.SparsePolicy(
+        (dense, *policy.layers[1:]), policy.observation, policy.head, {"env_id": "Test-v0"}
+    )
+    return mixed.with_golden(RNG.normal(size=(4, 9)))
+
+
+def reseal(data: bytes) -> bytes:
+    """The same file with a checksum that fits: what a malicious author would hand out."""
+    length = int.from_bytes(data[:8], "little")
+    stored = json.loads(data[8 : 8 + length])["__metadata__"]["checksum"].encode()
+    blank = data.replace(stored, b"0" * 64)
+    return data.replace(stored, hashlib.sha256(blank).hexdigest().encode())
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    policy = example()
+    path = tmp_path / "policy.safetensors"
+    policy.save(path)
+    again = sa.load(path)
+    rows = RNG.normal(size=(5, 9)).astype(np.float32)
+    assert same_bits(sa.compile(policy)(rows), sa.compile(again)(rows))
+    for before, after in zip(policy.layers, again.layers, strict=True):
+        assert same_bits(before.dense_weight(), after.dense_weight())
+        assert same_bits(before.bias, after.bias)
+        assert (before.activation, before.alpha) == (after.activation, after.alpha)
+        assert type(before.weight) is type(after.weight)
+    assert again.metadata == {"env_id": "Test-v0"}
+    assert again.golden is not None
+    assert same_bits(again.golden.actions, policy.golden.actions)
+    assert [p.name for p in tmp_path.iterdir()] == ["policy.safetensors"]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [sa.Raw(), sa.Argmax(), sa.clip_to([0] * 3, [np.inf] * 3), sa.unscale_to([0] * 3, [1] * 3)],
+)
+def test_heads_and_plain_observations(head: sa.Head) -> None:
+    policy = random_policy(
+        RNG, (9, 4, 3), 0.5, observation=sa.Observation((3, 3), "uint8"), head=head
+    )
+    golden = policy.with_golden(RNG.integers(0, 255, (2, 3, 3), np.uint8))
+    again = from_bytes(to_bytes(golden))
+    assert again.head.kind == head.kind
+    assert again.observation.is_identity
+    assert again.observation.dtype == "uint8"
+
+
+def test_any_altered_byte_is_noticed() -> None:
+    data = to_bytes(example())
+    places = range(0, len(data), max(1, len(data) // 600))
+    for place in places:
+        for flip in (0x01, 0x20, 0xFF):
+            altered = bytearray(data)
+            altered[place] ^= flip
+            with pytest.raises(PolicyFileError):
+                from_bytes(bytes(altered))
+
+
+def test_any_truncation_is_noticed() -> None:
+    data = to_bytes(example())
+    for length in [*range(0, 64), *range(64, len(data), 97), len(data) - 1]:
+        with pytest.raises(PolicyFileError):
+            from_bytes(data[:length])
+    with pytest.raises(PolicyFileError):
+        from_bytes(data + b"\0")
+
+
+def test_a_thousand_corrupted_files(tmp_path: Path) -> None:
+    """Random damage of several kinds, each file an error; then the same with a valid checksum."""
+    data = to_bytes(example())
+    rng = np.random.default_rng(0)
+    path = tmp_path / "damaged.safetensors"
+    for number in range(1000):
+        damaged = bytearray(data)
+        first = int(rng.integers(len(data)))
+        size = int(rng.integers(1, 64))
+        if number % 3 == 0:
+            damaged[first : first + size] = rng.integers(0, 256, size, np.uint8).tobytes()
+        elif number % 3 == 1:
+            del damaged[first : first + size]
+        else:
+            damaged[first:first] = rng.integers(0, 256, size, np.uint8).tobytes()
+        if bytes(damaged) == data:
+            continue
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"damaged\.safetensors: "):
+            sa.load(path)
+
+
+def test_resealed_damage_never_reaches_a_kernel_unchecked() -> None:
+    """With a valid checksum the content itself must be checked: an error, or a policy that runs."""
+    data = to_bytes(example())
+    rng = np.random.default_rng(1)
+    start = 8 + int.from_bytes(data[:8], "little")
+    refused = 0
+    for number in range(1000):
+        damaged = bytearray(data)
+        low = start if number % 2 else 8
+        place = int(rng.integers(low, len(data)))
+        damaged[place] = int(rng.integers(256))
+        try:
+            policy = from_bytes(reseal(bytes(damaged)))
+        except ValueError:
+            refused += 1
+            continue
+        act = sa.compile(policy, tune=0)
+        act(np.ones((3, policy.input_size), np.float32))
+    assert refused > 300
+
+
+def test_broken_structure_with_a_valid_checksum_is_named() -> None:
+    plain = example().with_metadata()
+    bad = {
+        "indptr: expected": ("indptr", np.array([0, 10_000], np.int32)),
+        "indices: expected columns": ("indices", np.array([60_000], np.uint16)),
+        "values: expected finite": ("values", np.array([np.nan], np.float32)),
+    }
+    for message, (name, replacement) in bad.items():
+        data = bytearray(to_bytes(plain))
+        length = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + length])
+        begin, _ = header[f"layers.1.{name}"]["data_offsets"]
+        begin += 8 + length
+        data[begin : begin + replacement.nbytes] = replacement.tobytes()
+        with pytest.raises(PolicyFileError, match=message):
+            from_bytes(reseal(bytes(data)))
+
+
+def edited(change: dict[str, str]) -> bytes:
+    """A file with other metadata strings, sealed unless the change is to the seal itself."""
+    data = to_bytes(example())
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"].update(change)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    file = len(text).to_bytes(8, "little") + text + data[8 + length :]
+    return file if "checksum" in change else reseal(file)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format_version": "2"}, "reads version 1, the file has 2; a newer sparseagent"),
+        ({"format_version": "one"}, "format_version: expected a number"),
+        ({"format": "other"}, "format: expected 'sparseagent'"),
+        ({"spec": "{"}, "damaged policy"),
+        ({"spec": "[]"}, "damaged policy"),
+        ({"spec": '{"layers": 3}'}, "damaged policy"),
+        ({"checksum": "0"}, "checksum: expected 64 digits"),
+    ],
+)
+def test_metadata(change: dict[str, str], message: str) -> None:
+    with pytest.raises(PolicyFileError, match=message):
+        from_bytes(edited(change))
+
+
+def test_a_failed_self_test_is_an_error() -> None:
+    data = bytearray(to_bytes(example()))
+    length = int.from_bytes(data[:8], "little")
+    begin = json.loads(data[8 : 8 + length])["golden.outputs"]["data_offsets"][0] + 8 + length
+    data[begin] ^= 1
+    with pytest.raises(PolicyFileError, match="golden outputs bit for bit"):
+        from_bytes(reseal(bytes(data)))
+
+
+def test_other_files(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        sa.load(tmp_path / "absent.safetensors")
+    path = tmp_path / "note.txt"
+    path.write_text("this is not a policy file at all")
+    with pytest.raises(ValueError, match=r"note\.txt"):
+        sa.load(path)
