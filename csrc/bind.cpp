@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/cpu.h"
+#include "core/packer.h"
 #include "core/plan.h"
 #include "core/reference.h"
 
@@ -340,7 +341,10 @@ py::dict isas() {
   for (int i = 0; i < kIsaCount; ++i) {
     const Isa& isa = kIsas[i];
     py::list formats;
-    for (int k = 0; k < isa.kernel_count; ++k) formats.append(isa.kernels[k]->format);
+    for (int k = 0; k < isa.kernel_count; ++k) {
+      const Kernel& kernel = *isa.kernels[k];
+      if (kernel.has_one || kernel.has_tile) formats.append(kernel.format);
+    }
     table[isa.name] =
         py::make_tuple(cpu_has(isa.needs), isa.needs, formats, isa.kernels[0]->lanes);
   }
@@ -349,7 +353,7 @@ py::dict isas() {
 
 double measure_peak(const std::string& name) {
   const Isa& isa = choose_isa(name.c_str());
-  const double flops = 2.0 * 16 * isa.kernels[0]->lanes;
+  const double flops = 2.0 * 12 * isa.kernels[0]->lanes;
   double best = 0;
   long iterations = 1000;
   volatile float sink = 0;
@@ -391,6 +395,22 @@ FloatArray reference(const py::sequence& layers, const FloatArray& rows) {
   return outputs;
 }
 
+// A layer -> (runs, rows, indptr, entries), see core/packer.h.
+py::tuple pack_for(const py::sequence& layer, std::int32_t lanes, bool free_rows) {
+  const std::vector<LayerArrays> arrays = layers_of(layer);
+  const std::vector<LayerView> views = views_of(arrays);
+  if (views.size() != 1 || lanes < 1 || lanes > 32) {
+    throw std::invalid_argument("expected one layer and 1 to 32 lanes");
+  }
+  check_layers(views, views.front().in);
+  const Packing packing = pack_for_lanes(views.front(), lanes, free_rows);
+  const auto array = [](const std::vector<std::int32_t>& v) {
+    return IntArray(static_cast<py::ssize_t>(v.size()), v.data());
+  };
+  return py::make_tuple(packing.runs, array(packing.rows), array(packing.indptr),
+                        array(packing.entries));
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
@@ -416,5 +436,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
                              [](const PyPlan& p) { return p.plan().threads(); });
   m.def("isas", &isas);
   m.def("measure_peak", &measure_peak, py::arg("isa") = "");
+  m.def("pack_for_lanes", &pack_for, py::arg("layer"), py::arg("lanes"),
+        py::arg("free_rows"));
   m.def("reference", &reference, py::arg("layers"), py::arg("rows"));
 }

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from sparseagent import _core
-from sparseagent.csr import CSR
 from sparseagent.head import Clip, Unscale
-from sparseagent.policy import Layer, SparsePolicy
+from sparseagent.policy import SparsePolicy
 
 ISA_VARIABLE = "SPARSEAGENT_ISA"
 
@@ -50,7 +49,7 @@ class Plan(_core.Plan):
         )
         if not same or not _same_step(policy, self.policy):
             raise ValueError("policy: expected the observation step and head of the compiled one")
-        self._update(layer_arguments(policy))
+        self._update([layer.core_argument() for layer in policy.layers])
         self.policy = policy
 
     def explain(self) -> str:
@@ -105,7 +104,7 @@ def compile(
         raise TypeError(f"policy: expected a SparsePolicy, got {type(policy).__name__}")
     step = policy.observation
     plan = Plan(
-        layer_arguments(policy),
+        [layer.core_argument() for layer in policy.layers],
         step.size,
         list(step.shape),
         step.shift,
@@ -141,23 +140,6 @@ def kernels() -> tuple[IsaInfo, ...]:
         IsaInfo(name, available, needs, tuple(formats), lanes)
         for name, (available, needs, formats, lanes) in _core.isas().items()
     )
-
-
-def layer_arguments(policy: SparsePolicy) -> list[tuple[Any, ...]]:
-    """The layers as the compiled core takes them: every one as CSR, dense ones with all entries."""
-    return [_layer_argument(layer) for layer in policy.layers]
-
-
-def _layer_argument(layer: Layer) -> tuple[Any, ...]:
-    out, width = layer.shape
-    weight = layer.weight
-    if isinstance(weight, CSR):
-        arrays = (weight.runs, weight.indptr, weight.indices, weight.values)
-    else:
-        indptr = np.arange(0, out * width + 1, width, dtype=np.int32)
-        indices = np.tile(np.arange(width, dtype=np.int32), out)
-        arrays = (1, indptr, indices, weight.ravel())
-    return (out, width, *arrays, layer.bias, layer.activation, layer.alpha)
 
 
 def _bounds(policy: SparsePolicy) -> tuple[Any, Any]:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from sparseagent import _core
 from sparseagent.csr import Float32, Float64
-from sparseagent.plan import layer_arguments
 from sparseagent.policy import SparsePolicy
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
@@ -32,7 +31,7 @@ def forward_exact(policy: SparsePolicy, observations: NDArray[Any]) -> Float32:
     `[B, *shape]` -> float32 `[B, out]`, before the action head. Every kernel gives these bits.
     """
     rows = policy.observation.apply(observations)
-    outputs: Float32 = _core.reference(layer_arguments(policy), rows)
+    outputs: Float32 = _core.reference([layer.core_argument() for layer in policy.layers], rows)
     return outputs
 
 

@@ -20,18 +20,20 @@ ALLOWED = {
     "head": {"csr"},
     "policy": {"csr", "head", "observation"},
     "policyfile": {"csr", "head", "observation", "policy"},
-    "plan": {"_core", "csr", "head", "policy"},
-    "reference": {"_core", "csr", "plan", "policy"},
+    "plan": {"_core", "head", "policy"},
+    "reference": {"_core", "csr", "policy"},
+    "repack": {"_core", "csr", "policy"},
     "rollouts": {"environments"},
     "environments": set(),
     "prune": {"prune"},
-    "convert": {"convert", "csr", "head", "observation", "policy", "policyfile", "reference"},
+    "convert": {"convert", "csr", "head", "observation", "policy", "reference", "repack"},
     "report": {"report"},
     "train": None,  # the pipeline may use everything
     "cli": None,
     "__init__": {"csr", "head", "observation", "plan", "policy", "policyfile"},
 }
-NUMPY_ONLY = {"csr", "observation", "head", "policy", "policyfile", "plan", "reference", "__init__"}
+NUMPY_ONLY = {"csr", "observation", "head", "policy", "policyfile", "plan", "reference", "repack"}
+NUMPY_ONLY |= {"__init__"}
 HEAVY = {"torch", "gymnasium", "stable_baselines3", "scipy", "matplotlib", "envpool", "typer"}
 
 

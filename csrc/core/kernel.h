@@ -26,9 +26,11 @@ constexpr std::size_t kWidthPadding = 64;
 struct Kernel {
   const char* format;  // "dense", "csr", ...
   int lanes;           // columns of a one-vector tile
+  bool has_one;        // which paths it has at all
+  bool has_tile;
 
-  // Bytes of the packed layer; 0 if this kernel cannot follow the layer's order on this
-  // path.
+  // Bytes of the packed layer; 0 if this kernel cannot follow the layer's order. Only
+  // asked for paths that it has.
   std::size_t (*packed_bytes)(const LayerView& layer, Path path);
 
   // Fill `packed`, 64-byte aligned, packed_bytes() long. Same structure, same layout:
@@ -48,7 +50,7 @@ struct Isa {
   const char* needs;  // CPU features, separated by spaces; see cpu.h
   const Kernel* const* kernels;
   int kernel_count;
-  // Runs `iterations` x 16 independent vector FMAs; returns something that depends on
+  // Runs `iterations` x 12 independent vector FMAs; returns something that depends on
   // all of them.
   float (*fma_loop)(long iterations);
 };

@@ -47,33 +47,48 @@ std::vector<float> probe(std::size_t count) {
   return x;
 }
 
-// Untimed guess: what the crossovers of these kernels suggest.
-bool prefers_csr(const LayerView& layer, Path path) {
+// Untimed guess: what the crossovers of these kernels suggest. The lower, the better.
+double guess_cost(const Kernel& kernel, const LayerView& layer, Path path) {
+  const std::string format = kernel.format;
   const double density = layer.nnz() / (static_cast<double>(layer.out) * layer.in);
-  return density < (path == Path::one ? 0.12 : 0.55);
+  if (format == "dense") return path == Path::one ? 0.12 : 0.55;
+  if (format == "perm") return 0.45 * density;
+  return density;
 }
 
-std::vector<const Kernel*> legal_kernels(const Isa& isa, const LayerView& layer,
-                                         int number, Path path,
-                                         const std::string& format) {
-  std::vector<const Kernel*> legal;
+bool has_path(const Kernel& kernel, Path path) {
+  return path == Path::one ? kernel.has_one : kernel.has_tile;
+}
+
+// The kernel of that name; null if `format` is empty.
+const Kernel* named_kernel(const Isa& isa, const std::string& format) {
+  if (format.empty()) return nullptr;
   std::string known;
-  bool named = false;
   for (int i = 0; i < isa.kernel_count; ++i) {
     const Kernel* kernel = isa.kernels[i];
-    known += (known.empty() ? "" : ", ") + std::string(kernel->format);
-    if (!format.empty() && format != kernel->format) continue;
-    named = true;
+    if (!kernel->has_one && !kernel->has_tile) continue;
+    if (format == kernel->format) return kernel;
+    known += ", " + std::string(kernel->format);
+  }
+  throw std::invalid_argument("format: expected auto" + known + " on isa " + isa.name +
+                              ", got '" + format + "'");
+}
+
+// A forced format holds for the paths it has; the others choose among all.
+std::vector<const Kernel*> legal_kernels(const Isa& isa, const LayerView& layer,
+                                         int number, Path path, const Kernel* forced) {
+  std::vector<const Kernel*> legal;
+  for (int i = 0; i < isa.kernel_count; ++i) {
+    const Kernel* kernel = isa.kernels[i];
+    if (!has_path(*kernel, path)) continue;
+    if (forced != nullptr && has_path(*forced, path) && kernel != forced) continue;
     if (kernel->packed_bytes(layer, path) > 0) legal.push_back(kernel);
   }
-  if (!named) {
-    throw std::invalid_argument("format: expected auto or one of " + known + ", got '" +
-                                format + "'");
-  }
   if (legal.empty()) {
-    throw std::invalid_argument(
-        "format: '" + format + "' cannot follow the summation order of layer " +
-        std::to_string(number) + "; repack the policy to 'ascending'");
+    throw std::invalid_argument("format: '" + std::string(forced->format) +
+                                "' cannot follow the summation order of layer " +
+                                std::to_string(number) +
+                                "; repack the policy to 'ascending'");
   }
   return legal;
 }
@@ -82,28 +97,28 @@ std::vector<const Kernel*> legal_kernels(const Isa& isa, const LayerView& layer,
 class Contest {
  public:
   Contest(const Isa& isa, const LayerView& layer, int number, Path path,
-          const std::string& format)
+          const Kernel* forced)
       : layer_(layer), path_(path) {
     choice_.layer = number;
     choice_.path = path;
-    for (const Kernel* kernel : legal_kernels(isa, layer, number, path, format)) {
+    for (const Kernel* kernel : legal_kernels(isa, layer, number, path, forced)) {
       packed_.emplace_back(*kernel, layer, path);
     }
   }
 
   PackedLayer decide(const float* x, float* y, double budget_ns, Choice* choice) {
     const bool timed = budget_ns > 0 && packed_.size() > 1;
+    const double share = budget_ns / static_cast<double>(packed_.size());
     std::size_t best = 0;
-    double best_ns = std::numeric_limits<double>::infinity();
+    double best_cost = std::numeric_limits<double>::infinity();
     for (std::size_t i = 0; i < packed_.size(); ++i) {
-      const double share = budget_ns / static_cast<double>(packed_.size());
       const double ns = timed ? least_ns(share, [&] { run(packed_[i], x, y); }) : -1;
-      const std::string format = packed_[i].kernel->format;
-      choice_.candidates.push_back({format, ns, packed_[i].data.bytes()});
-      const bool guess = !timed && (format == "csr") == prefers_csr(layer_, path_);
-      if (timed ? ns < best_ns : guess) {
+      const double cost = timed ? ns : guess_cost(*packed_[i].kernel, layer_, path_);
+      choice_.candidates.push_back(
+          {packed_[i].kernel->format, ns, packed_[i].data.bytes()});
+      if (cost < best_cost) {
         best = i;
-        best_ns = ns;
+        best_cost = cost;
       }
     }
     choice_.format = packed_[best].kernel->format;
@@ -166,6 +181,7 @@ std::unique_ptr<Network> build_network(const Isa& isa,
                                        const std::vector<LayerView>& layers,
                                        const std::string& format, double budget_ms,
                                        std::vector<Choice>* choices) {
+  const Kernel* forced = named_kernel(isa, format);
   const int lanes = isa.kernels[0]->lanes;
   const auto width = static_cast<std::size_t>(kMaxTileVectors * lanes);
   const auto floats =
@@ -180,7 +196,7 @@ std::unique_ptr<Network> build_network(const Isa& isa,
     const auto observations = probe(static_cast<std::size_t>(layers[0].in) * width);
     std::copy(observations.begin(), observations.end(), x.floats());
     for (std::size_t i = 0; i < layers.size(); ++i) {
-      Contest contest(isa, layers[i], static_cast<int>(i), path, format);
+      Contest contest(isa, layers[i], static_cast<int>(i), path, forced);
       Choice choice;
       PackedLayer packed = contest.decide(x.floats(), y.floats(), share, &choice);
       (path == Path::one ? steps[i].one : steps[i].tile) = std::move(packed);

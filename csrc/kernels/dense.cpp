@@ -301,4 +301,5 @@ void tile(const void* packed, const float* x, float* y, int vectors) {
 
 }  // namespace
 
-const Kernel SPARSEAGENT_SYMBOL = {"dense", kLanes, packed_bytes, pack, one, tile};
+const Kernel SPARSEAGENT_SYMBOL = {"dense",      kLanes, true, true,
+                                   packed_bytes, pack,   one,  tile};

@@ -35,4 +35,16 @@ inline vec power_of_two(vec z) {
   return z;
 }
 
+// The low byte names one of 2 inputs: the one at `a`, then the one at `b`.
+using ivec = unsigned;
+inline ivec load_bytes(const void* p) {
+  ivec a;
+  __builtin_memcpy(&a, p, sizeof a);
+  return a;
+}
+inline ivec next_byte(ivec a) { return a >> 8; }
+inline vec lookup(const float* a, const float* b, ivec place) {
+  return place & 1 ? *b : *a;
+}
+
 }  // namespace

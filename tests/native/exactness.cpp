@@ -225,7 +225,12 @@ int main(int argc, char** argv) {
     hash = digest(hash, expected);
     for (int i = 0; i < kIsaCount; ++i) {
       if (!cpu_has(kIsas[i].needs)) continue;
-      for (const char* format : {"", "csr", "dense"}) {
+      std::vector<const char*> formats = {""};
+      for (int k = 0; k < kIsas[i].kernel_count; ++k) {
+        const Kernel& kernel = *kIsas[i].kernels[k];
+        if (kernel.has_one || kernel.has_tile) formats.push_back(kernel.format);
+      }
+      for (const char* format : formats) {
         if (!net.plain && std::strcmp(format, "dense") == 0) continue;
         for (const int threads : {1, 3}) {
           run(net, kIsas[i], format, threads, rows, expected, most) ? ++passed

@@ -12,7 +12,8 @@ import sparseagent as sa
 from sparseagent.policy import ACTIVATIONS
 
 ISAS = [isa.name for isa in sa.kernels() if isa.available]
-FORMATS = ["auto", "dense", "csr"]
+FORMATS = ["auto", "dense", "csr"]  # those that run every batch
+ORDERS = ["neon", "avx2", "avx512"]
 
 
 def random_csr(rng: Any, out: int, width: int, sparsity: float, runs: int = 1) -> sa.CSR:

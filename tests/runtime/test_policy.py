@@ -92,7 +92,7 @@ def test_repack_gives_the_plain_order() -> None:
         assert after.weight.is_ascending()
     assert plain.golden is not None
     assert same_bits(plain.golden.observations, golden.golden.observations)
-    with pytest.raises(ValueError, match="order: expected one of ascending, got 'avx1024'"):
+    with pytest.raises(ValueError, match=r"order: expected one of ascending, .*, got 'avx1024'"):
         policy.repack("avx1024")
 
 

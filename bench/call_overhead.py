@@ -1,0 +1,103 @@
+"""What one call from Python costs over the C++ forward: `python -m bench.call_overhead`.
+
+Loops of calls are timed as a whole, so that reading the clock costs nothing per call; the empty
+loop is taken off. The forward is timed inside C++ call by call, and what the clock costs there is
+taken off too: it is bounded by the time that a net of one weight reports. All of it takes turns
+round by round on one observation, so that caches and branch predictors are as warm on both sides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+import sparseagent as sa
+from bench.machine import describe, load_average
+from bench.nets import NETS, aligned, observations, random_case
+from bench.timing import forward_clock_cost
+
+LIMIT_NS = 200.0
+FORWARD = "C++ forward"
+CALLS, ROUNDS = 500, 400
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table; returns 1 if `act(obs, out)` costs more than the limit."""
+    parser = argparse.ArgumentParser(prog="python -m bench.call_overhead", description=__doc__)
+    parser.add_argument("--net", choices=list(NETS), default="M")
+    parser.add_argument("--sparsity", type=float, default=0.9)
+    parser.add_argument("--limit", type=float, default=LIMIT_NS, help="ns allowed")
+    parser.add_argument("--core", type=int, help="core to run on; default: the last one")
+    options = parser.parse_args(arguments)
+    machine = describe(options.core)
+    case = random_case(NETS[options.net], options.sparsity)
+    act = sa.compile(case.policy, threads=1)
+    measured = measure(act, observations(case, 1)[0][0])
+    forward = measured[FORWARD]
+    print(f"{machine.cpu}, core {machine.core}, isa {act.isa}, commit {machine.commit}")
+    print(f"{NETS[options.net].label}, sparsity {options.sparsity}, load {load_average():.2f}")
+    print(f"{'':<20}{'ns':>8}{'over the forward':>20}")
+    for name, nanoseconds in measured.items():
+        print(f"{name:<20}{nanoseconds:>8.0f}{nanoseconds - forward:>20.0f}")
+    over = measured["act(obs, out)"] - forward
+    verdict = "within" if over <= options.limit else "OVER"
+    print(
+        f"act(obs, out): {over:.0f} ns over the forward, {verdict} the limit {options.limit:g} ns"
+    )
+    return 0 if over <= options.limit else 1
+
+
+def measure(act: sa.Plan, observation: Any) -> dict[str, float]:
+    """Median ns over rounds of the forward and of each way to call it, float32 `[in]`."""
+    out = aligned((act.policy.output_size,))
+    loops: dict[str, Callable[[], float]] = {
+        FORWARD: lambda: float(np.median(act.time(observation, CALLS))),
+        "act(obs, out)": lambda: _loop_into(act, observation, out),
+        "act(obs)": lambda: _loop(act, observation),
+        "act.predict(obs)": lambda: _loop(act.predict, observation),
+    }
+    samples: dict[str, list[float]] = {name: [] for name in loops}
+    empty = []
+    gc.disable()
+    try:
+        for _ in range(ROUNDS):
+            empty.append(_loop_empty())
+            for name, loop in loops.items():
+                samples[name].append(loop())
+    finally:
+        gc.enable()
+    medians = {name: float(np.median(values)) for name, values in samples.items()}
+    costs = dict.fromkeys(medians, float(np.median(empty)))
+    costs[FORWARD] = forward_clock_cost()
+    return {name: medians[name] - costs[name] for name in medians}
+
+
+def _loop_into(act: Callable[[Any, Any], Any], observation: Any, out: Any) -> float:
+    start = time.perf_counter_ns()
+    for _ in itertools.repeat(None, CALLS):
+        act(observation, out)
+    return (time.perf_counter_ns() - start) / CALLS
+
+
+def _loop(call: Callable[[Any], Any], observation: Any) -> float:
+    start = time.perf_counter_ns()
+    for _ in itertools.repeat(None, CALLS):
+        call(observation)
+    return (time.perf_counter_ns() - start) / CALLS
+
+
+def _loop_empty() -> float:
+    start = time.perf_counter_ns()
+    for _ in itertools.repeat(None, CALLS):
+        pass
+    return (time.perf_counter_ns() - start) / CALLS
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

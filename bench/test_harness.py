@@ -1,0 +1,260 @@
+"""The benchmark's own checks: what must get no time gets none, and numbers mean what they say."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sparseagent as sa
+from bench import tables
+from bench.cell import Entry, Setting, enter, measure_cell
+from bench.contenders import PEERS, Contender, UnsupportedError, Variant, contenders
+from bench.grid import Grid, best_peer, crossover
+from bench.machine import Machine, compiler_flags
+from bench.nets import ALIGNMENT, NETS, Case, Net, aligned, file_case, observations, random_case
+from bench.report import main as report
+from bench.results import Cell, Row, append, latest, read
+from bench.run import main as run
+from bench.timing import percentile
+from bench.verify import Expected, WrongResultError, verify
+
+TINY = Net("S", (8, 16, 4), "tanh")
+SETTING = Setting(Machine("cpu", "os", "3", "commit", 0), sa.kernels()[0].name, 0.01, 0, 0.0)
+
+
+def reference_variant(case: Case, change: Callable[[Any], Any], *, exact: bool = False) -> Variant:
+    """The exact reference with its outputs changed by `change`."""
+    from sparseagent.reference import forward_exact
+
+    last = [np.zeros(0, np.float32)]
+
+    def call(x: Any) -> None:
+        last[0] = change(forward_exact(case.policy, x))
+
+    return Variant(
+        "reference", lambda x: x, call, lambda: last[0], exact=case.policy if exact else None
+    )
+
+
+def fake(name: str, prepare: Callable[..., tuple[Variant, ...]], missing: str = "") -> Contender:
+    return Contender(name, "all", lambda: missing, lambda: "fake 1", prepare)
+
+
+def entry_of(case: Case, contender: Contender) -> Entry:
+    arrays = observations(case, 2)
+    return enter(contender, case, 2, arrays, Expected(case, arrays))
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("net", NETS.values(), ids=list(NETS))
+def test_random_masks_have_the_exact_count(net: Net, sparsity: float) -> None:
+    for layer in random_case(net, sparsity).policy.layers:
+        out, width = layer.shape
+        assert layer.nnz == round((1 - sparsity) * out * width)
+
+
+def test_cases_and_observations_repeat() -> None:
+    one, other = random_case(TINY, 0.5), random_case(TINY, 0.5)
+    for a, b in zip(one.policy.layers, other.policy.layers, strict=True):
+        assert np.array_equal(a.dense_weight(), b.dense_weight())
+    first = observations(one, 1)
+    assert len(first) == 64
+    assert np.array_equal(np.stack(first), np.stack(observations(other, 1)))
+    assert all(array.ctypes.data % ALIGNMENT == 0 for array in first)
+    assert aligned((3, 5)).ctypes.data % ALIGNMENT == 0
+
+
+@pytest.mark.parametrize("sparsity", [-0.1, 1.0, 0.999])
+def test_bad_sparsity_is_named(sparsity: float) -> None:
+    with pytest.raises(ValueError, match="sparsity"):
+        random_case(TINY, sparsity)
+
+
+def test_a_policy_file_is_timed_on_its_own_observations(tmp_path: Path) -> None:
+    case = random_case(TINY, 0.5)
+    step = sa.Observation.normalise(np.ones(8), np.full(8, 4.0), eps=0.0, clip=10.0)
+    trained = dataclasses.replace(case.policy, observation=step, head=sa.Argmax())
+    raw = np.arange(24, dtype=np.float32).reshape(3, 8) - 4
+    trained.with_golden(raw).save(tmp_path / "lander.safetensors")
+    loaded = file_case(tmp_path / "lander.safetensors")
+    assert (loaded.net, loaded.source) == ("lander", "file")
+    assert loaded.policy.observation.is_identity
+    rows = np.concatenate(observations(loaded, 4))
+    assert {tuple(row) for row in rows} == {tuple(row) for row in (raw - 1) / 2}
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("name", contenders())
+def test_every_contender_computes_the_policy(name: str, activation: str, batch: int) -> None:
+    contender = contenders()[name]
+    if contender.missing():
+        pytest.skip(contender.missing())
+    case = random_case(Net("S", (7, 33, 18, 3), activation), 0.6)
+    arrays = observations(case, batch)
+    expected = Expected(case, arrays)
+    variants = contender.prepare(case.policy, batch)
+    assert variants
+    for variant in variants:
+        assert verify(variant, [variant.wrap(x) for x in arrays], expected) <= 1e-5
+
+
+def test_peers_name_an_activation_they_do_not_know() -> None:
+    case = random_case(TINY, 0.5)
+    layers = (dataclasses.replace(case.policy.layers[0], activation="silu"), case.policy.layers[1])
+    policy = dataclasses.replace(case.policy, layers=layers)
+    for contender in PEERS:
+        if not contender.missing():
+            with pytest.raises(UnsupportedError, match="silu"):
+                contender.prepare(policy, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda y: y * np.float32(1.001), "error"),
+        (lambda y: y + np.float32(np.nan), "error"),
+        (lambda y: y[:1], "expected float32"),
+        (lambda y: y.astype(np.float64), "expected float32"),
+        (lambda y: np.roll(y, 1, axis=0), "error"),
+    ],
+)
+def test_wrong_outputs_get_no_time(change: Callable[[Any], Any], message: str) -> None:
+    case = random_case(TINY, 0.5)
+    entry = entry_of(case, fake("wrong", lambda *_: (reference_variant(case, change),)))
+    assert entry.track is None
+    assert message in entry.status
+
+
+def test_ours_must_have_the_exact_bits() -> None:
+    case = random_case(TINY, 0.5)
+    arrays = observations(case, 2)
+    expected = Expected(case, arrays)
+
+    def nudge(y: Any) -> Any:
+        return np.nextafter(y, np.float32(np.inf))
+
+    assert verify(reference_variant(case, lambda y: y, exact=True), arrays, expected) < 1e-6
+    assert verify(reference_variant(case, nudge), arrays, expected) < 1e-6
+    with pytest.raises(WrongResultError, match="bits"):
+        verify(reference_variant(case, nudge, exact=True), arrays, expected)
+
+
+def test_a_contender_that_breaks_leaves_the_others_their_times() -> None:
+    case = random_case(TINY, 0.5)
+
+    def broken(*_: Any) -> tuple[Variant, ...]:
+        raise RuntimeError("no such kernel\ndetails")
+
+    good = fake("good", lambda *_: (reference_variant(case, lambda y: y),))
+    rows = measure_cell(case, 2, [fake("bad", broken), good, fake("gone", broken, "x")], SETTING)
+    status = {row.contender: row.status for row in rows}
+    assert status == {
+        "bad": "failed: RuntimeError: no such kernel",
+        "good": "ok",
+        "gone": "unavailable: x",
+    }
+    timed = rows[1]
+    assert timed.calls >= 3
+    assert timed.p50_ns > 0
+    assert timed.ns_per_observation == timed.p50_ns / 2
+    flop = 2 * case.policy.nnz * 2
+    assert timed.gflops == pytest.approx(flop / timed.p50_ns)
+    assert timed.peak_share_stored == pytest.approx(
+        timed.peak_share * case.weights / case.policy.nnz
+    )
+    assert math.isnan(rows[0].p50_ns)
+
+
+def test_percentiles_need_enough_calls() -> None:
+    assert percentile(range(1, 102), 0.5) == 51
+    assert percentile(range(1, 102), 0.99) == 100
+    assert math.isnan(percentile(range(49), 0.99))
+    assert math.isnan(percentile([], 0.5))
+
+
+def row(contender: str, p50_ns: float, sparsity: float = 0.5, **changes: Any) -> Row:
+    numbers = {field.name: 1.0 for field in dataclasses.fields(Row) if field.type == "float"}
+    texts = {field.name: "x" for field in dataclasses.fields(Row) if field.type == "str"}
+    counts = {field.name: 1 for field in dataclasses.fields(Row) if field.type == "int"}
+    facts = {"net": "S", "source": "random", "status": "ok", "contender": contender}
+    values: dict[str, Any] = {**numbers, **texts, **counts, **facts, **changes}
+    return Row(**{**values, "p50_ns": p50_ns, "sparsity": sparsity})
+
+
+def test_rows_survive_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    first = row("numpy", 5.5, p99_ns=math.nan, variant='dot, "fast"', time="1")
+    again = row("numpy", 4.5, time="2")
+    append(path, [first, row("litert", 3.0, time="1")])
+    append(path, [again])
+    assert [str(r) for r in read(path)] == [
+        str(r) for r in (first, row("litert", 3.0, time="1"), again)
+    ]
+    newest = latest(read(path))[Cell("S", "random", 0.5, 1, "x")]
+    assert list(newest) == ["numpy"]  # rows of another run of the cell do not mix in
+    assert newest["numpy"].p50_ns == 4.5
+    path.write_text("other,columns\n1,2\n")
+    with pytest.raises(ValueError, match="another version"):
+        read(path)
+    with pytest.raises(ValueError, match="another version"):
+        append(path, [first])
+
+
+def test_tables_say_where_we_lose() -> None:
+    rows = [
+        row("sparseagent-auto", 2000.0),
+        row("sparseagent-dense", 1000.0),
+        row("sparseagent-csr", 2000.0),
+        row("numpy", 1500.0),
+        row("litert", 100.0, status="wrong"),
+        row("sparseagent-auto", 1000.0, 0.9),
+        row("sparseagent-dense", 2000.0, 0.9),
+        row("sparseagent-csr", 1000.0, 0.9),
+        row("numpy", 3000.0, 0.9),
+    ]
+    grid = Grid.of(latest(rows), None)
+    cell = grid.cell("S", "random", 0.5, 1)
+    peer = best_peer(cell)
+    assert peer is not None
+    assert peer.contender == "numpy"  # a faster one without a valid result does not count
+    lost = tables.losses(grid).splitlines()
+    assert len(lost) == 2
+    assert "numpy 1.50 us, ours 2.00 us (0.75x)" in lost[0]
+    assert "our dense 1.00 us (0.50x)" in lost[1]
+    assert crossover(grid, "S", "random", 1) == pytest.approx(0.7)
+    assert "2.00x, 3.00x numpy" in tables.speedups(grid)
+    assert "litert: wrong" in tables.without_time(grid)
+
+
+def test_run_resumes_and_report_reads_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "rows.csv"
+    arguments = ["--nets", "S", "--sparsities", "0", "0.9", "--batches", "1", "--seconds", "0.02"]
+    arguments += ["--contenders", "sparseagent-auto", "sparseagent-csr", "sparseagent-dense"]
+    arguments += ["numpy", "--out", str(path)]
+    assert run(arguments) == 0
+    assert len(read(path)) == 8
+    assert all(r.ok for r in read(path))
+    assert run(arguments) == 0
+    assert "2 cells, 2 already there" in capsys.readouterr().out
+    assert len(read(path)) == 8
+    assert report(["--csv", str(path), "--figures", str(tmp_path)]) == 0
+    assert "sparseagent-csr" in (tmp_path / "summary.md").read_text()
+    assert "## Where we lose" in (tmp_path / "report.md").read_text()
+    assert (tmp_path / "latency_batch1.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_flags_come_from_the_build_files() -> None:
+    flags = compiler_flags("avx512").split()
+    assert "-ffp-contract=off" in flags
+    assert "-mavx512f" in flags
+    assert "-march=native" not in flags
+    assert "-mavx512f" not in compiler_flags("avx2").split()

@@ -1,0 +1,135 @@
+"""Collects linear maps and activations into layers: the part of conversion without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sparseagent.csr import CSR, Float32
+from sparseagent.policy import Layer
+
+
+@dataclass
+class _Draft:
+    """A layer whose activation may still follow; None means that none has been seen yet."""
+
+    path: str
+    weight: Float32
+    bias: Float32
+    activation: str | None = None
+    alpha: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """An operation seen before the first linear map, when the width is not known yet."""
+
+    path: str
+    name: str
+    alpha: float
+
+
+class Chain:
+    """Builds the layers of a feed-forward net from its parts, in the order in which they act.
+
+    A policy layer is one matrix with one activation. What does not pair up that way is written
+    with identity matrices, one weight per row, which reproduce their input exactly: an activation
+    before the first linear map, two activations in a row, and the bounds of `clamp`.
+    """
+
+    def __init__(self) -> None:
+        self._drafts: list[_Draft] = []
+        self._waiting: list[_Waiting] = []
+
+    def linear(self, path: str, weight: Float32, bias: Float32 | None) -> None:
+        """Add `y = W x + b`.
+
+        Args:
+            path: how messages name this part, such as `"module '2' (Linear)"`.
+            weight: `[out, in]`.
+            bias: `[out]`, or None for zeros.
+
+        Raises:
+            ValueError: a number is not finite, or the width does not follow from the part before.
+        """
+        drafted_bias = np.zeros(len(weight), np.float32) if bias is None else bias
+        for name, array in (("weight", weight), ("bias", drafted_bias)):
+            _check_finite(path, name, array)
+        width = weight.shape[1]
+        if self._drafts and len(self._drafts[-1].bias) != width:
+            before = self._drafts[-1]
+            raise ValueError(
+                f"{path}: expected {len(before.bias)} inputs, as {before.path} gives, got {width}"
+            )
+        for waiting in self._waiting:
+            self._identity(waiting.path, width, name=waiting.name, alpha=waiting.alpha)
+        self._waiting = []
+        self._drafts.append(_Draft(path, weight, drafted_bias))
+
+    def activation(self, path: str, name: str, alpha: float = 0.0) -> None:
+        """Apply the activation `name` of `sparseagent.policy.ACTIVATIONS` to what came before."""
+        if not self._drafts:
+            self._waiting.append(_Waiting(path, name, alpha))
+        elif self._drafts[-1].activation is None:
+            self._drafts[-1].activation, self._drafts[-1].alpha = name, alpha
+        else:
+            self._identity(path, len(self._drafts[-1].bias), name=name, alpha=alpha)
+
+    def clamp(self, path: str, low: float, high: float) -> None:
+        """Bound what came before to `[low, high]`: `high - relu((high - low) - relu(y - low))`.
+
+        Both bounds come out exactly, and the value between them up to two float32 roundings.
+
+        Raises:
+            ValueError: nothing linear came before, or the bounds are not finite and rising.
+        """
+        if not np.isfinite([low, high]).all() or not low < high:
+            raise ValueError(f"{path}: expected finite bounds, low < high, got {low} and {high}")
+        if not self._drafts:
+            raise ValueError(f"{path}: expected a Linear before it, got none")
+        width = len(self._drafts[-1].bias)
+        if self._drafts[-1].activation is not None:
+            self._identity(path, width)
+        last = self._drafts[-1]
+        last.bias = (last.bias.astype(np.float64) - low).astype(np.float32)
+        last.activation = "relu"
+        for bias, name in ((high - low, "relu"), (high, None)):
+            self._identity(path, width, name=name, weight=-1.0, bias=bias)
+
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers; a matrix without any zero is stored dense, every other one as CSR.
+
+        Raises:
+            ValueError: no linear map was added.
+        """
+        if not self._drafts:
+            raise ValueError("module: expected at least one Linear, got none")
+        return tuple(
+            Layer(stored(draft.weight), draft.bias, draft.activation or "identity", draft.alpha)
+            for draft in self._drafts
+        )
+
+    def _identity(
+        self,
+        path: str,
+        width: int,
+        *,
+        name: str | None = None,
+        alpha: float = 0.0,
+        weight: float = 1.0,
+        bias: float = 0.0,
+    ) -> None:
+        """Add `y = weight * x + bias`, feature by feature."""
+        matrix = np.diag(np.full(width, weight, np.float32))
+        self._drafts.append(_Draft(path, matrix, np.full(width, bias, np.float32), name, alpha))
+
+
+def stored(weight: Float32) -> CSR | Float32:
+    """`weight` `[out, in]` in the form that a layer keeps: dense without any zero, else CSR."""
+    return weight if weight.all() else CSR.from_dense(weight)
+
+
+def _check_finite(path: str, name: str, array: Float32) -> None:
+    if not np.isfinite(array).all():
+        raise ValueError(f"{path}: {name}: expected finite numbers, got Inf or NaN")

@@ -1,0 +1,105 @@
+"""Rebuilds an actor's chain from the names and shapes of its saved tensors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from sparseagent.convert.chain import Chain
+from sparseagent.convert.torch_modules import add_module, float32_array
+from sparseagent.csr import Float32
+
+Tensors = Mapping[str, torch.Tensor]
+
+#: Where the actor's tensors lie; a name that ends in a dot is a Sequential.
+_PARTS: Mapping[str, tuple[str, ...]] = {
+    "on-policy": ("mlp_extractor.policy_net.", "action_net"),
+    "q-network": ("q_net.q_net.",),
+    "sac": ("actor.latent_pi.", "actor.mu"),
+    "td3": ("actor.mu.",),
+}
+_SUFFIX = re.compile(r"(\d+)\.(weight|weight_orig|weight_mask|bias|bias_orig|bias_mask)\Z")
+
+
+def add_network(
+    family: str, tensors: Tensors, activation: nn.Module, *, squashed: bool, clip_mean: float
+) -> Chain:
+    """The network from the flattened observation to the head.
+
+    Args:
+        family: one of the values of `sb3_source.FAMILIES`.
+        tensors: the policy's state dict.
+        activation: the module between two Linears.
+        squashed: whether a tanh follows the last Linear.
+        clip_mean: bound that SAC with gSDE puts on its mean; 0 for none.
+
+    Raises:
+        TypeError: a tensor that is not float32, or an activation that is not known.
+        ValueError: tensors that no MlpPolicy has; the message names one.
+    """
+    foreign = [key for key in tensors if "features_extractor." in key or "shared_net." in key]
+    if foreign:
+        raise ValueError(
+            f"policy.pth: expected no learned features extractor (MlpPolicy), got {foreign[0]!r}"
+        )
+    chain = Chain()
+    for part in _PARTS[family]:
+        if part.endswith("."):
+            ends_in_activation = part != _PARTS[family][-1]
+            _add_sequence(chain, part, tensors, activation, ends_in_activation)
+        elif f"{part}.0.weight" in tensors or f"{part}.0.weight_orig" in tensors:
+            _add_linear(chain, f"{part}.0", tensors)  # SAC with gSDE bounds its mean
+            add_module(chain, f"{part}.1", nn.Hardtanh(-clip_mean, clip_mean))
+        else:
+            _add_linear(chain, part, tensors)
+    if squashed:
+        add_module(chain, "tanh", nn.Tanh())
+    return chain
+
+
+def _add_sequence(
+    chain: Chain, prefix: str, tensors: Tensors, activation: nn.Module, ends_in_activation: bool
+) -> None:
+    """Linear, activation, Linear, ...: the places 0, 2, 4, ... hold the Linears."""
+    places = set()
+    for key in tensors:
+        if key.startswith(prefix):
+            match = _SUFFIX.match(key[len(prefix) :])
+            if match is None or int(match[1]) % 2:
+                raise ValueError(
+                    f"policy.pth: expected {prefix}0, {prefix}2, ... with weight and bias, "
+                    f"got {key!r}"
+                )
+            places.add(int(match[1]))
+    count = len(places)
+    if places != set(range(0, 2 * count, 2)):
+        raise ValueError(
+            f"policy.pth: expected {prefix}0, {prefix}2, ... without a gap, got {sorted(places)}"
+        )
+    for number in range(count):
+        _add_linear(chain, f"{prefix}{2 * number}", tensors)
+        if number < count - 1 or ends_in_activation:
+            add_module(chain, f"{prefix}{2 * number + 1}", activation)
+
+
+def _add_linear(chain: Chain, path: str, tensors: Tensors) -> None:
+    weight, bias = _tensor(tensors, path, "weight"), _tensor(tensors, path, "bias")
+    if weight is None or weight.ndim != 2 or (bias is not None and bias.shape != weight.shape[:1]):
+        raise ValueError(
+            f"policy.pth: {path}: expected weight [out, in] and bias [out], got "
+            f"{None if weight is None else weight.shape} and "
+            f"{None if bias is None else bias.shape}"
+        )
+    chain.linear(f"module '{path}' (Linear)", weight, bias)
+
+
+def _tensor(tensors: Tensors, path: str, attribute: str) -> Float32 | None:
+    """A parameter, with the mask of `torch.nn.utils.prune` where the file holds one."""
+    name = f"{path}.{attribute}"
+    tensor = tensors.get(name)
+    if tensor is None and f"{name}_orig" in tensors:
+        tensor = tensors[f"{name}_orig"] * tensors[f"{name}_mask"]
+    return None if tensor is None else float32_array(f"policy.pth: {name}", tensor)

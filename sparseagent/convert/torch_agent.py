@@ -1,0 +1,65 @@
+"""From a chain of torch modules to a SparsePolicy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from sparseagent.convert.assemble import assemble, versions
+from sparseagent.convert.chain import Chain
+from sparseagent.convert.torch_modules import add_module
+from sparseagent.head import Argmax, Clip, Head, Raw, Unscale
+from sparseagent.observation import Observation
+from sparseagent.policy import SparsePolicy
+
+
+def from_torch(
+    module: nn.Module,
+    *,
+    observation: Observation | None = None,
+    head: Head | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    order: str | None = None,
+) -> SparsePolicy:
+    """Convert a chain of Linear modules and activations, as it acts at evaluation.
+
+    Sequential (nested too), Linear, Identity, Dropout, Flatten, ReLU, ReLU6, Hardtanh, Tanh,
+    Sigmoid, ELU, LeakyReLU, SiLU and GELU are known. Exact zeros of the weights become absent
+    entries; a weight without any zero is stored dense. Masks of `torch.nn.utils.prune` and
+    parametrizations are applied. Hidden neurons that cannot influence the output are removed.
+    The module is not changed and may lie on any device.
+
+    Args:
+        module: maps float32 `[B, in]` to `[B, out]`; its parameters are float32.
+        observation: the step before the module; by default the float32 observation `[in]` as it
+            comes. The normaliser of the training belongs here.
+        head: the step after the module; by default the outputs are the action.
+        metadata: JSON-able facts to add, such as `environment`.
+        order: the order in which rows are summed, see `SparsePolicy.repack`; None for the one that
+            the widest instruction set of this machine runs fastest.
+
+    Returns:
+        The policy, with a self-test of eight observations.
+
+    Raises:
+        TypeError: a module that is not known, named with its path, or weights that are not
+            float32 (call `module.float()` to round them).
+        ValueError: an option or a number that a policy cannot hold, or parts that do not fit.
+    """
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module: expected a torch.nn.Module, got {type(module).__name__}")
+    if not isinstance(observation, Observation | None):
+        raise TypeError(
+            f"observation: expected an Observation or None, got {type(observation).__name__}"
+        )
+    if not isinstance(head, Raw | Argmax | Clip | Unscale | None):
+        raise TypeError(f"head: expected an action head or None, got {type(head).__name__}")
+    chain = Chain()
+    add_module(chain, "", module)
+    layers = chain.layers()
+    step = Observation((layers[0].shape[1],)) if observation is None else observation
+    facts = {"source": "torch", "versions": versions("torch")}
+    last = Raw() if head is None else head
+    return assemble(layers, step, last, facts=facts, metadata=metadata, order=order)

@@ -1,0 +1,281 @@
+"""Which layers are pruned, how far, and which target networks share their masks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from torch import nn
+
+from sparseagent.prune.allocation import budget
+from sparseagent.prune.checks import require_sparsity
+from sparseagent.prune.layer import (
+    Layer,
+    Selection,
+    below,
+    linear_layers,
+    require_plain,
+    select,
+)
+
+CriticSparsity: TypeAlias = float | Literal["auto"] | None
+Targets: TypeAlias = nn.Module | Iterable[nn.Module] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Layers that share one budget.
+
+    Attributes:
+        name: `"actor"`, `"critic"`, `"q_net"` or, for a plain module, `"module"`.
+        layers: The layers, in the order of the module.
+        final: Their joint sparsity at the end of the schedule, in [0, 1).
+    """
+
+    name: str
+    layers: tuple[Layer, ...]
+    final: float
+
+    def budget(self, sparsity: float) -> int:
+        """Weights that this part keeps at a sparsity."""
+        return budget(sum(layer.weight.numel() for layer in self.layers), 1.0 - sparsity)
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """All that a sparsifier prunes.
+
+    Attributes:
+        parts: The parts, each with at least one layer.
+        twins: (name of the pruned weight, layer of a target network that shares its mask).
+    """
+
+    parts: tuple[Part, ...]
+    twins: tuple[tuple[str, nn.Linear], ...]
+
+
+@dataclass(frozen=True)
+class _Networks:
+    """The networks of a Stable-Baselines3 policy.
+
+    `left_out` lies inside `acting`, but is pruned only if it is named.
+    """
+
+    acting_name: str
+    acting: tuple[nn.Module, ...]
+    critics: tuple[nn.Module, ...]
+    left_out: tuple[nn.Module, ...]
+    targets: tuple[tuple[nn.Module, nn.Module], ...]
+    prunes_critic: bool
+
+
+def find_layout(
+    module: nn.Module,
+    *,
+    final: float,
+    layers: Selection | None,
+    targets: Targets,
+    critic_sparsity: CriticSparsity,
+) -> Layout:
+    """Find out what to prune in a module or a Stable-Baselines3 policy.
+
+    Args:
+        module: The network, or `model.policy`.
+        final: Sparsity at the end of the schedule.
+        layers: Which layers; see `layer.select`.
+        targets: Target networks of a plain module.
+        critic_sparsity: Final sparsity of the critics of a policy.
+
+    Raises:
+        TypeError: An argument is of the wrong type, or the policy is of an unknown kind.
+        ValueError: Nothing is left to prune, an argument does not fit the module, or a part
+            would keep less than one weight a layer.
+    """
+    _require_module(module)
+    if _is_policy(module):
+        if targets is not None:
+            raise ValueError(
+                "targets: expected None for a Stable-Baselines3 policy, whose target networks are "
+                f"found by themselves, got {type(targets).__name__}"
+            )
+        layout = _policy_layout(module, final, layers, critic_sparsity)
+    else:
+        if critic_sparsity != "auto":
+            raise ValueError(
+                "critic_sparsity: expected 'auto' for a plain module, which has no critic, got "
+                f"{critic_sparsity!r}"
+            )
+        chosen = select(linear_layers(module).values(), layers)
+        layout = Layout(
+            _parts(("module", chosen, final)), tuple(_module_twins(module, chosen, targets))
+        )
+    _require_feasible(layout, module)
+    return layout
+
+
+def _require_module(module: object) -> None:
+    if not isinstance(module, nn.Module):
+        has_policy = isinstance(getattr(module, "policy", None), nn.Module)
+        hint = "; pass model.policy" if has_policy else ""
+        raise TypeError(f"module: expected a torch.nn.Module, got {type(module).__name__}{hint}")
+
+
+def _is_policy(module: nn.Module) -> bool:
+    # A policy exists only where Stable-Baselines3 was imported, so it need not be imported here.
+    policies = sys.modules.get("stable_baselines3.common.policies")
+    return policies is not None and isinstance(module, policies.BasePolicy)
+
+
+def _policy_networks(policy: nn.Module) -> _Networks:
+    """Sort the networks of a policy by what they do; duck-typed, so that subclasses fit too."""
+    names = dict(policy.named_children())
+    if "q_net" in names:
+        q_net, target = names["q_net"], names.get("q_net_target")
+        return _Networks("q_net", (q_net,), (), (), _pairs((q_net, target)), False)
+    if "actor" in names and "critic" in names:
+        actor, critic = names["actor"], names["critic"]
+        # The deterministic action never reads the standard deviation.
+        left_out = tuple(m for name, m in actor.named_children() if name == "log_std")
+        pairs = _pairs((actor, names.get("actor_target")), (critic, names.get("critic_target")))
+        return _Networks("actor", (actor,), (critic,), left_out, pairs, True)
+    if "mlp_extractor" in names and "action_net" in names:
+        inner = dict(names["mlp_extractor"].named_children())
+        acting = [inner.get("policy_net"), names["action_net"]]
+        critics = [inner.get("value_net"), names.get("value_net")]
+        if not getattr(policy, "share_features_extractor", True):
+            acting.append(getattr(policy, "pi_features_extractor", None))
+            critics.append(getattr(policy, "vf_features_extractor", None))
+        return _Networks("actor", _present(acting), _present(critics), (), (), False)
+    raise TypeError(
+        "module: expected a policy of PPO, A2C, DQN, SAC, TD3 or DDPG, got "
+        f"{type(policy).__name__}; prune one of its networks as a plain module instead"
+    )
+
+
+def _present(modules: Iterable[nn.Module | None]) -> tuple[nn.Module, ...]:
+    return tuple(module for module in modules if module is not None)
+
+
+def _pairs(*pairs: tuple[nn.Module, nn.Module | None]) -> tuple[tuple[nn.Module, nn.Module], ...]:
+    return tuple((online, target) for online, target in pairs if target is not None)
+
+
+def _policy_layout(
+    policy: nn.Module, final: float, layers: Selection | None, critic_sparsity: CriticSparsity
+) -> Layout:
+    nets = _policy_networks(policy)
+    critic_final = _critic_final(nets, final, critic_sparsity)
+    acting, critics, left_out = _owned(nets.acting), _owned(nets.critics), _owned(nets.left_out)
+    copies = _owned(target for _, target in nets.targets)
+    pool = [layer for layer in linear_layers(policy).values() if layer.module not in copies]
+    if layers is None or callable(layers):
+        # A predicate narrows the default choice; only a name reaches beyond it.
+        default = (acting - left_out) | (critics if critic_final else set())
+        pool = [layer for layer in pool if layer.module in default]
+    chosen = select(pool, layers)
+    # A features extractor that both use counts as the actor's: it runs when the agent acts.
+    of_critic = [layer for layer in chosen if layer.module in critics - acting]
+    of_actor = [layer for layer in chosen if layer not in of_critic]
+    if of_critic and not critic_final:
+        raise ValueError(
+            f"layers: expected no critic layers while critic_sparsity is {critic_sparsity!r}, "
+            f"which leaves this critic dense, got {[layer.name for layer in of_critic]}"
+        )
+    if critic_final and not of_critic and critic_sparsity != "auto":
+        raise ValueError(
+            f"critic_sparsity: expected None, as layers selects no critic layer, got "
+            f"{critic_sparsity!r}"
+        )
+    parts = _parts((nets.acting_name, of_actor, final), ("critic", of_critic, critic_final))
+    return Layout(parts, tuple(_policy_twins(nets.targets, chosen)))
+
+
+def _critic_final(nets: _Networks, final: float, critic_sparsity: CriticSparsity) -> float:
+    if critic_sparsity == "auto":
+        # Rounded, because 0.9 - 0.1 should read 0.8 in a report. The value network of PPO and A2C
+        # stays dense: it does not run at inference, and pruning it is what costs the return.
+        return max(0.0, round(final - 0.10, 12)) if nets.prunes_critic else 0.0
+    if critic_sparsity is None:
+        return 0.0
+    require_sparsity("critic_sparsity", critic_sparsity)
+    if critic_sparsity and not nets.critics:
+        raise ValueError(
+            f"critic_sparsity: expected 'auto' or None for a policy without a critic, got "
+            f"{critic_sparsity}"
+        )
+    if critic_sparsity and not final:
+        raise ValueError(
+            "critic_sparsity: expected None while the schedule stays at sparsity 0, got "
+            f"{critic_sparsity}"
+        )
+    return critic_sparsity
+
+
+def _owned(modules: Iterable[nn.Module]) -> set[nn.Linear]:
+    return {linear for module in modules for linear in below(module).values()}
+
+
+def _parts(*parts: tuple[str, Sequence[Layer], float]) -> tuple[Part, ...]:
+    return tuple(Part(name, tuple(layers), final) for name, layers, final in parts if layers)
+
+
+def _policy_twins(
+    pairs: Iterable[tuple[nn.Module, nn.Module]], chosen: Iterable[Layer]
+) -> Iterator[tuple[str, nn.Linear]]:
+    names = {layer.module: layer.name for layer in chosen}
+    for online, target in pairs:
+        copies = below(target)
+        for path, linear in below(online).items():
+            if linear in names and path in copies:
+                yield names[linear], copies[path]
+
+
+def _module_twins(
+    module: nn.Module, chosen: Sequence[Layer], targets: Targets
+) -> Iterator[tuple[str, nn.Linear]]:
+    pruned = {layer.module: layer.name for layer in chosen}
+    online = below(module)
+    for target in _as_modules(targets):
+        shared = 0
+        for path, linear in below(target).items():
+            if path not in online or online[path].weight.shape != linear.weight.shape:
+                raise ValueError(
+                    f"targets: expected the layers of the module, got {path!r} with the shape "
+                    f"{list(linear.weight.shape)}, which it has not"
+                )
+            if linear.weight is online[path].weight:
+                raise ValueError(f"targets: expected a copy of the module, got {path!r} itself")
+            if online[path] in pruned:
+                shared += 1
+                yield pruned[online[path]], linear
+        if not shared:
+            raise ValueError("targets: expected at least one pruned layer in each target, got none")
+
+
+def _as_modules(targets: Targets) -> tuple[nn.Module, ...]:
+    if targets is None:
+        return ()
+    found = (targets,) if isinstance(targets, nn.Module) else tuple(targets)
+    for target in found:
+        if not isinstance(target, nn.Module):
+            raise TypeError(f"targets: expected torch.nn.Module, got {type(target).__name__}")
+    return found
+
+
+def _require_feasible(layout: Layout, module: nn.Module) -> None:
+    if not layout.parts:
+        raise ValueError(
+            f"layers: expected at least one nn.Linear to prune in {type(module).__name__}, got none"
+        )
+    for part in layout.parts:
+        for layer in part.layers:
+            require_plain(layer)
+        kept = part.budget(part.final)
+        if kept < len(part.layers):
+            raise ValueError(
+                f"schedule: expected to keep at least one weight in each of the {len(part.layers)} "
+                f"layers of the {part.name}, got a sparsity of {part.final}, which keeps {kept} of "
+                f"{part.budget(0.0)} weights"
+            )

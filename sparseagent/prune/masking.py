@@ -1,0 +1,68 @@
+"""Writing zeros where a mask says so: in weights, and in what an optimizer remembers of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from sparseagent.prune.layer import Layer
+
+
+@dataclass(frozen=True, eq=False)
+class Attachment:
+    """An optimizer whose steps are followed by zeroing.
+
+    Attributes:
+        optimizer: The optimizer.
+        layers: The pruned layers that it updates.
+        clock: Returns the progress after a step of this optimizer; `None` where its steps do not
+            count.
+        handles: The hooks, to be removed.
+    """
+
+    optimizer: Optimizer
+    layers: tuple[Layer, ...]
+    clock: Callable[[], float] | None
+    handles: list[RemovableHandle] = field(default_factory=list)
+
+    @torch.no_grad()
+    def zero(self, factors: Mapping[str, Tensor]) -> None:
+        """Zero the pruned weights of this optimizer, and what it remembers about them.
+
+        Everything shaped like a weight is a moment or an average of it (`exp_avg`, `exp_avg_sq`,
+        `momentum_buffer`, `square_avg`, ...), so no list of optimizers is needed.
+
+        Args:
+            factors: `[out, in]` numbers, 0 = pruned and 1 = kept, by the name of the weight.
+                Multiplying, after every update, is several times cheaper than filling; it may
+                leave -0.0 until `MaskSet.zero_weights` fills.
+        """
+        for layer in self.layers:
+            factor = factors.get(layer.name)
+            if factor is None:
+                continue
+            weight = layer.weight
+            weight.mul_(factor.to(weight.device))
+            # `get`, because indexing would create a state, which some optimizers take for theirs.
+            for value in self.optimizer.state.get(weight, {}).values():
+                if _is_moment(value, weight):
+                    value.mul_(factor.to(value.device))
+
+    def remove(self) -> None:
+        """Remove the hooks."""
+        for handle in self.handles:
+            handle.remove()
+
+
+def holds(optimizer: Optimizer, weight: Tensor) -> bool:
+    """Whether the optimizer updates this weight."""
+    return any(weight is p for group in optimizer.param_groups for p in group["params"])
+
+
+def _is_moment(value: object, weight: Tensor) -> bool:
+    return isinstance(value, Tensor) and value.shape == weight.shape and value.is_floating_point()

@@ -1,0 +1,1 @@
+"""Patterns: legal shapes of zeros. One pattern, one file, one class; exported by `prune`."""

@@ -1,0 +1,26 @@
+"""What every pattern has in common."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+
+class Pattern(Protocol):
+    """Turns scores into a legal mask."""
+
+    def mask(self, scores: Tensor, kept: int) -> Tensor:
+        """Choose the weights to keep.
+
+        Args:
+            scores: `[out, in]`, higher = keep; `-inf` marks a weight that is pruned already and
+                must not come back.
+            kept: How many weights to keep, at least 1 and at most the number of finite scores.
+
+        Returns:
+            `[out, in]` bool mask, True = kept, with `kept` entries True; a pattern whose legal
+            counts are coarser keeps the largest legal count between 1 and `kept`. Ties are broken
+            the same way on every call.
+        """
+        ...

@@ -1,0 +1,39 @@
+"""The unstructured pattern."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Unstructured:
+    """Any weight may be zero: keep exactly the `kept` highest scores of the layer.
+
+    Among equal scores the lowest row-major index is kept first.
+    """
+
+    def mask(self, scores: Tensor, kept: int) -> Tensor:
+        """Choose the weights to keep.
+
+        Args:
+            scores: `[out, in]`, higher = keep; `-inf` marks a weight that cannot be kept.
+            kept: How many weights to keep, in [1, number of scores above `-inf`].
+
+        Returns:
+            `[out, in]` bool mask with exactly `kept` True.
+
+        Raises:
+            ValueError: `kept` is out of range, or a score is NaN.
+        """
+        if bool(torch.isnan(scores).any()):
+            raise ValueError("scores: expected numbers, got NaN")
+        available = int((scores > -torch.inf).sum())
+        if not 1 <= kept <= available:
+            raise ValueError(f"kept: expected 1 to {available} weights, got {kept}")
+        order = torch.argsort(scores.flatten(), descending=True, stable=True)
+        mask = torch.zeros(scores.numel(), dtype=torch.bool, device=scores.device)
+        mask[order[:kept]] = True
+        return mask.view(scores.shape)

@@ -1,0 +1,63 @@
+"""Summation orders: the packer of a target lays down the order that its fastest kernel follows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sparseagent import _core
+from sparseagent.csr import CSR, Int32
+from sparseagent.policy import ORDERS, Layer, SparsePolicy
+
+#: Layers that keep more of their weights than this stay ascending: dense kernels can follow that.
+SPARSE_DENSITY = 0.35
+
+
+def best_order() -> str:
+    """The order made for the widest instruction set of this machine."""
+    available = [name for name, (runs, *_) in _core.isas().items() if runs]
+    return available[-1] if available[-1] in ORDERS else "ascending"
+
+
+def repack(policy: SparsePolicy, order: str) -> SparsePolicy:
+    """See `SparsePolicy.repack`."""
+    if order not in ORDERS:
+        raise ValueError(f"order: expected one of {', '.join(ORDERS)}, got {order!r}")
+    layers = [layer.ascending() for layer in policy.layers]
+    lanes = ORDERS[order]
+    if lanes:
+        for number in range(len(layers)):
+            _pack(layers, number, lanes)
+    packed = replace(policy, layers=tuple(layers), order=order, golden=None)
+    return packed if policy.golden is None else packed.with_golden(policy.golden.observations)
+
+
+def _pack(layers: list[Layer], number: int, lanes: int) -> None:
+    """Order one layer; a hidden layer's rows change places, and the next layer's columns follow."""
+    layer = layers[number]
+    if not isinstance(layer.weight, CSR) or 1.0 - layer.sparsity > SPARSE_DENSITY:
+        return
+    last = number + 1 == len(layers)
+    csr = layer.weight
+    runs, rows, indptr, entries = _core.pack_for_lanes(
+        [layer.core_argument()], lanes, free_rows=not last
+    )
+    weight = CSR(csr.shape, indptr, csr.indices[entries], csr.values[entries], runs)
+    layers[number] = replace(layer, weight=weight, bias=layer.bias[rows])
+    if not last:
+        layers[number + 1] = _move_columns(layers[number + 1], rows)
+
+
+def _move_columns(layer: Layer, rows: Int32) -> Layer:
+    """The layer for inputs in another order: new input `i` is old input `rows[i]`."""
+    weight: Any
+    if isinstance(layer.weight, CSR):
+        place = np.empty_like(rows)
+        place[rows] = np.arange(rows.size, dtype=rows.dtype)
+        moved = replace(layer.weight, indices=place[layer.weight.indices])
+        weight = moved.ascending()
+    else:
+        weight = layer.weight[:, rows]
+    return replace(layer, weight=weight)

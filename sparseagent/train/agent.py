@@ -1,0 +1,179 @@
+"""Stable-Baselines3 models and environments from a `RunConfig`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import stable_baselines3 as sb3
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+
+from sparseagent.prune import Magnitude, OneShot, Sparsifier
+from sparseagent.train.config import RunConfig
+
+_CLASSES: Mapping[str, type[BaseAlgorithm]] = {
+    "ppo": sb3.PPO,
+    "a2c": sb3.A2C,
+    "dqn": sb3.DQN,
+    "sac": sb3.SAC,
+    "td3": sb3.TD3,
+    "ddpg": sb3.DDPG,
+}
+_ACTIVATIONS: Mapping[str, type[torch.nn.Module]] = {
+    "tanh": torch.nn.Tanh,
+    "relu": torch.nn.ReLU,
+    "elu": torch.nn.ELU,
+    "leaky_relu": torch.nn.LeakyReLU,
+    "sigmoid": torch.nn.Sigmoid,
+    "silu": torch.nn.SiLU,
+    "gelu": torch.nn.GELU,
+}
+_BUFFER_SIZE = 1_000_000  # the library's default
+_POLICY_KEYS = ("log_std_init", "ortho_init", "clip_mean", "n_critics", "full_std", "use_expln")
+_NOISE_KEYS = ("noise_type", "noise_std")
+#: Arguments of the algorithms that other fields of `RunConfig` decide.
+_OWN_KEYS = {
+    *("self", "policy", "env", "policy_kwargs", "seed", "device", "verbose", "action_noise"),
+    *("_init_setup_model", "tensorboard_log", "stats_window_size"),
+}
+
+
+def algorithm(name: str) -> type[BaseAlgorithm]:
+    """The Stable-Baselines3 class of an algorithm named as in `RunConfig.algo`."""
+    return _CLASSES[name]
+
+
+def check_environment(config: RunConfig) -> None:
+    """Raise `ValueError` if the environment does not exist or does not suit the algorithm.
+
+    Also checks the names of the hyperparameters, so that a typing error shows before the training.
+    """
+    try:
+        env = gymnasium.make(config.env)
+    except gymnasium.error.Error as error:
+        raise ValueError(
+            f"env: expected a Gymnasium id that can be made here, got {config.env!r}: {error}"
+        ) from error
+    observations, actions = env.observation_space, env.action_space
+    env.close()
+    if not isinstance(observations, gymnasium.spaces.Box):
+        raise ValueError(f"env: expected observations in a Box, got {observations} ({config.env})")
+    discrete = isinstance(actions, gymnasium.spaces.Discrete)
+    box = isinstance(actions, gymnasium.spaces.Box)
+    fits = {"dqn": discrete, "ppo": discrete or box, "a2c": discrete or box}.get(config.algo, box)
+    if not fits:
+        raise ValueError(
+            f"algo: expected one that can act in {actions} ({config.env}), got {config.algo!r}"
+        )
+    _check_hyperparameters(config)
+
+
+def make_envs(config: RunConfig, seed: int, statistics: Path | None = None) -> VecEnv:
+    """Training environments in this process, monitored, normalised where the run says so.
+
+    Args:
+        config: the run.
+        seed: seed of the first environment; the others count on from it.
+        statistics: saved `VecNormalize` statistics to go on with.
+    """
+    env: VecEnv = make_vec_env(config.env, n_envs=config.n_envs, seed=seed)
+    if not config.normalize:
+        return env
+    if statistics is not None:
+        return VecNormalize.load(str(statistics), env)
+    gamma = float(config.hyperparameters.get("gamma", 0.99))
+    return VecNormalize(env, gamma=gamma)
+
+
+def make_model(
+    config: RunConfig, env: VecEnv, seed: int, actor: Sequence[int] | None = None
+) -> BaseAlgorithm:
+    """A fresh model. `actor` replaces the hidden widths of the actor; the critic keeps its own."""
+    given = dict(config.hyperparameters)
+    policy_kwargs = {key: given.pop(key) for key in _POLICY_KEYS if key in given}
+    policy_kwargs["net_arch"] = _net_arch(config, actor or config.net_arch)
+    if config.activation is not None:
+        policy_kwargs["activation_fn"] = _ACTIVATIONS[config.activation]
+    if not config.on_policy:
+        # A buffer that holds the whole training is as good as a larger one, and quicker to save.
+        whole = config.pruned_timesteps + config.n_envs
+        given["buffer_size"] = min(given.get("buffer_size", _BUFFER_SIZE), whole)
+    noise = _action_noise(given, env)
+    arguments = {key: _schedule(value) for key, value in given.items()}
+    if noise is not None:
+        arguments["action_noise"] = noise
+    return algorithm(config.algo)(
+        "MlpPolicy", env, policy_kwargs=policy_kwargs, seed=seed, device="cpu", **arguments
+    )
+
+
+def actor_weights(policy: torch.nn.Module) -> tuple[torch.Tensor, ...]:
+    """The weights `[out, in]` that a deterministic action goes through, first layer first."""
+    probe = Sparsifier(policy, score=Magnitude(), schedule=OneShot(to=0.0), critic_sparsity=None)
+    (names,) = probe.parts.values()
+    return tuple(policy.get_parameter(name).detach() for name in names)
+
+
+def network_name(weights: Sequence[torch.Tensor]) -> str:
+    """Widths of a chain of layers, such as `"4-64-64-2"`."""
+    return "-".join(str(n) for n in (weights[0].shape[1], *(w.shape[0] for w in weights)))
+
+
+def _net_arch(config: RunConfig, actor: Sequence[int]) -> Any:
+    if config.algo == "dqn":
+        return list(actor)
+    critic = "vf" if config.on_policy else "qf"
+    return {"pi": list(actor), critic: list(config.net_arch)}
+
+
+def _schedule(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith("lin_"):
+        return LinearSchedule(float(value.removeprefix("lin_")), 0.0, 1.0)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _action_noise(given: dict[str, Any], env: VecEnv) -> NormalActionNoise | None:
+    kind, std = (given.pop(key, None) for key in _NOISE_KEYS)
+    if kind is None:
+        return None
+    assert isinstance(env.action_space, gymnasium.spaces.Box)
+    shape = env.action_space.shape
+    return NormalActionNoise(np.zeros(shape), np.full(shape, float(std or 0.0)))
+
+
+def _check_hyperparameters(config: RunConfig) -> None:
+    parameters = inspect.signature(algorithm(config.algo)).parameters
+    known = (set(parameters) - _OWN_KEYS) | set(_POLICY_KEYS)
+    if not config.on_policy and config.algo != "dqn":
+        known |= set(_NOISE_KEYS)
+    unknown = sorted(set(config.hyperparameters) - known)
+    if unknown:
+        raise ValueError(
+            f"hyperparameters: expected names among {', '.join(sorted(known))}; "
+            f"got {', '.join(unknown)}"
+        )
+    if config.hyperparameters.get("noise_type", "normal") != "normal":
+        raise ValueError(
+            f"noise_type: expected 'normal', got {config.hyperparameters['noise_type']!r}"
+        )
+    starts = config.hyperparameters.get("learning_starts", 0 if config.on_policy else 100)
+    if starts >= config.total_timesteps:
+        raise ValueError(
+            f"total_timesteps: expected more than learning_starts = {starts}, "
+            f"got {config.total_timesteps}"
+        )
+    for key, value in config.hyperparameters.items():
+        if isinstance(value, str) and value.startswith("lin_"):
+            try:
+                float(value.removeprefix("lin_"))
+            except ValueError:
+                raise ValueError(f"{key}: expected 'lin_<number>', got {value!r}") from None

@@ -1,0 +1,261 @@
+"""The commands of `sparseagent`: the five steps in one, each step alone, and the policy file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sparseagent.train.options import RunOptions, takes_run_options
+
+if TYPE_CHECKING:
+    from sparseagent.policy import SparsePolicy
+
+app = typer.Typer(
+    name="sparseagent",
+    help="Train, prune, convert, compile and compare deep-RL agents.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+PolicyFile = Annotated[
+    Path, typer.Argument(help="A policy file (.safetensors), as `run` or `convert` write it.")
+]
+
+
+def _console(*, error: bool = False) -> Console:
+    console = Console(stderr=error)
+    # A pipe has no width; 80 columns would break the tables.
+    return console if console.is_terminal else Console(stderr=error, width=120)
+
+
+@contextmanager
+def _friendly_errors() -> Iterator[None]:
+    """Bad input is answered with one line and exit code 2, not with a traceback."""
+    try:
+        yield
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        _console(error=True).print(f"error: {error}", style="bold red", markup=False)
+        raise typer.Exit(2) from error
+
+
+@app.command()
+@takes_run_options
+def run(options: RunOptions) -> None:
+    """Do the whole job in five steps and write a run folder with a report.
+
+    1 choose the strategy, 2 train a dense agent, 3 train one that is pruned on the way, 4 fine-tune
+    it under the frozen mask, 5 test both and a tiny dense agent with equally many weights.
+
+    Give the same command again to go on after an interruption. Exit code 1: the sparsity was not
+    reached, or the compiled policy does not act like the model.
+
+    Example: sparseagent run --env CartPole-v1 --algo ppo --sparsity 0.95 --out runs/demo
+    """
+    from sparseagent.train.pipeline import complete, prepare
+    from sparseagent.train.progress import Display
+    from sparseagent.train.run_data import load_run
+    from sparseagent.train.run_report import agent_table, latency_table, verdicts
+
+    console = _console()
+    with _friendly_errors():
+        config = options.to_config()
+        opened = prepare(config, overwrite=options.overwrite, display=Display(console))
+    outcome = complete(opened)
+    data = load_run(outcome.folder)
+    console.print()
+    header, rows = agent_table(data)
+    shown = [header.index(name) for name in ("agent", "network", "weights", "sparsity")]
+    shown.append(header.index("return (IQM)"))
+    titles = [header[k] for k in shown[:-1]] + ["return IQM [95 % interval]"]
+    _print_table(console, titles, [[row[k] for k in shown] for row in rows], left=2)
+    _print_table(console, *latency_table(data))
+    for line in verdicts(data):
+        console.print(f"- {line.replace('**', '')}", markup=False, highlight=False)
+    console.print(f"\nreport: {outcome.folder / 'report.md'}", highlight=False, markup=False)
+    console.print(f"policy: {opened.folder.policy('pruned', config.seeds[0])}", highlight=False)
+    if not outcome.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+@takes_run_options
+def train(options: RunOptions) -> None:
+    """Step 2 alone: train the dense agent of a run. `run` with the same options goes on from it."""
+    from sparseagent.train.pipeline import collect_curves, one_thread, prepare, train_dense
+    from sparseagent.train.progress import Display
+
+    console = _console()
+    with _friendly_errors():
+        config = options.to_config()
+        opened = prepare(config, overwrite=options.overwrite, display=Display(console))
+    with one_thread():
+        for seed in config.seeds:
+            train_dense(opened, seed)
+            console.print(f"model: {opened.folder.model('dense', seed)}", highlight=False)
+    collect_curves(opened)
+
+
+@app.command()
+@takes_run_options
+def prune(options: RunOptions) -> None:
+    """Steps 3 and 4 alone: train the pruned agent of a run and fine-tune it.
+
+    `run` with the same options goes on from it, `convert` makes a policy file of its model.
+    """
+    from sparseagent.train.pipeline import collect_curves, one_thread, prepare, prune_agent
+    from sparseagent.train.progress import Display
+
+    console = _console()
+    with _friendly_errors():
+        config = options.to_config()
+        opened = prepare(config, overwrite=options.overwrite, display=Display(console))
+    with one_thread():
+        for seed in config.seeds:
+            prune_agent(opened, seed)
+            console.print(f"model: {opened.folder.model('pruned', seed)}", highlight=False)
+    collect_curves(opened)
+
+
+@app.command()
+def convert(
+    *,
+    model: Annotated[Path, typer.Argument(help="The zip that Stable-Baselines3's save wrote.")],
+    out: Annotated[
+        Path | None, typer.Argument(help="The policy file to write. Default: <model>.safetensors.")
+    ] = None,
+    vecnormalize: Annotated[
+        Path | None,
+        typer.Option(help="The file that VecNormalize.save wrote, if training normalised."),
+    ] = None,
+    algo: Annotated[
+        str | None, typer.Option(help="The algorithm, where the zip does not tell.")
+    ] = None,
+    activation: Annotated[
+        str | None, typer.Option(help="The hidden activation, where the zip does not tell.")
+    ] = None,
+    env: Annotated[
+        str | None, typer.Option(help="Environment id to note in the file, for `rollout`.")
+    ] = None,
+) -> None:
+    """Convert a Stable-Baselines3 model to a policy file; nothing of the zip is executed."""
+    import sparseagent as sa
+
+    target = model.with_suffix(".safetensors") if out is None else out
+    with _friendly_errors():
+        policy = sa.from_sb3(
+            model,
+            vecnormalize=vecnormalize,
+            algo=algo,
+            activation=activation,
+            metadata={} if env is None else {"environment": env},
+        )
+        policy.save(target)
+    console = _console()
+    console.print(policy.summary(), highlight=False, markup=False)
+    console.print(f"policy: {target} ({target.stat().st_size:,} bytes)", highlight=False)
+
+
+@app.command()
+def rollout(
+    *,
+    policy: PolicyFile,
+    env: Annotated[
+        str | None, typer.Argument(help="Environment id. Default: the one noted in the file.")
+    ] = None,
+    episodes: Annotated[int, typer.Option(help="Episodes to play.")] = 100,
+    num_envs: Annotated[int, typer.Option(help="Environments stepped together.")] = 8,
+    seed: Annotated[int, typer.Option(help="Seed of the episodes.")] = 0,
+    threads: Annotated[int, typer.Option(help="Threads of the compiled policy.")] = 1,
+) -> None:
+    """Play episodes with a policy file: return with its 95 % interval, steps per second."""
+    import sparseagent as sa
+
+    with _friendly_errors():
+        loaded = sa.load(policy)
+        name = env or loaded.metadata.get("environment")
+        if not name:
+            raise ValueError("env: expected an environment id, for the file names none")
+        act = sa.compile(loaded, threads=threads)
+        result = sa.rollout(act, name, episodes=episodes, num_envs=num_envs, seed=seed)
+    _console().print(str(result), highlight=False, markup=False)
+
+
+@app.command()
+def bench(
+    policy: PolicyFile,
+    batch: Annotated[
+        list[int] | None, typer.Option(help="Observations in a call; may be repeated. Default: 1.")
+    ] = None,
+    calls: Annotated[int, typer.Option(help="Timed calls of each contender.")] = 5_000,
+) -> None:
+    """Time a policy file against our dense kernels, NumPy and, where installed, torch.
+
+    All contenders run in this process, on one core, in turns.
+    """
+    from sparseagent import load
+    from sparseagent.train.contenders import bench_policy
+    from sparseagent.train.run_report import latency_rows
+
+    console = _console()
+    with _friendly_errors():
+        loaded = load(policy)
+        for size in batch or [1]:
+            header, rows = latency_rows(bench_policy(loaded, size, calls))
+            console.print(f"batch {size}, {calls:,} calls each", highlight=False)
+            _print_table(console, header, rows)
+    console.print(_explain(loaded), highlight=False, markup=False)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+) -> None:
+    """Write report.md and its plots again from the raw files of a run."""
+    from sparseagent.train.run_report import write_report
+
+    with _friendly_errors():
+        path = write_report(folder)
+    _console().print(f"report: {path}", highlight=False)
+
+
+@app.command()
+def kernels() -> None:
+    """List the instruction sets and formats of this build, and what this machine can run."""
+    import sparseagent as sa
+
+    rows = [
+        (
+            isa.name,
+            "yes" if isa.available else "no",
+            isa.lanes,
+            ", ".join(isa.formats),
+            isa.needs or "nothing",
+        )
+        for isa in sa.kernels()
+    ]
+    header = ["instruction set", "runs here", "lanes", "formats", "needs"]
+    _print_table(_console(), header, rows, left=5)
+
+
+def _explain(policy: SparsePolicy) -> str:
+    import sparseagent as sa
+
+    return sa.compile(policy).explain()
+
+
+def _print_table(
+    console: Console, header: Sequence[str], rows: Sequence[Sequence[Any]], left: int = 1
+) -> None:
+    """Print a table; the first `left` columns are set left, the others right."""
+    table = Table(header_style="bold")
+    for number, title in enumerate(header):
+        table.add_column(title, justify="left" if number < left else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    console.print(table)

@@ -1,0 +1,161 @@
+"""Who is timed beside the compiled sparse policy: our dense, NumPy, torch, the library's predict.
+
+All contenders get the same observations. The networks (compiled, NumPy, torch) get them as float32
+`[B, in]`, normalise them where the policy does, and give the network's output; `model.predict` gets
+what the environment hands out and also applies the action head, as it always does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import sparseagent as sa
+from sparseagent.csr import Float32
+from sparseagent.policy import Layer, SparsePolicy
+from sparseagent.report import Latency, measure_latency, pin_core
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+    from stable_baselines3.common.vec_env import VecNormalize
+
+Call = Callable[[], object]
+
+
+def rows_of(observations: np.ndarray[Any, Any]) -> Float32:
+    """Observations `[B, *shape]` as the networks take them: float32 `[B, in]`."""
+    return np.ascontiguousarray(observations.reshape(len(observations), -1), np.float32)
+
+
+def compiled(policy: SparsePolicy, rows: Float32) -> Call:
+    """The policy as `sa.compile` plans it, into an output array that is reused."""
+    return _into(sa.compile(policy), policy, rows)
+
+
+def compiled_dense(policy: SparsePolicy, rows: Float32) -> Call:
+    """The same weights through our own dense kernels: the zeros are multiplied."""
+    return _into(sa.compile(policy.repack("ascending"), format="dense"), policy, rows)
+
+
+def numpy_dense(policy: SparsePolicy, rows: Float32) -> Call:
+    """Dense matrices in NumPy: what many people deploy by hand."""
+    layers = [
+        (np.ascontiguousarray(layer.dense_weight().T), layer.bias, _numpy_activation(layer))
+        for layer in policy.layers
+    ]
+    observe = None if policy.observation.is_identity else policy.observation.apply
+
+    def call() -> Float32:
+        x = rows if observe is None else observe(rows)
+        for weight, bias, activation in layers:
+            x = activation(x @ weight + bias)
+        return x
+
+    return call
+
+
+def torch_dense(policy: SparsePolicy, rows: Float32) -> Call:
+    """A bare `torch.nn.Sequential` of the dense matrices, in inference mode."""
+    import torch
+
+    modules: list[torch.nn.Module] = []
+    for layer in policy.layers:
+        out, width = layer.shape
+        linear = torch.nn.Linear(width, out)
+        with torch.no_grad():
+            linear.weight.copy_(torch.from_numpy(layer.dense_weight().copy()))
+            linear.bias.copy_(torch.from_numpy(layer.bias.copy()))
+        modules += [linear, _torch_activation(layer)]
+    network = torch.nn.Sequential(*modules).eval()
+    observe = None if policy.observation.is_identity else policy.observation.apply
+
+    def call() -> object:
+        with torch.inference_mode():
+            return network(torch.from_numpy(rows if observe is None else observe(rows)))
+
+    return call
+
+
+def library_predict(
+    model: BaseAlgorithm, statistics: VecNormalize | None, observation: np.ndarray[Any, Any]
+) -> Call:
+    """`model.predict` of Stable-Baselines3, with its normaliser where there is one."""
+    if statistics is None:
+        return lambda: model.predict(observation, deterministic=True)
+    normalise = statistics.normalize_obs
+    return lambda: model.predict(normalise(observation), deterministic=True)
+
+
+def _into(act: sa.Plan, policy: SparsePolicy, rows: Float32) -> Call:
+    out = np.empty((len(rows), policy.output_size), np.float32)
+
+    def call() -> Float32:
+        act(rows, out)
+        return out
+
+    return call
+
+
+def bench_policy(policy: SparsePolicy, batch: int, calls: int) -> tuple[Latency, ...]:
+    """Time a policy against our dense kernels, NumPy and, where it is installed, torch.
+
+    Args:
+        policy: what to time; the observations are those of its self-test, repeated.
+        batch: observations in a call, at least 1.
+        calls: timed calls of each contender, at least 1.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+    if batch < 1:
+        raise ValueError(f"batch: expected 1 or more, got {batch}")
+    shape = (1, *policy.observation.shape)
+    samples = np.zeros(shape) if policy.golden is None else policy.golden.observations
+    rows = rows_of(np.resize(samples, (batch, *policy.observation.shape)))
+    functions = {
+        "compiled": compiled(policy, rows),
+        "our dense kernel": compiled_dense(policy, rows),
+        "NumPy dense": numpy_dense(policy, rows),
+    }
+    if find_spec("torch") is not None:
+        functions["torch dense"] = torch_dense(policy, rows)
+    with pin_core():
+        return measure_latency(functions, calls=calls)
+
+
+def _numpy_activation(layer: Layer) -> Callable[[Any], Any]:
+    alpha = np.float32(layer.alpha)
+    known: dict[str, Callable[[Any], Any]] = {
+        "identity": lambda x: x,
+        "relu": lambda x: np.maximum(x, np.float32(0)),
+        "tanh": np.tanh,
+        "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+        "silu": lambda x: x / (1 + np.exp(-x)),
+        "elu": lambda x: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))),
+        "leaky_relu": lambda x: np.where(x > 0, x, alpha * x),
+    }
+    if layer.activation not in known:
+        raise ValueError(
+            f"activation: expected one of {', '.join(known)} for NumPy, got {layer.activation!r}"
+        )
+    return known[layer.activation]
+
+
+def _torch_activation(layer: Layer) -> Any:
+    from torch import nn
+
+    known: dict[str, Callable[[], nn.Module]] = {
+        "identity": nn.Identity,
+        "relu": nn.ReLU,
+        "tanh": nn.Tanh,
+        "sigmoid": nn.Sigmoid,
+        "silu": nn.SiLU,
+        "gelu": nn.GELU,
+        "gelu_tanh": lambda: nn.GELU(approximate="tanh"),
+        "elu": lambda: nn.ELU(layer.alpha),
+        "leaky_relu": lambda: nn.LeakyReLU(layer.alpha),
+    }
+    return known[layer.activation]()

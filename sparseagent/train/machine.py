@@ -1,0 +1,59 @@
+"""The machine and the software of a run: what a number in a report needs to mean anything."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import sparseagent
+
+_PACKAGES = ("sparseagent", "numpy", "torch", "stable-baselines3", "gymnasium")
+
+
+def describe_machine(command: str | None = None) -> dict[str, str]:
+    """Processor, instruction sets, load average, versions and command, as text by name."""
+    facts = {
+        "command": command or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "processor": processor_name(),
+        "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else "?"),
+        "instruction sets": ", ".join(_instruction_sets()),
+        "load average": load_average(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+    facts.update({package: _version(package) for package in _PACKAGES})
+    return facts
+
+
+def processor_name() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.lower().startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine() or "unknown"
+
+
+def load_average() -> str:
+    """Load average over 1, 5 and 15 minutes; more than the cores in use means a shared machine."""
+    if not hasattr(os, "getloadavg"):
+        return "unknown"
+    return ", ".join(f"{value:.2f}" for value in os.getloadavg())
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed as a package"
+
+
+def _instruction_sets() -> list[str]:
+    """Instruction sets that the compiled kernels can use here, plainest first."""
+    return [isa.name for isa in sparseagent.kernels() if isa.available]

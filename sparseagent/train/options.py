@@ -1,0 +1,205 @@
+"""The options that `run`, `train` and `prune` share on the command line."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from sparseagent.train.config import (
+    ALGORITHMS,
+    ALLOCATIONS,
+    PATTERNS,
+    SCHEDULES,
+    SCORES,
+    STRATEGIES,
+    RunConfig,
+)
+from sparseagent.train.presets import configure
+
+
+def _names(known: Iterable[str]) -> str:
+    return ", ".join(known)
+
+
+def _choices(text: str, known: Mapping[str, str]) -> str:
+    """Help for an option with named choices; the first one is the default."""
+    return text + "; ".join(f"{name} ({meaning})" for name, meaning in known.items()) + "."
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a user may say about a run; None leaves the preset's value."""
+
+    env: Annotated[
+        str | None, typer.Option(help="Gymnasium environment id, such as CartPole-v1.")
+    ] = None
+    algo: Annotated[str | None, typer.Option(help=f"{_names(ALGORITHMS)}. Default: ppo.")] = None
+    sparsity: Annotated[
+        float | None,
+        typer.Option(help="Final fraction of zeros in the actor, in [0, 1). Default: 0.9."),
+    ] = None
+    out: Annotated[
+        str | None, typer.Option(help="Run folder. Default: runs/<env>-<algo>-<sparsity>.")
+    ] = None
+    steps: Annotated[
+        int | None, typer.Option(help="Environment steps of training, for each agent.")
+    ] = None
+    finetune_steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Extra steps for the pruned agent alone, under the frozen mask. Default: 0; the "
+            "steps after --prune-stop fine-tune."
+        ),
+    ] = None
+    critic_sparsity: Annotated[
+        float | None,
+        typer.Option(
+            help="Fraction of zeros in the critics. Default: dense for ppo and a2c, 0.1 below the "
+            "actor's for sac, td3 and ddpg."
+        ),
+    ] = None
+    strategy: Annotated[
+        str | None, typer.Option(help=_choices("What kind of zeros: ", STRATEGIES))
+    ] = None
+    score: Annotated[str | None, typer.Option(help=_choices("Which weights stay: ", SCORES))] = None
+    pattern: Annotated[
+        str | None, typer.Option(help=_choices("Which zeros are legal: ", PATTERNS))
+    ] = None
+    allocation: Annotated[
+        str | None,
+        typer.Option(help=_choices("How the zeros are split over the layers: ", ALLOCATIONS)),
+    ] = None
+    schedule: Annotated[str | None, typer.Option(help=_choices("When they come: ", SCHEDULES))] = (
+        None
+    )
+    prune_start: Annotated[
+        float | None, typer.Option(help="Share of the training after which pruning starts.")
+    ] = None
+    prune_stop: Annotated[
+        float | None, typer.Option(help="Share of the training after which the mask is frozen.")
+    ] = None
+    net: Annotated[
+        str | None, typer.Option(help="Hidden widths of the dense agent, such as 64,64.")
+    ] = None
+    activation: Annotated[
+        str | None, typer.Option(help="Hidden activation, such as tanh or relu.")
+    ] = None
+    n_envs: Annotated[int | None, typer.Option(help="Parallel training environments.")] = None
+    normalize: Annotated[bool | None, typer.Option(help="Normalise observations and rewards.")] = (
+        None
+    )
+    hyperparameter: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="A hyperparameter of the Stable-Baselines3 algorithm, such as "
+            "learning_rate=lin_0.001 (falls linearly to 0) or n_steps=256. May be repeated.",
+        ),
+    ] = None
+    seed: Annotated[
+        list[int] | None,
+        typer.Option(help="Training seed; repeat it to train several agents each. Default: 0."),
+    ] = None
+    episodes: Annotated[
+        int | None, typer.Option(help="Test episodes for each agent and seed. Default: 100.")
+    ] = None
+    checkpoint_seconds: Annotated[
+        float | None, typer.Option(help="Seconds between checkpoints. Default: 30.")
+    ] = None
+    config: Annotated[
+        Path | None, typer.Option(help="Start from this config.json instead of a preset.")
+    ] = None
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Throw away the run that the folder holds.")
+    ] = False
+
+    def to_config(self) -> RunConfig:
+        """The configuration: a file or the preset, with what was said on the command line.
+
+        Raises:
+            ValueError, TypeError: as `RunConfig`, or an option cannot be read.
+        """
+        critic = {} if self.critic_sparsity is None else {"critic_sparsity": self.critic_sparsity}
+        said = {
+            "sparsity": self.sparsity,
+            "out": self.out,
+            "total_timesteps": self.steps,
+            "finetune_timesteps": self.finetune_steps,
+            "strategy": self.strategy,
+            "score": self.score,
+            "pattern": self.pattern,
+            "allocation": self.allocation,
+            "schedule": self.schedule,
+            "prune_start": self.prune_start,
+            "prune_stop": self.prune_stop,
+            "net_arch": None if self.net is None else _widths(self.net),
+            "activation": self.activation,
+            "n_envs": self.n_envs,
+            "normalize": self.normalize,
+            "seeds": tuple(self.seed) if self.seed else None,
+            "eval_episodes": self.episodes,
+            "checkpoint_seconds": self.checkpoint_seconds,
+            **critic,
+        }
+        pairs = dict(_pair(text) for text in self.hyperparameter or [])
+        if self.config is not None:
+            return self._from_file(said, pairs)
+        if self.env is None:
+            raise ValueError("env: expected an environment id such as --env CartPole-v1, got none")
+        config = configure(self.env, self.algo or "ppo", hyperparameters=pairs, **said)
+        if self.out is None:
+            name = f"{config.env}-{config.algo}-{config.sparsity:g}".replace("/", "_")
+            config = replace(config, out=f"runs/{name}")
+        return config
+
+    def _from_file(self, said: dict[str, Any], pairs: dict[str, Any]) -> RunConfig:
+        assert self.config is not None
+        base = RunConfig.load(self.config)
+        given = {"env": self.env, "algo": self.algo, **said}
+        changes = {name: value for name, value in given.items() if value is not None}
+        return replace(base, hyperparameters={**base.hyperparameters, **pairs}, **changes)
+
+
+def takes_run_options(command: Callable[[RunOptions], None]) -> Callable[..., None]:
+    """Turn a function of `RunOptions` into one with an option for each of its fields."""
+    hints = get_type_hints(RunOptions, include_extras=True)
+
+    def with_options(**given: Any) -> None:
+        command(RunOptions(**given))
+
+    parameters = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if field.default is MISSING else field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields(RunOptions)
+    ]
+    with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
+    with_options.__annotations__ = {**hints, "return": None}
+    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return with_options
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"net: expected widths such as 64,64, got {text!r}") from None
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise ValueError(f"set: expected <name>=<value>, got {text!r}")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value

@@ -1,0 +1,196 @@
+"""The five steps: choose the strategy, train, prune while training, fine-tune, test."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sparseagent.train.agent import actor_weights, check_environment, make_envs, make_model
+from sparseagent.train.architecture import tiny_hidden
+from sparseagent.train.callbacks import CURVE_COLUMNS
+from sparseagent.train.config import RunConfig
+from sparseagent.train.evaluation import evaluate_agents
+from sparseagent.train.folder import AGENTS, RunFolder, open_folder
+from sparseagent.train.machine import describe_machine
+from sparseagent.train.progress import Display
+from sparseagent.train.records import read_rows, write_json, write_rows
+from sparseagent.train.run_report import write_report
+from sparseagent.train.stage import Stage, load_model, sections_of, train_stage
+from sparseagent.train.strategy import Strategy, choose_strategy
+
+_HANGING: Mapping[str, Any] = {"subsequent_indent": " " * 7, "break_on_hyphens": False}
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run that is going on: its configuration, its folder, and where it shows its progress."""
+
+    config: RunConfig
+    folder: RunFolder
+    display: Display
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What a finished run has to answer for.
+
+    Attributes:
+        folder: the run folder; `report.md` lies in it.
+        sparsity_reached: whether every pruned agent has the sparsity that was asked for.
+        parity_holds: whether every compiled policy acts like the model it came from.
+    """
+
+    folder: Path
+    sparsity_reached: bool
+    parity_holds: bool
+
+    @property
+    def ok(self) -> bool:
+        """Whether both conditions hold."""
+        return self.sparsity_reached and self.parity_holds
+
+
+def run(
+    config: RunConfig,
+    *,
+    overwrite: bool = False,
+    display: Display | None = None,
+    command: str | None = None,
+) -> RunOutcome:
+    """Do all five steps, or what is left of them, and write the run folder.
+
+    Call it again with the same configuration after it was killed: it goes on where it stopped.
+
+    Args:
+        config: the run.
+        overwrite: throw away the run that the folder holds.
+        display: where progress is shown; a console by default.
+        command: how to start the run again, for the report.
+
+    Returns:
+        Where the report lies, and whether the run kept its promises.
+
+    Raises:
+        ValueError: the environment does not exist or does not suit the algorithm, or the folder
+            holds another run.
+    """
+    return complete(prepare(config, overwrite=overwrite, display=display), command)
+
+
+def prepare(
+    config: RunConfig, *, overwrite: bool = False, display: Display | None = None
+) -> OpenRun:
+    """Step 1: check the configuration, open the folder, choose and write down the strategy."""
+    check_environment(config)
+    env = make_envs(config, config.seeds[0])
+    strategy = choose_strategy(config, make_model(config, env, config.seeds[0]).policy)
+    env.close()
+    folder, resumed = open_folder(config, overwrite=overwrite)
+    write_json(folder.root / "strategy.json", asdict(strategy))
+    opened = OpenRun(config, folder, Display() if display is None else display)
+    _say_strategy(opened, strategy, resumed)
+    return opened
+
+
+def complete(run: OpenRun, command: str | None = None) -> RunOutcome:
+    """Steps 2 to 5, as far as they are not done yet, and the report."""
+    with one_thread():
+        for seed in run.config.seeds:
+            train_dense(run, seed)
+            prune_agent(run, seed)
+            train_tiny(run, seed)
+        collect_curves(run)
+        evaluate(run, command)
+    write_report(run.folder.root)
+    return outcome(run.folder.root)
+
+
+def train_dense(run: OpenRun, seed: int) -> None:
+    """Step 2: train the dense agent."""
+    _train(run, "dense", seed, run.config.net_arch)
+
+
+def prune_agent(run: OpenRun, seed: int) -> None:
+    """Steps 3 and 4: train an agent that is pruned on the way, then fine-tune it."""
+    _train(run, "pruned", seed, run.config.net_arch)
+
+
+def train_tiny(run: OpenRun, seed: int) -> None:
+    """The control of step 5: a dense agent with as many weights as the pruned one has kept."""
+    weights = actor_weights(load_model(run.config, run.folder, "pruned", seed).policy)
+    hidden = tiny_hidden(
+        inputs=weights[0].shape[1],
+        outputs=weights[-1].shape[0],
+        weights=sum(int((weight != 0).sum()) for weight in weights),
+        depth=len(run.config.net_arch),
+    )
+    _train(run, "tiny", seed, hidden)
+
+
+def collect_curves(run: OpenRun) -> None:
+    """Write `learning_curve.csv`: every training episode of the agents that are trained."""
+    rows: list[dict[str, Any]] = [
+        {"agent": agent, "seed": seed, **row}
+        for seed in run.config.seeds
+        for agent in AGENTS
+        if run.folder.is_done(agent, seed)
+        for row in read_rows(run.folder.curve(agent, seed))
+    ]
+    path = run.folder.root / "learning_curve.csv"
+    write_rows(path, ("agent", "seed", *CURVE_COLUMNS), rows)
+
+
+def evaluate(run: OpenRun, command: str | None = None) -> None:
+    """Step 5: test and time all agents."""
+    first = run.config.seeds[0]
+    if run.folder.is_done("test", first):
+        run.display.say("all agents are tested already")
+        return
+    evaluate_agents(run.config, run.folder, run.display)
+    write_json(run.folder.root / "machine.json", describe_machine(command))
+    run.folder.mark_done("test", first, {})
+
+
+def outcome(root: Path) -> RunOutcome:
+    """Read from a run folder whether the run kept its promises."""
+    reached = all(row["reached"] == "True" for row in read_rows(root / "agents.csv"))
+    parity = all(row["different"] == "0" for row in read_rows(root / "parity.csv"))
+    return RunOutcome(root, reached, parity)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Hold torch to one thread: small networks run faster, and a shared machine stays usable."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _train(run: OpenRun, agent: str, seed: int, actor: tuple[int, ...]) -> None:
+    config = run.config
+    timesteps = config.pruned_timesteps if agent == "pruned" else config.total_timesteps
+    stage = Stage(agent, seed, timesteps, actor, tuple(sections_of(config, agent)))
+    if not train_stage(config, stage, run.folder, run.display):
+        run.display.say(f"the {agent} agent (seed {seed}) is trained already")
+
+
+def _say_strategy(run: OpenRun, strategy: Strategy, resumed: bool) -> None:
+    config, display = run.config, run.display
+    verb = "resuming" if resumed else "writing"
+    display.say(
+        f"[bold]{config.env}, {config.algo.upper()}, sparsity {config.sparsity:g}[/bold] "
+        f"({verb} {run.folder.root}/)"
+    )
+    display.say("[bold]1/5 choose the strategy[/bold]")
+    width = min(100, display.console.width)
+    for word, text in (("what", strategy.what), ("how", strategy.how), ("why", strategy.why)):
+        display.say(textwrap.fill(f"  {word:<5}{text}", width, **_HANGING))

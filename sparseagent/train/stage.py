@@ -1,0 +1,212 @@
+"""Train one agent from its first to its last step, across kills and restarts."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.vec_env import VecNormalize
+
+from sparseagent.prune import Sparsifier
+from sparseagent.train.agent import algorithm, make_envs, make_model
+from sparseagent.train.callbacks import CURVE_COLUMNS, Checkpoints, CurveRecorder, StageProgress
+from sparseagent.train.checkpoint import drop_checkpoints, newest_checkpoint, save_checkpoint
+from sparseagent.train.config import RunConfig
+from sparseagent.train.folder import RunFolder
+from sparseagent.train.progress import Display
+from sparseagent.train.records import read_json, read_rows, write_json, write_rows
+from sparseagent.train.strategy import make_sparsifier
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The training of one agent.
+
+    Attributes:
+        agent: `"dense"`, `"pruned"` or `"tiny"`.
+        seed: training seed.
+        timesteps: environment steps.
+        actor: widths of the actor's hidden layers.
+        sections: titles for the progress bar, with the step at which each one ends.
+    """
+
+    agent: str
+    seed: int
+    timesteps: int
+    actor: tuple[int, ...]
+    sections: tuple[tuple[str, int], ...]
+
+
+@dataclass
+class _Training:
+    """A training in progress."""
+
+    model: BaseAlgorithm
+    sparsifier: Sparsifier | None
+    rows: list[dict[str, Any]]
+    seconds: float
+
+
+def train_stage(config: RunConfig, stage: Stage, folder: RunFolder, display: Display) -> bool:
+    """Train one agent and write its model, or find that this is done already.
+
+    Writes the model, its `VecNormalize` statistics, the sparsifier's state (pruned agent), and the
+    training episodes; then the completion marker.
+
+    Returns:
+        Whether there was anything left to do.
+    """
+    if folder.is_done(stage.agent, stage.seed):
+        return False
+    checkpoints = folder.checkpoints(stage.agent, stage.seed)
+    newest = newest_checkpoint(checkpoints)
+    training = _start(config, stage) if newest is None else _resume(config, stage, newest)
+    if newest is not None:
+        display.say(
+            f"resuming {stage.agent} (seed {stage.seed}) at step {training.model.num_timesteps:,}"
+        )
+    recorder = _learn(config, stage, training, checkpoints, display)
+    _finish(stage, training, recorder, folder)
+    drop_checkpoints(checkpoints)
+    return True
+
+
+def load_model(config: RunConfig, folder: RunFolder, agent: str, seed: int) -> BaseAlgorithm:
+    """A finished model, without environments."""
+    return algorithm(config.algo).load(folder.model(agent, seed), device="cpu")
+
+
+def load_statistics(
+    config: RunConfig, folder: RunFolder, agent: str, seed: int
+) -> VecNormalize | None:
+    """The frozen `VecNormalize` of a finished model; None where the run does not normalise."""
+    if not config.normalize:
+        return None
+    with folder.statistics(agent, seed).open("rb") as stream:
+        statistics: VecNormalize = pickle.load(stream)
+    statistics.training = False
+    return statistics
+
+
+def _start(config: RunConfig, stage: Stage) -> _Training:
+    env = make_envs(config, stage.seed)
+    model = make_model(config, env, stage.seed, stage.actor)
+    sparsifier = _sparsifier(config, stage, model)
+    return _Training(model, sparsifier, [], 0.0)
+
+
+def _resume(config: RunConfig, stage: Stage, checkpoint: Path) -> _Training:
+    facts = read_json(checkpoint / "facts.json")
+    statistics = checkpoint / "vecnormalize.pkl"
+    # New seeds from here on: the old ones would replay the first steps of the training.
+    seed = stage.seed + int(facts["timesteps"])
+    env = make_envs(config, seed, statistics if config.normalize else None)
+    model = algorithm(config.algo).load(checkpoint / "model.zip", env=env, device="cpu")
+    model.set_random_seed(seed)
+    if isinstance(model, OffPolicyAlgorithm):
+        model.load_replay_buffer(checkpoint / "replay.pkl")
+    sparsifier = _sparsifier(config, stage, model)
+    if sparsifier is not None:
+        sparsifier.load_state_dict(torch.load(checkpoint / "sparsifier.pt", weights_only=True))
+    rows: list[dict[str, Any]] = [dict(row) for row in read_rows(checkpoint / "curve.csv")]
+    return _Training(model, sparsifier, rows, float(facts["seconds"]))
+
+
+def _sparsifier(config: RunConfig, stage: Stage, model: BaseAlgorithm) -> Sparsifier | None:
+    if stage.agent != "pruned":
+        return None
+    return make_sparsifier(config, model.policy, stage.seed)
+
+
+def _learn(
+    config: RunConfig, stage: Stage, training: _Training, checkpoints: Path, display: Display
+) -> CurveRecorder:
+    model, sparsifier = training.model, training.sparsifier
+
+    def sparsity() -> float:
+        return 0.0 if sparsifier is None else sparsifier.sparsity(next(iter(sparsifier.parts)))
+
+    def note() -> str:
+        parts = []
+        if (recent := recorder.recent_return()) is not None:
+            parts.append(f"return {recent:.1f}")
+        if sparsifier is not None:
+            parts.append(f"sparsity {sparsity():.3f}")
+        return ", ".join(parts)
+
+    def save() -> None:
+        save_checkpoint(
+            checkpoints, model.num_timesteps, lambda path: _write(path, training, recorder)
+        )
+
+    recorder = CurveRecorder(sparsity, training.rows, training.seconds)
+    progress = StageProgress(display, stage.sections, note)
+    callbacks: list[BaseCallback] = [
+        recorder,
+        progress,
+        Checkpoints(config.checkpoint_seconds, save),
+    ]
+    if sparsifier is not None:
+        callbacks.insert(0, sparsifier.callback(total_timesteps=stage.timesteps))
+    try:
+        model.learn(
+            stage.timesteps - model.num_timesteps,
+            callback=callbacks,
+            log_interval=None,  # type: ignore[arg-type]  # None is allowed, and means no log
+            reset_num_timesteps=model.num_timesteps == 0,
+        )
+    finally:
+        progress.close()
+    return recorder
+
+
+def _write(path: Path, training: _Training, recorder: CurveRecorder) -> None:
+    """Fill a checkpoint folder."""
+    model = training.model
+    _save_model(model, path / "model.zip", path / "vecnormalize.pkl")
+    if isinstance(model, OffPolicyAlgorithm):
+        model.save_replay_buffer(path / "replay.pkl")
+    if training.sparsifier is not None:
+        torch.save(training.sparsifier.state_dict(), path / "sparsifier.pt")
+    write_rows(path / "curve.csv", CURVE_COLUMNS, recorder.rows)
+    write_json(path / "facts.json", {"timesteps": model.num_timesteps, "seconds": recorder.seconds})
+
+
+def _finish(stage: Stage, training: _Training, recorder: CurveRecorder, folder: RunFolder) -> None:
+    agent, seed = stage.agent, stage.seed
+    folder.seed(seed).mkdir(parents=True, exist_ok=True)
+    if training.sparsifier is not None:
+        torch.save(training.sparsifier.state_dict(), folder.sparsifier(seed))
+    write_rows(folder.curve(agent, seed), CURVE_COLUMNS, recorder.rows)
+    _save_model(training.model, folder.model(agent, seed), folder.statistics(agent, seed))
+    facts = {"timesteps": training.model.num_timesteps, "seconds": round(recorder.seconds, 3)}
+    folder.mark_done(agent, seed, facts)
+    if (env := training.model.get_env()) is not None:
+        env.close()
+
+
+def _save_model(model: BaseAlgorithm, path: Path, statistics: Path) -> None:
+    draft = path.with_name("draft.zip")
+    model.save(draft)
+    os.replace(draft, path)
+    if (normalizer := model.get_vec_normalize_env()) is not None:
+        normalizer.save(str(statistics))
+
+
+def sections_of(config: RunConfig, agent: str) -> Sequence[tuple[str, int]]:
+    """Titles of the progress bars of one agent's training, each with its last step."""
+    if agent == "dense":
+        return (("2/5 dense agent", config.total_timesteps),)
+    if agent == "tiny":
+        return (("5/5 tiny dense", config.total_timesteps),)
+    stop = round(config.prune_stop * config.total_timesteps)
+    tail = (("4/5 fine-tune", config.pruned_timesteps),) if stop < config.pruned_timesteps else ()
+    return (("3/5 prune", stop), *tail)

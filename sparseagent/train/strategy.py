@@ -1,0 +1,145 @@
+"""Step 1: what is pruned, how, and why; and the sparsifier that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from sparseagent import prune
+from sparseagent.train.config import ALLOCATIONS, PATTERNS, SCHEDULES, SCORES, RunConfig
+
+# What the names of a configuration stand for. A new name is one line here and one in `config.py`.
+_SCORES: Mapping[str, Callable[[int], prune.Score]] = {
+    "magnitude": lambda seed: prune.Magnitude(),
+    "random": prune.Random,
+}
+_PATTERNS: Mapping[str, Callable[[], prune.Pattern]] = {"unstructured": prune.Unstructured}
+_SCHEDULES: Mapping[str, Callable[[float, float, float], prune.Schedule]] = {
+    "cubic": lambda to, start, stop: prune.Cubic(to=to, start=start, stop=stop),
+    "one_shot": lambda to, start, stop: prune.OneShot(to=to, at=stop),
+}
+_ALLOCATIONS: Mapping[str, prune.Allocation] = {
+    "erk": prune.erk,
+    "uniform": prune.uniform,
+    "global": prune.global_,
+}
+
+
+@dataclass(frozen=True)
+class PlannedLayer:
+    """One pruned weight matrix: what the allocation gives it.
+
+    Attributes:
+        name: key of the weight in the policy's `state_dict`.
+        part: `"actor"`, `"critic"` or `"q_net"`.
+        inputs: columns.
+        outputs: rows.
+        sparsity: planned final fraction of zeros, in [0, 1).
+    """
+
+    name: str
+    part: str
+    inputs: int
+    outputs: int
+    sparsity: float
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """The choice that step 1 makes, in words and numbers.
+
+    Attributes:
+        what: which weights are pruned.
+        how: score, pattern, allocation and schedule.
+        why: the reasons, with their sources.
+        layers: the planned sparsity of each pruned layer.
+    """
+
+    what: str
+    how: str
+    why: str
+    layers: tuple[PlannedLayer, ...]
+
+
+def make_sparsifier(config: RunConfig, policy: nn.Module, seed: int) -> prune.Sparsifier:
+    """The sparsifier of a run for a policy of Stable-Baselines3."""
+    schedule = _SCHEDULES[config.schedule](config.sparsity, *config.ramp)
+    return _sparsifier(config, policy, seed, schedule)
+
+
+def choose_strategy(config: RunConfig, policy: nn.Module) -> Strategy:
+    """Describe what a run does, and plan the sparsity of each layer.
+
+    Args:
+        config: the run.
+        policy: a fresh policy of the run, pruned here to see what the allocation does. With
+            `allocation="global"` the plan is that of fresh weights and may change in training.
+    """
+    probe = _sparsifier(config, policy, config.seeds[0], prune.OneShot(to=config.sparsity))
+    probe.step(1.0)
+    shapes = {name: parameter.shape for name, parameter in policy.named_parameters()}
+    layers = tuple(
+        PlannedLayer(name, part, int(shapes[name][1]), int(shapes[name][0]), probe.sparsity(name))
+        for part, names in probe.parts.items()
+        for name in names
+    )
+    parts = ", ".join(f"{part} to {final:g}" for part, final in probe.final_sparsity.items())
+    return Strategy(_what(config, parts), _how(config), _why(config), layers)
+
+
+def _sparsifier(
+    config: RunConfig, policy: nn.Module, seed: int, schedule: prune.Schedule
+) -> prune.Sparsifier:
+    critic: Any = config.critic_sparsity
+    return prune.Sparsifier(
+        policy,
+        score=_SCORES[config.score](seed),
+        pattern=_PATTERNS[config.pattern](),
+        allocate=_ALLOCATIONS[config.allocation],
+        schedule=schedule,
+        critic_sparsity=None if critic == 0 else critic,
+    )
+
+
+def _what(config: RunConfig, parts: str) -> str:
+    return (
+        f"'{config.strategy}': single weights are set to zero and stay zero "
+        f"(final sparsity: {parts}). Biases stay dense. Only the acting network is deployed, so "
+        "only its weights are counted."
+    )
+
+
+def _how(config: RunConfig) -> str:
+    total, extra = config.total_timesteps, config.finetune_timesteps
+    start, stop = round(config.prune_start * total), round(config.prune_stop * total)
+    steps = f"from step {start:,} to {stop:,}" if config.schedule == "cubic" else f"at {stop:,}"
+    tail = total + extra - stop
+    added = f", of them {extra:,} extra ones that the other agents do not get" if extra else ""
+    return (
+        f"Score: {config.score} ({SCORES[config.score]}). "
+        f"Pattern: {config.pattern} ({PATTERNS[config.pattern]}). "
+        f"Allocation: {config.allocation} ({ALLOCATIONS[config.allocation]}). "
+        f"Schedule: {config.schedule} ({SCHEDULES[config.schedule]}), {steps} of {total:,} "
+        f"environment steps. Fine-tuning under the frozen mask: the last {tail:,} steps{added}."
+    )
+
+
+def _why(config: RunConfig) -> str:
+    reasons = []
+    if config.score == "magnitude" and config.schedule == "cubic":
+        reasons.append(
+            "gradual magnitude pruning is the strongest simple method in deep RL "
+            "(Graesser et al., 2022)"
+        )
+    if config.score == "random":
+        reasons.append("a random score is the control that every other score has to beat")
+    if config.allocation == "erk":
+        reasons.append("ERK keeps small input and output layers alive where uniform breaks them")
+    if config.on_policy and config.critic_sparsity in ("auto", 0):
+        reasons.append("the critic stays dense: it does not run after training, and PPO's return")
+        reasons[-1] += " suffers when it is pruned"
+    reasons.append("a tiny dense network with equally many weights is trained as the control")
+    return "; ".join(reasons)[0].upper() + "; ".join(reasons)[1:] + "."

@@ -1,0 +1,82 @@
+"""What the result of a rollout tells, and what a rollout leaves behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from toys import (
+    CYCLE,
+    DRAW,
+    AutoresetMode,
+    Balance,
+    SyncVectorEnv,
+    cycles,
+    damp,
+    still,
+)
+
+from sparseagent.rollouts import rollout
+
+
+def test_result_describes_the_rollout() -> None:
+    result = rollout(damp, DRAW, episodes=40, num_envs=8, seed=4)
+    assert result.returns.shape == result.lengths.shape == (40,)
+    assert result.lengths.sum() == result.steps
+    assert result.ci95[0] < result.iqm < result.ci95[1]
+    assert 0.0 < result.policy_share < 1.0
+    assert result.steps_per_second == pytest.approx(result.steps / result.seconds)
+    assert (result.env_id, result.num_envs, result.seed) == (DRAW, 8, 4)
+    text = str(result)
+    assert DRAW in text
+    assert f"{result.iqm:.1f}" in text
+    assert "40 episodes" in text
+    with pytest.raises(ValueError, match="read-only"):
+        result.returns[0] = 0.0
+
+
+def test_policy_share_follows_the_cost_of_the_policy() -> None:
+    def slow(observation: Any) -> Any:
+        for _ in range(2_000):
+            still(observation)
+        return still(observation)
+
+    cheap = rollout(still, CYCLE, episodes=20).policy_share
+    dear = rollout(slow, CYCLE, episodes=20).policy_share
+    assert 0.0 <= cheap < dear <= 1.0
+    assert dear > 0.5
+
+
+def test_equal_returns_have_an_interval_of_no_width() -> None:
+    result = rollout(Balance(), "CartPole-v1", episodes=6, max_steps=5)
+    assert result.ci95 == (5.0, 5.0)
+    assert (result.iqm, result.std) == (5.0, 0.0)
+
+
+def test_never_more_environments_than_episodes() -> None:
+    result = rollout(damp, DRAW, episodes=3, num_envs=8)
+    assert result.num_envs == 3
+    assert len(result.returns) == 3
+
+
+def test_own_environments_are_closed_also_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[int] = []
+    monkeypatch.setattr(SyncVectorEnv, "close", lambda self, **_: closed.append(1))
+    rollout(still, CYCLE, episodes=2)
+    assert len(closed) == 1
+    with pytest.raises(ZeroDivisionError):
+        rollout(lambda observation: 1 // 0, CYCLE, episodes=2)
+    assert len(closed) == 2
+    rollout(still, cycles(2, AutoresetMode.NEXT_STEP), episodes=2)
+    assert len(closed) == 2
+
+
+def test_import_is_light() -> None:
+    code = (
+        "import sys, sparseagent.rollouts\n"
+        "heavy = {'torch', 'scipy', 'gymnasium', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

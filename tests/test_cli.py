@@ -1,0 +1,238 @@
+"""The command line: every command, its help, and its answers to bad input."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from stable_baselines3 import PPO
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecNormalize
+from typer.testing import CliRunner
+
+import sparseagent as sa
+from sparseagent.train import RunConfig
+from sparseagent.train.commands import app
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMANDS = ("run", "train", "prune", "convert", "rollout", "bench", "report", "kernels")
+SMALL = ["--env", "CartPole-v1", "--steps", "512", "--net", "8,8", "--set", "n_epochs=2"]
+
+
+def call(*arguments: object):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def succeed(*arguments: object) -> str:
+    result = call(*arguments)
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result.output
+
+
+def fail(*arguments: object) -> str:
+    result = call(*arguments)
+    assert result.exit_code == 2, (result.output, result.exception)
+    return " ".join(result.output.split())
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """Zip and VecNormalize statistics of an untrained agent."""
+    folder = tmp_path_factory.mktemp("model")
+    env = VecNormalize(make_vec_env("CartPole-v1", n_envs=2, seed=0))
+    agent = PPO("MlpPolicy", env, seed=0, device="cpu", n_steps=32, batch_size=64)
+    agent.learn(128)
+    agent.save(folder / "agent.zip")
+    env.save(str(folder / "vecnormalize.pkl"))
+    return folder / "agent.zip", folder / "vecnormalize.pkl"
+
+
+@pytest.fixture(scope="module")
+def policy(model, tmp_path_factory):
+    out = tmp_path_factory.mktemp("policy") / "agent.safetensors"
+    succeed("convert", model[0], out, "--vecnormalize", model[1], "--env", "CartPole-v1")
+    return out
+
+
+def test_help_lists_all_commands():
+    text = succeed("--help")
+    assert all(f"\n  {name} " in text for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_a_help_text(command):
+    text = succeed(command, "--help")
+    assert len(text.splitlines()) > 4
+
+
+def test_help_tells_the_choices():
+    text = " ".join(succeed("run", "--help").split())
+    assert "magnitude (small weights go first); random" in text
+    assert "erk (" in text
+    assert "--normalize / --no-normalize" in text
+
+
+def test_kernels_lists_the_instruction_sets():
+    text = succeed("kernels")
+    assert "scalar" in text
+    assert all(isa.name in text for isa in sa.kernels())
+
+
+def test_convert_takes_the_normaliser_along(model, policy):
+    loaded = sa.load(policy)
+    assert not loaded.observation.is_identity
+    assert loaded.metadata["environment"] == "CartPole-v1"
+    beside = model[0].with_suffix(".safetensors")
+    assert str(beside) in succeed("convert", model[0]).replace("\n", "")
+    assert sa.load(beside).observation.is_identity
+
+
+def test_rollout_plays_the_environment_of_the_file(policy):
+    text = succeed("rollout", policy, "--episodes", 4, "--num-envs", 2)
+    assert "CartPole-v1: return" in text
+    assert "4 episodes" in text
+    assert (
+        text.split(" steps in")[0]
+        == succeed("rollout", policy, "CartPole-v1", "--episodes", 4, "--num-envs", 2).split(
+            " steps in"
+        )[0]
+    )
+
+
+def test_bench_times_the_contenders(policy):
+    text = succeed("bench", policy, "--calls", 50, "--batch", 1, "--batch", 7)
+    assert "batch 1, 50 calls each" in text
+    assert "batch 7, 50 calls each" in text
+    for name in ("compiled", "our dense kernel", "NumPy dense", "torch dense"):
+        assert text.count(name) == 2
+    assert "inputs" in text  # the plan explains itself
+
+
+def test_train_then_prune_in_one_folder(tmp_path):
+    out = tmp_path / "run"
+    succeed("train", *SMALL, "--out", out)
+    assert (out / "dense.zip").exists()
+    assert not (out / "pruned.zip").exists()
+    text = succeed("prune", *SMALL, "--out", out)
+    assert (out / "pruned.zip").exists()
+    assert "1/5 choose the strategy" in text
+    assert sa.from_sb3(out / "pruned.zip").nnz <= 11  # 0.1 of 4-8-8-2, dead neurons removed
+    config = RunConfig.load(out / "config.json")
+    assert config.net_arch == (8, 8)
+    assert config.hyperparameters["n_epochs"] == 2
+    assert config.total_timesteps == 512
+
+
+def test_run_ends_with_the_tables_and_report_writes_them_again(tmp_path):
+    out = tmp_path / "run"
+    text = succeed("run", *SMALL, "--episodes", 3, "--out", out, "--sparsity", "0.8")
+    for part in ("dense", "pruned", "tiny dense", "return IQM [95 % interval]", "p50", "p99"):
+        assert part in text
+    assert f"report: {out / 'report.md'}" in text
+    (out / "report.md").unlink()
+    succeed("report", out)
+    assert "# CartPole-v1, PPO, sparsity 0.8" in (out / "report.md").read_text()
+
+
+def test_run_fails_if_the_policy_does_not_act_like_the_model(tmp_path, monkeypatch):
+    """A model that is swapped before the test: exit code 1, and the report says so."""
+    from sparseagent.train import evaluation
+
+    convert = sa.from_sb3
+
+    def convert_another(model, **arguments):
+        policy = convert(model, **arguments)
+        last = policy.layers[-1]
+        turned = sa.Layer(-last.dense_weight(), -last.bias, last.activation)
+        return sa.SparsePolicy(
+            (*policy.layers[:-1], turned), policy.observation, policy.head, policy.metadata
+        )
+
+    monkeypatch.setattr(evaluation.sa, "from_sb3", convert_another, raising=False)
+    result = call("run", *SMALL, "--episodes", 3, "--out", tmp_path / "run")
+    assert result.exit_code == 1, result.output
+    assert "FAILED: the compiled policy does not act like the model" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run"], "env: expected an environment id"),
+        (["run", "--env", "CartPole-v1", "--sparsity", "95"], "sparsity: expected a fraction"),
+        (["run", "--env", "CartPole-v1", "--algo", "sac"], "algo: expected one that can act"),
+        (["run", "--env", "Nope-v0"], "env: expected a Gymnasium id"),
+        (["run", "--env", "CartPole-v1", "--net", "64x64"], "net: expected widths such as 64,64"),
+        (["run", "--env", "CartPole-v1", "--set", "gamma"], "set: expected <name>=<value>"),
+        (["run", "--env", "CartPole-v1", "--set", "gama=1"], "hyperparameters: expected names"),
+        (["run", "--env", "CartPole-v1", "--strategy", "neuron"], "strategy: expected one of"),
+        (["run", "--env", "CartPole-v1", "--sparsity", "0.9999"], "schedule: expected to keep"),
+        (["run", "--config", "nowhere.json"], "nowhere.json"),
+        (["rollout", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["convert", "nowhere.zip"], "nowhere.zip"),
+        (["report", "nowhere"], "folder: expected a finished run"),
+    ],
+)
+def test_bad_input_is_answered_in_one_line(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = fail(*arguments)
+    assert message in text
+    assert "Traceback" not in text
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_configuration_for_the_same_folder(tmp_path):
+    out = tmp_path / "run"
+    succeed("train", *SMALL, "--out", out)
+    text = fail("train", *SMALL, "--sparsity", "0.5", "--out", out)
+    assert "sparsity: 0.5, not 0.9" in text
+    succeed("train", *SMALL, "--sparsity", "0.5", "--out", out, "--overwrite")
+
+
+def test_a_configuration_file_with_changes(tmp_path):
+    from sparseagent.train.options import RunOptions
+
+    path = tmp_path / "config.json"
+    RunConfig(env="CartPole-v1", sparsity=0.7, hyperparameters={"gamma": 0.9}).save(path)
+    config = RunOptions(config=path, steps=77, hyperparameter=["n_steps=16"]).to_config()
+    assert (config.sparsity, config.total_timesteps) == (0.7, 77)
+    assert config.hyperparameters == {"gamma": 0.9, "n_steps": 16}
+
+
+def test_the_default_folder_names_the_run():
+    from sparseagent.train.options import RunOptions
+
+    config = RunOptions(env="ALE/Pong-v5", algo="dqn", sparsity=0.95).to_config()
+    assert config.out == "runs/ALE_Pong-v5-dqn-0.95"
+
+
+def test_the_command_in_a_process_of_its_own():
+    finished = subprocess.run(
+        [sys.executable, "-m", "sparseagent.cli", "kernels"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert "scalar" in finished.stdout
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_a_missing_package_is_named(missing):
+    code = f"import sys; sys.modules[{missing!r}] = None\nfrom sparseagent.cli import main\nmain()"
+    finished = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert finished.returncode == 1
+    assert f"needs {missing}" in finished.stderr
+    assert "pip install sparseagent[train]" in finished.stderr
+    assert "Traceback" not in finished.stderr

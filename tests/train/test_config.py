@@ -1,0 +1,101 @@
+import json
+
+import pytest
+
+from sparseagent.train import RunConfig
+
+
+def test_round_trip_through_json(tmp_path):
+    config = RunConfig(
+        env="CartPole-v1",
+        algo="sac",
+        sparsity=0.95,
+        critic_sparsity=0.5,
+        net_arch=(400, 300),
+        seeds=(3, 1),
+        normalize=True,
+        activation="relu",
+        hyperparameters={"learning_rate": "lin_0.001", "train_freq": [1, "episode"]},
+    )
+    config.save(tmp_path / "config.json")
+    assert RunConfig.load(tmp_path / "config.json") == config
+    assert isinstance(RunConfig.from_json(config.to_json()).net_arch, tuple)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("sparsity", 1.0, r"sparsity: expected a fraction of zeros in \[0, 1\), got 1"),
+        ("sparsity", -0.1, "sparsity: expected"),
+        ("sparsity", 95, "sparsity: expected"),
+        ("critic_sparsity", 1.5, "critic_sparsity: expected"),
+        ("algo", "trpo", "algo: expected one of 'ppo'"),
+        ("strategy", "neuron", "strategy: expected one of 'weight'"),
+        ("score", "movement", "score: expected one of 'magnitude'"),
+        ("pattern", "2:4", "pattern: expected one of 'unstructured'"),
+        ("allocation", "lamp", "allocation: expected one of 'erk'"),
+        ("schedule", "linear", "schedule: expected one of 'cubic'"),
+        ("activation", "swish", "activation: expected one of 'tanh'"),
+        ("prune_start", 0.9, "prune_start, prune_stop: expected"),
+        ("prune_stop", 1.2, "prune_start, prune_stop: expected"),
+        ("total_timesteps", 0, "total_timesteps: expected 1 or more"),
+        ("finetune_timesteps", -1, "finetune_timesteps: expected 0 or more"),
+        ("n_envs", 0, "n_envs: expected 1 or more"),
+        ("eval_episodes", 0, "eval_episodes: expected 1 or more"),
+        ("checkpoint_seconds", -1.0, "checkpoint_seconds: expected 0 or more"),
+        ("net_arch", (), "net_arch: expected at least one hidden layer"),
+        ("net_arch", (64, 0), "net_arch: expected 1 or more"),
+        ("seeds", (), "seeds: expected different numbers"),
+        ("seeds", (1, 1), "seeds: expected different numbers"),
+        ("seeds", (-1,), "seeds: expected 0 or more"),
+    ],
+)
+def test_a_value_out_of_range_is_named(field, value, message):
+    with pytest.raises(ValueError, match=message):
+        RunConfig(env="CartPole-v1", **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("env", ""),
+        ("env", 3),
+        ("sparsity", "0.9"),
+        ("net_arch", 64),
+        ("net_arch", (64.0,)),
+        ("seeds", (True,)),
+        ("total_timesteps", 1e5),
+        ("hyperparameters", {1: 2}),
+    ],
+)
+def test_a_wrong_type_is_named(field, value):
+    with pytest.raises(TypeError, match=rf"{field}: expected"):
+        RunConfig(**{"env": "CartPole-v1", field: value})
+
+
+def test_dqn_has_no_critic():
+    with pytest.raises(ValueError, match="critic_sparsity: expected 'auto' for dqn"):
+        RunConfig(env="CartPole-v1", algo="dqn", critic_sparsity=0.5)
+
+
+def test_unknown_fields_and_other_json_are_refused():
+    with pytest.raises(ValueError, match=r"config: expected the fields .*, got colour"):
+        RunConfig.from_json(json.dumps({"env": "CartPole-v1", "colour": "red"}))
+    with pytest.raises(ValueError, match="config: expected a JSON object, got list"):
+        RunConfig.from_json("[]")
+
+
+def test_differences_name_what_leads_to_other_results():
+    one = RunConfig(env="CartPole-v1", out="a", checkpoint_seconds=1.0)
+    same = RunConfig(env="CartPole-v1", out="b", checkpoint_seconds=9.0)
+    other = RunConfig(env="CartPole-v1", out="a", sparsity=0.5)
+    assert one.differences(same) == []
+    assert one.differences(other) == ["sparsity: 0.9, not 0.5"]
+
+
+def test_extra_finetuning_keeps_the_ramp_in_place():
+    config = RunConfig(env="CartPole-v1", total_timesteps=800, finetune_timesteps=200)
+    assert config.pruned_timesteps == 1000
+    start, stop = config.ramp
+    assert start * 1000 == pytest.approx(0.2 * 800)
+    assert stop * 1000 == pytest.approx(0.8 * 800)

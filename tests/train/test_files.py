@@ -1,0 +1,71 @@
+"""Checkpoints, tables and the run folder: complete or absent."""
+
+import pytest
+
+from sparseagent.train import RunConfig
+from sparseagent.train.checkpoint import drop_checkpoints, newest_checkpoint, save_checkpoint
+from sparseagent.train.folder import open_folder
+from sparseagent.train.records import read_rows, write_rows
+
+
+def test_the_newest_complete_checkpoint_counts(tmp_path):
+    root = tmp_path / "checkpoints"
+    assert newest_checkpoint(root) is None
+    save_checkpoint(root, 100, lambda folder: (folder / "facts").write_text("100"))
+    save_checkpoint(root, 200, lambda folder: (folder / "facts").write_text("200"))
+    assert (newest_checkpoint(root) / "facts").read_text() == "200"
+    assert [path.name for path in root.glob("step_*")] == ["step_000000000200"]
+
+    def killed(folder):
+        (folder / "facts").write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(root, 300, killed)
+    assert (newest_checkpoint(root) / "facts").read_text() == "200"
+    save_checkpoint(root, 300, lambda folder: (folder / "facts").write_text("300"))
+    assert (newest_checkpoint(root) / "facts").read_text() == "300"
+    drop_checkpoints(root)
+    assert newest_checkpoint(root) is None
+
+
+def test_tables_round_trip_and_refuse_other_columns(tmp_path):
+    path = tmp_path / "folder" / "table.csv"
+    write_rows(path, ("a", "b"), [{"a": 1, "b": "x,y"}, {"b": 0.5, "a": 2}])
+    assert read_rows(path) == [{"a": "1", "b": "x,y"}, {"a": "2", "b": "0.5"}]
+    with pytest.raises(ValueError, match="rows: expected the columns"):
+        write_rows(path, ("a", "b"), [{"a": 1}])
+
+
+def test_a_folder_goes_on_with_the_same_run_only(tmp_path):
+    config = RunConfig(env="CartPole-v1", out=str(tmp_path / "run"))
+    folder, resumed = open_folder(config)
+    assert not resumed
+    folder.mark_done("dense", 0, {"timesteps": 5})
+    folder, resumed = open_folder(config)
+    assert resumed
+    assert folder.facts("dense", 0) == {"timesteps": 5}
+
+    other = RunConfig(env="CartPole-v1", sparsity=0.5, out=str(tmp_path / "run"))
+    with pytest.raises(ValueError, match=r"another run.*sparsity: 0\.5, not 0\.9.*--overwrite"):
+        open_folder(other)
+    folder, resumed = open_folder(other, overwrite=True)
+    assert not resumed
+    assert not folder.is_done("dense", 0)
+
+
+def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    config = RunConfig(env="CartPole-v1", out=str(tmp_path))
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match="expected a new, empty or run folder"):
+            open_folder(config, overwrite=overwrite)
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_other_seeds_have_their_own_folder(tmp_path):
+    config = RunConfig(env="CartPole-v1", seeds=(4, 7), out=str(tmp_path / "run"))
+    folder, _ = open_folder(config)
+    assert folder.model("dense", 4) == tmp_path / "run" / "dense.zip"
+    assert folder.model("dense", 7) == tmp_path / "run" / "seed_7" / "dense.zip"
+    assert folder.policy("pruned", 4).name == "policy.safetensors"

@@ -1,0 +1,65 @@
+import pytest
+
+from sparseagent.train import config, configure, strategy
+from sparseagent.train.agent import make_envs, make_model
+from sparseagent.train.strategy import choose_strategy, make_sparsifier
+
+
+def test_every_name_of_a_configuration_stands_for_something():
+    assert set(strategy._SCORES) == set(config.SCORES)
+    assert set(strategy._PATTERNS) == set(config.PATTERNS)
+    assert set(strategy._ALLOCATIONS) == set(config.ALLOCATIONS)
+    assert set(strategy._SCHEDULES) == set(config.SCHEDULES)
+
+
+def fresh_policy(chosen):
+    envs = make_envs(chosen, seed=0)
+    envs.close()
+    return make_model(chosen, envs, seed=0).policy
+
+
+@pytest.mark.parametrize("allocation", ["erk", "uniform", "global"])
+@pytest.mark.parametrize("score", ["magnitude", "random"])
+def test_the_plan_adds_up_to_the_sparsity(allocation, score):
+    chosen = configure("CartPole-v1", "ppo", sparsity=0.9, allocation=allocation, score=score)
+    plan = choose_strategy(chosen, fresh_policy(chosen))
+    weights = [layer.inputs * layer.outputs for layer in plan.layers]
+    kept = sum(n * (1 - layer.sparsity) for n, layer in zip(weights, plan.layers, strict=True))
+    assert sum(weights) == 4480
+    assert kept == pytest.approx(448)
+    assert all(layer.part == "actor" for layer in plan.layers)
+    assert allocation in plan.how
+    assert score in plan.how
+
+
+def test_the_text_says_which_steps_fine_tune():
+    chosen = configure("CartPole-v1", "ppo", total_timesteps=1000, finetune_timesteps=500)
+    plan = choose_strategy(chosen, fresh_policy(chosen))
+    assert "from step 200 to 800 of 1,000" in plan.how
+    assert "the last 700 steps, of them 500 extra ones" in plan.how
+
+
+@pytest.mark.parametrize(
+    ("algo", "critic", "parts"),
+    [
+        ("ppo", "auto", {"actor": 0.9}),
+        ("ppo", 0.5, {"actor": 0.9, "critic": 0.5}),
+        ("sac", "auto", {"actor": 0.9, "critic": 0.8}),
+        ("sac", 0.0, {"actor": 0.9}),
+    ],
+)
+def test_the_critic_is_pruned_as_asked(algo, critic, parts):
+    chosen = configure(
+        "Pendulum-v1", algo, sparsity=0.9, critic_sparsity=critic, net_arch=(16, 16), n_envs=1
+    )
+    assert make_sparsifier(chosen, fresh_policy(chosen), seed=0).final_sparsity == parts
+
+
+@pytest.mark.parametrize("schedule", ["cubic", "one_shot"])
+def test_the_schedule_is_over_at_its_stop(schedule):
+    chosen = configure("CartPole-v1", "ppo", schedule=schedule, prune_start=0.1, prune_stop=0.5)
+    sparsifier = make_sparsifier(chosen, fresh_policy(chosen), seed=0)
+    sparsifier.step(0.45)
+    assert not sparsifier.finished
+    sparsifier.step(0.5)
+    assert sparsifier.finished
