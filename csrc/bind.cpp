@@ -114,6 +114,17 @@ std::string shape_text(const py::array& array) {
   return text + "]";
 }
 
+// The argument as an array, without touching its reference count; py::array is one
+// pointer.
+const py::array& require_array(const char* name, PyObject* const* argument) {
+  static_assert(sizeof(py::array) == sizeof(PyObject*));
+  if (!py::isinstance<py::array>(py::handle(*argument))) {
+    throw py::type_error(std::string(name) + ": expected a NumPy array, got " +
+                         Py_TYPE(*argument)->tp_name);
+  }
+  return *reinterpret_cast<const py::array*>(argument);
+}
+
 bool is_float32(const py::array& array) {
   const PyObject* type = py::detail::array_proxy(array.ptr())->descr;
   const auto* descriptor = py::detail::array_descriptor_proxy(type);
@@ -306,6 +317,40 @@ class PyPlan {
   std::unique_ptr<Plan> plan_;
 };
 
+// act(observations[, out]) as the type's own slot: no overloads to resolve, no argument
+// to convert. Arguments may be named too.
+PyObject* call_slot(PyObject* self, PyObject* args, PyObject* kwargs) {
+  static const char* names[] = {"observations", "out", nullptr};
+  PyObject* observations = nullptr;
+  PyObject* out = nullptr;
+  const Py_ssize_t given = PyTuple_GET_SIZE(args);
+  if (kwargs == nullptr && (given == 1 || given == 2)) {
+    observations = PyTuple_GET_ITEM(args, 0);
+    if (given == 2) out = PyTuple_GET_ITEM(args, 1);
+  } else if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:Plan",
+                                          const_cast<char**>(names), &observations,
+                                          &out)) {
+    return nullptr;
+  }
+  try {
+    const auto* holder = reinterpret_cast<py::detail::instance*>(self);
+    const auto* plan = static_cast<const PyPlan*>(holder->simple_value_holder[0]);
+    const auto& x = require_array("observations", &observations);
+    if (out == nullptr || out == Py_None) return (*plan)(x).release().ptr();
+    plan->into(x, require_array("out", &out));
+    Py_RETURN_NONE;
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const py::builtin_exception& error) {
+    error.set_error();
+  } catch (const std::invalid_argument& error) {
+    PyErr_SetString(PyExc_ValueError, error.what());
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+  }
+  return nullptr;
+}
+
 // ---- facts
 // --------------------------------------------------------------------------------------
 
@@ -415,15 +460,15 @@ py::tuple pack_for(const py::sequence& layer, std::int32_t lanes, bool free_rows
 
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.doc() = "Compiled core of sparseagent: kernels, plan, scalar reference.";
-  py::class_<PyPlan>(m, "Plan")
+  py::class_<PyPlan>(m, "Plan", py::custom_type_setup([](PyHeapTypeObject* type) {
+                       type->ht_type.tp_call = call_slot;
+                     }))
       .def(
           py::init<const py::sequence&, std::int32_t, std::vector<py::ssize_t>,
                    const std::optional<DoubleArray>&, const std::optional<DoubleArray>&,
                    double, double, const std::string&, const std::optional<FloatArray>&,
                    const std::optional<FloatArray>&, std::vector<py::ssize_t>,
                    const std::string&, const std::string&, int, double>())
-      .def("__call__", &PyPlan::into, py::arg("observations"), py::arg("out"))
-      .def("__call__", &PyPlan::operator(), py::arg("observations"))
       .def("predict", &PyPlan::predict, py::arg("observation"),
            py::arg("state") = py::none(), py::arg("episode_start") = py::none(),
            py::arg("deterministic") = true)

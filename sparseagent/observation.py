@@ -48,6 +48,8 @@ class Observation:
             raise ValueError(f"shape: expected at least one positive axis, got {self.shape}")
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, got {self.dtype!r}")
+        for name in ("low", "high"):
+            object.__setattr__(self, name, float(getattr(self, name)))
         if not self.low < self.high:
             raise ValueError(f"low, high: expected low < high, got {self.low} and {self.high}")
         for name in ("shift", "scale"):

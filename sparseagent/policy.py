@@ -68,6 +68,7 @@ class Layer:
             raise ValueError(
                 f"activation: expected one of {', '.join(ACTIVATIONS)}, got {self.activation!r}"
             )
+        object.__setattr__(self, "alpha", float(self.alpha))
         if not math.isfinite(self.alpha):
             raise ValueError(f"alpha: expected a finite number, got {self.alpha}")
 

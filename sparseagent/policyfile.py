@@ -95,7 +95,7 @@ def to_bytes(policy: SparsePolicy) -> bytes:
         "checksum": _ZEROS,
     }
     contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    blank = save_tensors(contiguous, metadata=metadata)
+    blank = _sorted_header(save_tensors(contiguous, metadata=metadata))
     digest = hashlib.sha256(blank).hexdigest()
     return blank.replace(f'"{_ZEROS}"'.encode(), f'"{digest}"'.encode(), 1)
 
@@ -121,6 +121,14 @@ def from_bytes(data: bytes) -> SparsePolicy:
     if policy.golden is not None:
         _self_test(policy, policy.golden)
     return policy
+
+
+def _sorted_header(data: bytes) -> bytes:
+    """The same file with its header's keys in order: one policy, one sequence of bytes."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:start]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[start:]
 
 
 def _metadata(data: bytes) -> dict[str, str]:

@@ -211,17 +211,30 @@ void one(const void* packed, const float* x, float* y) {
 // ---- a tile of observations
 // ---------------------------------------------------------------------
 
-// R rows x V vectors. False if a sum of the first row is not finite.
+// One register tile's work: some columns of R rows x V vectors of observations.
+struct Columns {
+  const float* weight;
+  const float* bias;  // null: go on from the sums in y
+  const float* x;
+  int count;
+  bool last;  // the rows are complete after these
+  bool relu;
+};
+
+// False if the rows are complete and a sum of the first one is not finite.
 template <int R, int V>
-bool row_block(const float* weight, const float* bias, const float* x, int in,
-               bool relu, float* y) {
+bool row_block(const Columns& work, float* y) {
+  const float* weight = work.weight;
+  const float* x = work.x;
   vec acc[R][V];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 2
-    for (int v = 0; v < V; ++v) acc[r][v] = splat(bias[r]);
+    for (int v = 0; v < V; ++v) {
+      acc[r][v] = work.bias ? splat(work.bias[r]) : load(y + (r * V + v) * kLanes);
+    }
   }
-  for (int c = 0; c < in; ++c) {
+  for (int c = 0; c < work.count; ++c) {
     vec input[V];
 #pragma GCC unroll 2
     for (int v = 0; v < V; ++v) input[v] = load(x + v * kLanes);
@@ -240,13 +253,15 @@ bool row_block(const float* weight, const float* bias, const float* x, int in,
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 2
-    for (int v = 0; v < V; ++v)
-      store(y + (r * V + v) * kLanes, finish(relu, acc[r][v]));
+    for (int v = 0; v < V; ++v) {
+      const vec sum = work.last ? finish(work.relu, acc[r][v]) : acc[r][v];
+      store(y + (r * V + v) * kLanes, sum);
+    }
   }
-  return finite;
+  return finite || !work.last;
 }
 
-using RowBlock = bool (*)(const float*, const float*, const float*, int, bool, float*);
+using RowBlock = bool (*)(const Columns&, float*);
 
 // row_block<rows, V> for a number of rows known at run time.
 template <int V, int R = kTileRows>
@@ -281,12 +296,25 @@ void tile_of(const Packed& p, const float* x, float* y) {
   constexpr int width = V * kLanes;
   const RowBlock whole = row_block<kTileRows, V>;
   bool finite = true;
-  for (int r = 0; r < h.out && finite; r += kTileRows) {
-    const int rows = h.out - r < kTileRows ? h.out - r : kTileRows;
-    const RowBlock block = rows == kTileRows ? whole : block_of<V>(rows);
-    const bool ok = block(p.weight + static_cast<long>(r) * h.in, p.bias + r, x, h.in,
-                          h.relu, y + static_cast<long>(r) * width);
-    finite = ok || !h.masked || r > 0;
+  // Chunks of columns, so that their inputs stay in the first cache while all rows pass
+  // by.
+  for (int c = 0; c < h.in; c += kChunk) {
+    const int columns = h.in - c < kChunk ? h.in - c : kChunk;
+    const bool last = c + columns == h.in;
+    for (int r = 0; r < h.out && finite; r += kTileRows) {
+      const int rows = h.out - r < kTileRows ? h.out - r : kTileRows;
+      const RowBlock block = rows == kTileRows ? whole : block_of<V>(rows);
+      const float* weight =
+          p.weight + static_cast<long>(r) * h.in + static_cast<long>(c) * rows;
+      const Columns work = {weight,
+                            c == 0 ? p.bias + r : nullptr,
+                            x + static_cast<long>(c) * width,
+                            columns,
+                            last,
+                            h.relu};
+      const bool ok = block(work, y + static_cast<long>(r) * width);
+      finite = ok || !h.masked || r > 0;
+    }
   }
   if (!finite) careful_tile(p, x, y, width);
   if (!in_register(h.activation)) {

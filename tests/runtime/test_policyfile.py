@@ -59,6 +59,11 @@ def test_round_trip(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["policy.safetensors"]
 
 
+def test_one_policy_is_one_sequence_of_bytes() -> None:
+    policy = example()
+    assert to_bytes(policy) == to_bytes(policy) == to_bytes(from_bytes(to_bytes(policy)))
+
+
 @pytest.mark.parametrize(
     "head",
     [sa.Raw(), sa.Argmax(), sa.clip_to([0] * 3, [np.inf] * 3), sa.unscale_to([0] * 3, [1] * 3)],
@@ -128,7 +133,11 @@ def test_resealed_damage_never_reaches_a_kernel_unchecked() -> None:
         place = int(rng.integers(low, len(data)))
         damaged[place] = int(rng.integers(256))
         try:
-            policy = from_bytes(reseal(bytes(damaged)))
+            sealed = reseal(bytes(damaged))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            sealed = bytes(damaged)  # there is no seal left to renew
+        try:
+            policy = from_bytes(sealed)
         except ValueError:
             refused += 1
             continue
