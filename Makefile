@@ -47,7 +47,7 @@ test: test-native test-neon test-python ## run the whole test suite
 
 test-python: $(VENV)/.dev ## the Python tests, against the installed package
 	@echo "== Python tests"
-	SPARSEAGENT_NATIVE_BUILD=$(NATIVE) $(BIN)/pytest --durations=10
+	SPARSEAGENT_NATIVE_BUILD=$(abspath $(NATIVE)) $(BIN)/pytest --durations=10
 
 test-native: $(VENV)/.dev ## the C++ exactness test: every ISA of this machine, guard pages
 	@echo "== C++ exactness test"
@@ -73,7 +73,7 @@ sanitize: $(VENV)/.dev ## runtime tests under the address and undefined-behaviou
 	@echo "== sanitizer build"
 	rm -rf build/sanitize && $(PIP) install --quiet --no-deps --target build/sanitize . \
 	  --config-settings=cmake.define.SPARSEAGENT_SANITIZE=address,undefined
-	PYTHONPATH=build/sanitize ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+	PYTHONPATH=$(abspath build/sanitize) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
 	  LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
 	  $(BIN)/pytest tests/runtime tests/test_minimal.py -p no:cacheprovider
 
