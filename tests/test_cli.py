@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from stable_baselines3 import PPO
@@ -17,7 +15,6 @@ import sparseagent as sa
 from sparseagent.train import RunConfig
 from sparseagent.train.commands import app
 
-ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ("run", "train", "prune", "convert", "rollout", "bench", "report", "kernels")
 SMALL = ["--env", "CartPole-v1", "--steps", "512", "--net", "8,8", "--set", "n_epochs=2"]
 
@@ -211,7 +208,6 @@ def test_the_default_folder_names_the_run():
 def test_the_command_in_a_process_of_its_own():
     finished = subprocess.run(
         [sys.executable, "-m", "sparseagent.cli", "kernels"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=120,
@@ -226,7 +222,6 @@ def test_a_missing_package_is_named(missing):
     code = f"import sys; sys.modules[{missing!r}] = None\nfrom sparseagent.cli import main\nmain()"
     finished = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=120,

@@ -1,6 +1,5 @@
 """The examples run, with tiny sizes, as a user runs them."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +15,6 @@ ROOT = Path(__file__).resolve().parents[2]
 def run_example(name, *arguments):
     finished = subprocess.run(
         [sys.executable, str(ROOT / "examples" / name), *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=240,

@@ -1,11 +1,9 @@
 """Killed runs go on where they stopped."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,8 +15,6 @@ from sparseagent.train.checkpoint import newest_checkpoint
 from sparseagent.train.folder import open_folder
 from sparseagent.train.records import read_json, read_rows
 from sparseagent.train.stage import Stage, load_model, load_statistics, sections_of, train_stage
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def pruned_stage(config):
@@ -101,11 +97,8 @@ def test_a_killed_process_is_resumed_by_the_same_command(tmp_path):
     command = [sys.executable, "-m", "sparseagent.cli", "run", "--env", "CartPole-v1"]
     command += ["--sparsity", "0.95", "--steps", "8000", "--episodes", "5"]
     command += ["--checkpoint-seconds", "0", "--out", str(out)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     newest = out / "state" / "checkpoints_pruned" / "newest"
     deadline = time.monotonic() + 240
     while not (newest.exists() and newest.read_text() >= "step_000000003000"):
@@ -118,9 +111,7 @@ def test_a_killed_process_is_resumed_by_the_same_command(tmp_path):
     assert not (out / "state" / "pruned.done").exists()
     dense = (out / "dense.zip").stat().st_mtime_ns
 
-    finished = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert "the dense agent (seed 0) is trained already" in finished.stdout
     first = int(
