@@ -14,6 +14,7 @@
 #include "core/kernel.h"
 #include "simd/activation.h"
 #include "simd/join.h"
+#include "simd/layout.h"
 
 extern "C" const sparseagent::Kernel SPARSEAGENT_SYMBOL;
 
@@ -44,8 +45,6 @@ struct Group {
   float start[kGroup];
   int length[kGroup];  // falling
 };
-
-inline long round_up(long n, long unit) { return (n + unit - 1) / unit * unit; }
 
 Header layout(const LayerView& layer, long* bytes) {
   Header h;

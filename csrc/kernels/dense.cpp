@@ -21,6 +21,7 @@
 // from a bit mask.
 #include "core/kernel.h"
 #include "simd/activation.h"
+#include "simd/layout.h"
 
 extern "C" const sparseagent::Kernel SPARSEAGENT_SYMBOL;
 
@@ -45,8 +46,6 @@ struct Header {
   long weight;
   long structure;  // one bit per weight, row-major; only if masked
 };
-
-inline long round_up(long n, long unit) { return (n + unit - 1) / unit * unit; }
 
 Header layout(const LayerView& layer, Path path, long* bytes) {
   Header h;

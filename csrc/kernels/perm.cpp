@@ -22,6 +22,7 @@
 #include "core/kernel.h"
 #include "simd/activation.h"
 #include "simd/join.h"
+#include "simd/layout.h"
 
 extern "C" const sparseagent::Kernel SPARSEAGENT_SYMBOL;
 
@@ -52,8 +53,6 @@ struct Header {
   long steps;   // int [groups]
   long stream;
 };
-
-inline long round_up(long n, long unit) { return (n + unit - 1) / unit * unit; }
 
 // Bytes of one step of `blocks` blocks.
 constexpr long step_bytes(int blocks) { return 8 + kPlaceBytes + 4L * blocks * kLanes; }

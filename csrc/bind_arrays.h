@@ -1,0 +1,126 @@
+// What crosses the border as arrays: layers of a policy, and the checks of an array
+// argument. Part of bind.cpp, which alone includes it.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "core/head.h"
+#include "core/layer.h"
+
+namespace py = pybind11;
+
+namespace {
+
+using namespace sparseagent;
+
+using IntArray = py::array_t<std::int32_t, py::array::c_style>;
+using FloatArray = py::array_t<float, py::array::c_style>;
+using DoubleArray = py::array_t<double, py::array::c_style>;
+
+// One layer's arrays, kept alive while a plan is built from them.
+struct LayerArrays {
+  std::int32_t out;
+  std::int32_t in;
+  std::int32_t runs;
+  IntArray indptr;
+  IntArray indices;
+  FloatArray values;
+  FloatArray bias;
+  Activation activation;
+  float alpha;
+
+  LayerView view() const {
+    const std::int64_t chains = static_cast<std::int64_t>(out) * runs;
+    if (out < 1 || in < 1 || runs < 1 || indptr.size() != chains + 1 ||
+        bias.size() != out || indices.size() != values.size() ||
+        indptr.data()[chains] != indices.size()) {
+      throw std::invalid_argument("layers: expected arrays that fit the layer's shape");
+    }
+    return {out,           in,          runs,       indptr.data(), indices.data(),
+            values.data(), bias.data(), activation, alpha};
+  }
+};
+
+Activation activation_of(const std::string& name) {
+  const char* const names[] = {"identity",   "relu", "tanh", "sigmoid",  "elu",
+                               "leaky_relu", "silu", "gelu", "gelu_tanh"};
+  for (std::size_t i = 0; i < std::size(names); ++i) {
+    if (name == names[i]) return static_cast<Activation>(i);
+  }
+  throw std::invalid_argument("activation: unknown '" + name + "'");
+}
+
+// (out, in, runs, indptr, indices, values, bias, activation, alpha)
+std::vector<LayerArrays> layers_of(const py::sequence& given) {
+  std::vector<LayerArrays> layers;
+  for (const py::handle item : given) {
+    const auto t = py::reinterpret_borrow<py::tuple>(item);
+    layers.push_back({t[0].cast<std::int32_t>(), t[1].cast<std::int32_t>(),
+                      t[2].cast<std::int32_t>(), t[3].cast<IntArray>(),
+                      t[4].cast<IntArray>(), t[5].cast<FloatArray>(),
+                      t[6].cast<FloatArray>(), activation_of(t[7].cast<std::string>()),
+                      t[8].cast<float>()});
+  }
+  return layers;
+}
+
+std::vector<LayerView> views_of(const std::vector<LayerArrays>& layers) {
+  std::vector<LayerView> views;
+  for (const LayerArrays& layer : layers) views.push_back(layer.view());
+  return views;
+}
+
+template <typename Array>
+auto numbers(const std::optional<Array>& array) {
+  using T = typename Array::value_type;
+  return array ? std::vector<T>(array->data(), array->data() + array->size())
+               : std::vector<T>();
+}
+
+Head::Kind head_of(const std::string& kind) {
+  if (kind == "raw") return Head::Kind::raw;
+  if (kind == "argmax") return Head::Kind::argmax;
+  if (kind == "clip") return Head::Kind::clip;
+  if (kind == "unscale") return Head::Kind::unscale;
+  throw std::invalid_argument("head: unknown '" + kind + "'");
+}
+
+std::string shape_text(const py::array& array) {
+  std::string text = py::str(array.dtype()).cast<std::string>() + " [";
+  for (py::ssize_t i = 0; i < array.ndim(); ++i) {
+    text += (i > 0 ? ", " : "") + std::to_string(array.shape(i));
+  }
+  return text + "]";
+}
+
+// The argument as an array, without touching its reference count; py::array is one
+// pointer.
+const py::array& require_array(const char* name, PyObject* const* argument) {
+  static_assert(sizeof(py::array) == sizeof(PyObject*));
+  if (!py::isinstance<py::array>(py::handle(*argument))) {
+    throw py::type_error(std::string(name) + ": expected a NumPy array, got " +
+                         Py_TYPE(*argument)->tp_name);
+  }
+  return *reinterpret_cast<const py::array*>(argument);
+}
+
+bool is_float32(const py::array& array) {
+  const PyObject* type = py::detail::array_proxy(array.ptr())->descr;
+  const auto* descriptor = py::detail::array_descriptor_proxy(type);
+  return descriptor->type_num == py::detail::npy_api::NPY_FLOAT_ &&
+         descriptor->byteorder != '>';  // the other byte order has the same type number
+}
+
+bool is_contiguous(const py::array& array) {
+  return (array.flags() & py::array::c_style) != 0 &&
+         (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
+}
+
+}  // namespace

@@ -1,0 +1,263 @@
+// The Plan as Python sees it. Part of bind.cpp, which alone includes it.
+//
+// The hot call takes `const py::array&` and checks it here: about 80 ns, where
+// pybind11's own conversion would cost several hundred and could copy silently.
+#pragma once
+
+#include <chrono>
+#include <cstring>
+#include <memory>
+#include <utility>
+
+#include "bind_arrays.h"
+#include "core/plan.h"
+
+namespace {
+
+// Calls shorter than this keep the interpreter's lock: giving it up and taking it back
+// costs more.
+constexpr double kReleaseNs = 50e3;
+
+class PyPlan {
+ public:
+  PyPlan(const py::sequence& layers, std::int32_t observation_size,
+         std::vector<py::ssize_t> observation_shape,
+         const std::optional<DoubleArray>& shift,
+         const std::optional<DoubleArray>& scale, double low, double high,
+         const std::string& head, const std::optional<FloatArray>& head_low,
+         const std::optional<FloatArray>& head_high,
+         std::vector<py::ssize_t> action_shape, const std::string& isa,
+         const std::string& format, int threads, double tune)
+      : observation_shape_(std::move(observation_shape)),
+        action_shape_(std::move(action_shape)) {
+    const std::vector<LayerArrays> arrays = layers_of(layers);
+    const std::vector<LayerView> views = views_of(arrays);
+    ObservationStep step{observation_size, numbers(shift), numbers(scale), low, high};
+    Head action{head_of(head), numbers(head_low), numbers(head_high)};
+    const Plan::Options options{isa, format, threads, tune};
+    const py::gil_scoped_release release;
+    plan_ = std::make_unique<Plan>(views, std::move(step), std::move(action), options);
+  }
+
+  const Plan& plan() const { return *plan_; }
+
+  void update(const py::sequence& layers) {
+    const std::vector<LayerArrays> arrays = layers_of(layers);
+    plan_->update(views_of(arrays));
+  }
+
+  // act(observations, out): float32 only, nothing is converted, nothing is allocated.
+  void into(const py::array& observations, const py::array& out) const {
+    const std::int64_t batch = check_observations(observations);
+    const bool single = observations.ndim() == 1;
+    const bool shaped = out.ndim() == observations.ndim() &&
+                        (single || out.shape(0) == batch) &&
+                        out.shape(out.ndim() - 1) == plan_->output_size();
+    if (!shaped || !is_float32(out) || !is_contiguous(out) || !out.writeable()) {
+      throw std::invalid_argument("out: expected a writable C-contiguous float32 [" +
+                                  (single ? "" : std::to_string(batch) + ", ") +
+                                  std::to_string(plan_->output_size()) + "], got " +
+                                  shape_text(out));
+    }
+    // `out` was checked to be writeable; mutable_data() would check it again.
+    run({observations.data(), DType::float32}, batch,
+        static_cast<float*>(const_cast<void*>(out.data())));
+  }
+
+  py::array operator()(const py::array& observations) const {
+    const std::int64_t batch = check_observations(observations);
+    std::vector<py::ssize_t> shape = {plan_->output_size()};
+    if (observations.ndim() == 2) shape.insert(shape.begin(), batch);
+    FloatArray out(shape);
+    run({observations.data(), DType::float32}, batch, out.mutable_data());
+    return std::move(out);
+  }
+
+  // Stable-Baselines3's PolicyPredictor: any numeric type, one observation or a batch.
+  py::tuple predict(const py::object& observation, const py::object& state,
+                    const py::object&, bool deterministic) const {
+    if (!deterministic) {
+      throw std::invalid_argument(
+          "deterministic: expected True, got False: the policy file holds no "
+          "distribution to "
+          "sample from");
+    }
+    const py::array given = contiguous(observation);
+    const Observations data = {given.data(), dtype_of(given)};
+    bool single = false;
+    const std::int64_t batch = observation_batch(given, &single);
+    const auto count = static_cast<std::size_t>(batch * plan_->output_size());
+    std::vector<py::ssize_t> shape = action_shape_;
+    if (!single) shape.insert(shape.begin(), batch);
+    const Head& head = plan_->head();
+    if (head.discrete()) {
+      std::vector<float> outputs(count);
+      run(data, batch, outputs.data());
+      py::array_t<std::int64_t> actions(shape);
+      head.apply(outputs.data(), batch, plan_->output_size(), actions.mutable_data());
+      return py::make_tuple(std::move(actions), state);
+    }
+    FloatArray actions(shape);
+    run(data, batch, actions.mutable_data());
+    head.apply(actions.data(), batch, plan_->output_size(), actions.mutable_data());
+    return py::make_tuple(std::move(actions), state);
+  }
+
+  // Time of each of `calls` forwards, measured around the C++ call alone.
+  DoubleArray time(const py::array& observations, py::ssize_t calls) const {
+    const std::int64_t batch = check_observations(observations);
+    if (calls < 1) throw std::invalid_argument("calls: expected 1 or more");
+    DoubleArray ns(calls);
+    std::vector<float> outputs(static_cast<std::size_t>(batch * plan_->output_size()));
+    using Clock = std::chrono::steady_clock;
+    for (py::ssize_t i = 0; i < calls; ++i) {
+      const auto start = Clock::now();
+      plan_->forward({observations.data(), DType::float32}, batch, outputs.data());
+      const std::chrono::duration<double, std::nano> taken = Clock::now() - start;
+      ns.mutable_data()[i] = taken.count();
+    }
+    return ns;
+  }
+
+ private:
+  void run(Observations observations, std::int64_t batch, float* out) const {
+    if (plan_->estimate_ns(batch) < kReleaseNs) {
+      plan_->forward(observations, batch, out);
+    } else {
+      const py::gil_scoped_release release;
+      plan_->forward(observations, batch, out);
+    }
+  }
+
+  std::int64_t check_observations(const py::array& observations) const {
+    const py::ssize_t axes = observations.ndim();
+    if ((axes != 1 && axes != 2) ||
+        observations.shape(axes - 1) != plan_->input_size() ||
+        !is_float32(observations) || !is_contiguous(observations)) {
+      const std::string in = std::to_string(plan_->input_size());
+      throw std::invalid_argument("observations: expected a C-contiguous float32 [" +
+                                  in + "] or [B, " + in + "], got " +
+                                  shape_text(observations));
+    }
+    return axes == 1 ? 1 : observations.shape(0);
+  }
+
+  static py::array contiguous(const py::object& observation) {
+    py::array array = py::array::ensure(observation, py::array::c_style);
+    if (!array) {
+      PyErr_Clear();
+      throw py::type_error("observation: expected a numeric array, got " +
+                           py::str(py::type::of(observation)).cast<std::string>());
+    }
+    return array;
+  }
+
+  static DType dtype_of(const py::array& array) {
+    const py::dtype type = array.dtype();
+    const char kind = type.kind();
+    const auto size = type.itemsize();
+    if (type.byteorder() != '>') {
+      if (kind == 'f' && size == 4) return DType::float32;
+      if (kind == 'f' && size == 8) return DType::float64;
+      if (kind == 'u' && size == 1) return DType::uint8;
+      if (kind == 'i' && size == 1) return DType::int8;
+      if (kind == 'i' && size == 4) return DType::int32;
+      if (kind == 'i' && size == 8) return DType::int64;
+      if (kind == 'b') return DType::boolean;
+    }
+    throw py::type_error(
+        "observation: expected float32, float64, uint8, int8, int32, int64 or "
+        "bool, got " +
+        shape_text(array));
+  }
+
+  // [*shape] or [B, *shape], where `shape` is the environment's or the flat [in].
+  std::int64_t observation_batch(const py::array& given, bool* single) const {
+    const std::vector<py::ssize_t> flat = {plan_->input_size()};
+    for (const auto* shape : {&observation_shape_, &flat}) {
+      const auto axes = static_cast<py::ssize_t>(shape->size());
+      const py::ssize_t extra = given.ndim() - axes;
+      if (extra != 0 && extra != 1) continue;
+      if (std::memcmp(given.shape() + extra, shape->data(),
+                      sizeof(py::ssize_t) * shape->size())) {
+        continue;
+      }
+      *single = extra == 0;
+      return *single ? 1 : given.shape(0);
+    }
+    std::string expected;
+    for (const py::ssize_t n : observation_shape_) {
+      expected += (expected.empty() ? "" : ", ") + std::to_string(n);
+    }
+    throw std::invalid_argument("observation: expected [" + expected + "] or [B, " +
+                                expected + "], got " + shape_text(given));
+  }
+
+  std::vector<py::ssize_t> observation_shape_;
+  std::vector<py::ssize_t> action_shape_;
+  std::unique_ptr<Plan> plan_;
+};
+
+// act(observations[, out]) as the type's own slot: no overloads to resolve, no argument
+// to convert. Arguments may be named too.
+PyObject* call_slot(PyObject* self, PyObject* args, PyObject* kwargs) {
+  static const char* names[] = {"observations", "out", nullptr};
+  PyObject* observations = nullptr;
+  PyObject* out = nullptr;
+  const Py_ssize_t given = PyTuple_GET_SIZE(args);
+  if (kwargs == nullptr && (given == 1 || given == 2)) {
+    observations = PyTuple_GET_ITEM(args, 0);
+    if (given == 2) out = PyTuple_GET_ITEM(args, 1);
+  } else if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:Plan",
+                                          const_cast<char**>(names), &observations,
+                                          &out)) {
+    return nullptr;
+  }
+  try {
+    const auto* holder = reinterpret_cast<py::detail::instance*>(self);
+    const auto* plan = static_cast<const PyPlan*>(holder->simple_value_holder[0]);
+    const auto& x = require_array("observations", &observations);
+    if (out == nullptr || out == Py_None) return (*plan)(x).release().ptr();
+    plan->into(x, require_array("out", &out));
+    Py_RETURN_NONE;
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const py::builtin_exception& error) {
+    error.set_error();
+  } catch (const std::invalid_argument& error) {
+    PyErr_SetString(PyExc_ValueError, error.what());
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+  }
+  return nullptr;
+}
+
+py::list choices_of(const PyPlan& plan) {
+  py::list rows;
+  for (const Choice& choice : plan.plan().choices()) {
+    py::list candidates;
+    for (const auto& c : choice.candidates) {
+      candidates.append(py::make_tuple(
+          c.format, c.ns < 0 ? py::object(py::none()) : py::object(py::float_(c.ns)),
+          c.bytes));
+    }
+    rows.append(py::make_tuple(choice.layer, choice.path == Path::one ? "one" : "tile",
+                               choice.format, candidates));
+  }
+  return rows;
+}
+
+py::dict costs_of(const PyPlan& plan) {
+  const Network& network = plan.plan().network();
+  py::dict costs;
+  costs["1"] = network.costs().one_ns;
+  for (int v = 1; v <= kMaxTileVectors; ++v) {
+    costs[py::str(std::to_string(v * network.lanes()))] =
+        network.costs().tile_ns[v - 1];
+  }
+  return costs;
+}
+
+// name -> (runs here, needs, formats, lanes)
+
+}  // namespace
