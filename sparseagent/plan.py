@@ -10,7 +10,7 @@ import numpy as np
 
 from sparseagent import _core
 from sparseagent.head import Clip, Unscale
-from sparseagent.policy import SparsePolicy
+from sparseagent.policy import ORDERS, SparsePolicy
 
 ISA_VARIABLE = "SPARSEAGENT_ISA"
 
@@ -20,8 +20,8 @@ class Plan(_core.Plan):
 
     `act(obs)` runs the observation step and the network: float32 `[in]` or `[B, in]`, C-contiguous,
     to float32 `[out]` or `[B, out]`, before the action head. `act(obs, out)` writes into `out` and
-    allocates nothing; both arguments are positional. Neither converts: another dtype or layout
-    raises `ValueError`.
+    allocates nothing; give both by position, which is quicker. Neither converts: another dtype or
+    layout raises `ValueError`, something that is no array `TypeError`.
 
     `act.predict(obs, deterministic=True)` is Stable-Baselines3's `PolicyPredictor`: observation
     step, network and action head; `[*shape]` or `[B, *shape]` of any common numeric type, copied
@@ -73,6 +73,11 @@ class Plan(_core.Plan):
         timed = any(ns is not None for *_, tried in self._choices for _, ns, _ in tried)
         costs = ", ".join(f"{n} obs {ns:.0f} ns" for n, ns in self._costs.items())
         lines.append(f"whole network: {costs}" if timed else "whole network: not timed (tune=0)")
+        if self.isa in ORDERS and self.policy.order != self.isa:
+            lines.append(
+                f"order {self.policy.order} was not made for {self.isa}: "
+                f"policy.repack({self.isa!r}) may be faster for one observation"
+            )
         return "\n".join(lines)
 
 

@@ -117,6 +117,13 @@ def test_explain_names_every_layer_and_candidate() -> None:
     assert "not timed" in sa.compile(POLICY, tune=0).explain()
 
 
+@pytest.mark.parametrize("isa", [isa for isa in ISAS if isa != "scalar"])
+def test_explain_says_when_a_repack_may_pay(isa: str) -> None:
+    advice = f"policy.repack({isa!r})"
+    assert advice in sa.compile(POLICY, isa=isa, tune=0).explain()
+    assert advice not in sa.compile(POLICY.repack(isa), isa=isa, tune=0).explain()
+
+
 def test_update_takes_new_values_under_the_same_masks() -> None:
     act = sa.compile(POLICY)
     layers = []
