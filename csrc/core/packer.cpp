@@ -105,17 +105,24 @@ class Block {
   }
 
   // What covering these lanes is worth: a lane counts more the more it has left.
-  std::int64_t worth(std::uint32_t lanes) const {
-    std::int64_t sum = 0;
-    for (; lanes != 0; lanes &= lanes - 1) sum += weight_[__builtin_ctz(lanes)];
-    return sum;
+  // The longest lanes bound the number of steps; the others only fill them.
+  std::int32_t worth(std::uint32_t lanes) const {
+    return 2 * count_bits(lanes) + count_bits(lanes & longest_);
+  }
+
+  // Every x86-64 CPU runs this code: it may not have an instruction for it.
+  static std::int32_t count_bits(std::uint32_t bits) {
+    bits -= (bits >> 1) & 0x55555555u;
+    bits = (bits & 0x33333333u) + ((bits >> 2) & 0x33333333u);
+    return static_cast<std::int32_t>(
+        (((bits + (bits >> 4)) & 0x0f0f0f0fu) * 0x01010101u) >> 24);
   }
 
   std::pair<std::int32_t, std::int32_t> best_pair() {
     const std::int32_t most = *std::max_element(left_.begin(), left_.end());
+    longest_ = 0;
     for (std::int32_t lane = 0; lane < count_; ++lane) {
-      // The longest lanes bound the number of steps; the others only fill them.
-      weight_[lane] = left_[lane] == 0 ? 0 : 16 + (left_[lane] + 2 >= most ? 8 : 0);
+      if (left_[lane] + 2 >= most) longest_ |= 1u << lane;
     }
     // The best partners of the few best single chunks: nearly as good as all pairs, far
     // cheaper.
@@ -130,12 +137,12 @@ class Block {
                                                         : a < b;
                       });
     std::pair<std::int32_t, std::int32_t> best = {order_[0], order_[0]};
-    std::int64_t best_worth = single_[order_[0]];
+    std::int32_t best_worth = single_[order_[0]];
     for (std::ptrdiff_t i = 0; i < first; ++i) {
       const std::int32_t a = order_[i];
       for (std::int32_t b = 0; b < chunks_; ++b) {
         if (single_[a] + single_[b] <= best_worth) continue;
-        const std::int64_t both = worth(lanes_of_[a] | lanes_of_[b]);
+        const std::int32_t both = worth(lanes_of_[a] | lanes_of_[b]);
         if (both > best_worth) {
           best_worth = both;
           best = {a, b};
@@ -168,9 +175,9 @@ class Block {
       lanes_of_;                     // [chunks]: which lanes still need an input of it
   std::vector<std::int32_t> needs_;  // [lanes, chunks]: how many
   std::vector<std::int32_t> left_;   // [lanes]
-  std::int64_t weight_[32] = {};
+  std::uint32_t longest_ = 0;        // lanes with (nearly) the most left to do
   std::vector<std::int32_t> order_;
-  std::vector<std::int64_t> single_;
+  std::vector<std::int32_t> single_;
 };
 
 }  // namespace
