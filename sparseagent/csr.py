@@ -140,8 +140,17 @@ def _check_structure(csr: CSR) -> None:
             f"indices: expected columns in [0, {width}), got "
             f"{int(csr.indices.min())} to {int(csr.indices.max())}"
         )
-    places = csr.rows() * width + csr.indices
-    if np.unique(places).size != csr.nnz:
+    places = csr.rows() * width + csr.indices  # int64
+    if _count_distinct(places, out * width) != csr.nnz:
         raise ValueError("indices: expected unique columns within a row, got a repeated one")
     if not np.isfinite(csr.values).all():
         raise ValueError("values: expected finite numbers, got Inf or NaN")
+
+
+def _count_distinct(places: NDArray[np.int64], size: int) -> int:
+    """How many different numbers in [0, size) there are among `places`."""
+    if size > 1 << 26:  # beyond 64 MB of marks, sorting is the smaller evil
+        return int(np.unique(places).size)
+    seen = np.zeros(size, np.bool_)
+    seen[places] = True
+    return int(np.count_nonzero(seen))

@@ -80,6 +80,20 @@ def test_bad_structure(change: dict[str, Any], message: str) -> None:
         sa.CSR(**{**GOOD, **change})
 
 
+def test_repeated_columns_are_found_in_matrices_of_any_size() -> None:
+    for width in (40, 1 << 20):
+        shape = (100, width)
+        indptr = np.zeros(101, np.int32)
+        indptr[50:] = 3
+        for columns, good in (([7, 9, 8], True), ([7, 9, 7], False)):
+            arrays = (indptr, np.array(columns, np.int32), np.ones(3, np.float32))
+            if good:
+                assert sa.CSR(shape, *arrays).nnz == 3
+            else:
+                with pytest.raises(ValueError, match="unique columns"):
+                    sa.CSR(shape, *arrays)
+
+
 @pytest.mark.parametrize("name", ["indptr", "indices", "values"])
 def test_bad_dtype(name: str) -> None:
     with pytest.raises(TypeError, match=f"{name}: expected dtype"):
