@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +15,7 @@ from sparseagent.train.options import RunOptions, takes_run_options
 
 if TYPE_CHECKING:
     from sparseagent.policy import SparsePolicy
+    from sparseagent.train.pipeline import OpenRun
 
 app = typer.Typer(
     name="sparseagent",
@@ -87,18 +88,9 @@ def run(options: RunOptions) -> None:
 @takes_run_options
 def train(options: RunOptions) -> None:
     """Step 2 alone: train the dense agent of a run. `run` with the same options goes on from it."""
-    from sparseagent.train.pipeline import collect_curves, one_thread, prepare, train_dense
-    from sparseagent.train.progress import Display
+    from sparseagent.train.pipeline import train_dense
 
-    console = _console()
-    with _friendly_errors():
-        config = options.to_config()
-        opened = prepare(config, overwrite=options.overwrite, display=Display(console))
-    with one_thread():
-        for seed in config.seeds:
-            train_dense(opened, seed)
-            console.print(f"model: {opened.folder.model('dense', seed)}", highlight=False)
-    collect_curves(opened)
+    _train_one(options, "dense", train_dense)
 
 
 @app.command()
@@ -108,7 +100,14 @@ def prune(options: RunOptions) -> None:
 
     `run` with the same options goes on from it, `convert` makes a policy file of its model.
     """
-    from sparseagent.train.pipeline import collect_curves, one_thread, prepare, prune_agent
+    from sparseagent.train.pipeline import prune_agent
+
+    _train_one(options, "pruned", prune_agent)
+
+
+def _train_one(options: RunOptions, agent: str, step: Callable[[OpenRun, int], None]) -> None:
+    """Do one training step of a run, for all its seeds."""
+    from sparseagent.train.pipeline import collect_curves, one_thread, prepare
     from sparseagent.train.progress import Display
 
     console = _console()
@@ -117,8 +116,8 @@ def prune(options: RunOptions) -> None:
         opened = prepare(config, overwrite=options.overwrite, display=Display(console))
     with one_thread():
         for seed in config.seeds:
-            prune_agent(opened, seed)
-            console.print(f"model: {opened.folder.model('pruned', seed)}", highlight=False)
+            step(opened, seed)
+            console.print(f"model: {opened.folder.model(agent, seed)}", highlight=False)
     collect_curves(opened)
 
 
