@@ -37,10 +37,12 @@ struct Kernel {
   // packing new values over old ones is a refresh in place.
   void (*pack)(const LayerView& layer, Path path, void* packed);
 
-  // y = layer(x): x [in], y [chains], room for kWidthPadding more floats behind y.
+  // y = layer(x): x [in] and a zero behind it, which absent weights may be multiplied
+  // by; y [chains], room for kWidthPadding more floats behind y.
   void (*one)(const void* packed, const float* x, float* y);
 
-  // The same for `vectors` * lanes observations: x [in, width], y [chains, width].
+  // The same for `vectors` * lanes observations: x [in, width] and a row of zeros, y
+  // [chains, width].
   void (*tile)(const void* packed, const float* x, float* y, int vectors);
 };
 

@@ -9,7 +9,7 @@
 namespace sparseagent {
 
 PackedLayer::PackedLayer(const Kernel& k, const LayerView& layer, Path path)
-    : kernel(&k), data(k.packed_bytes(layer, path)) {
+    : kernel(&k), in(layer.in), data(k.packed_bytes(layer, path)) {
   refresh(layer, path);
 }
 
@@ -33,7 +33,7 @@ void Network::forward_one(const float* row, float* output, float* workspace) con
   float* y = workspace + half_workspace();
   std::memcpy(x, row, sizeof(float) * static_cast<std::size_t>(input_size_));
   for (const Step& step : steps_) {
-    step.one.kernel->one(step.one.data.data(), x, y);
+    step.one.one(x, y);
     std::swap(x, y);
   }
   copy_outputs(x, output_size_, output);
@@ -46,7 +46,7 @@ void Network::forward_tile(const float* rows, int count, int vectors, float* out
   float* y = workspace + half_workspace();
   rows_to_tile(rows, count, input_size_, x, width);
   for (const Step& step : steps_) {
-    step.tile.kernel->tile(step.tile.data.data(), x, y, vectors);
+    step.tile.tile(x, y, vectors);
     std::swap(x, y);
   }
   tile_to_rows(x, count, output_size_, width, outputs);

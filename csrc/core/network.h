@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include "core/buffer.h"
@@ -13,12 +14,24 @@ namespace sparseagent {
 // One layer packed for one kernel on one path.
 struct PackedLayer {
   const Kernel* kernel = nullptr;
+  std::int64_t in = 0;
   Buffer data;
 
   PackedLayer() = default;
   PackedLayer(const Kernel& kernel, const LayerView& layer, Path path);
   void refresh(const LayerView& layer, Path path) {
     kernel->pack(layer, path, data.data());
+  }
+
+  // Run the kernel; the zeros that it may want are written behind x.
+  void one(float* x, float* y) const {
+    x[in] = 0.0f;
+    kernel->one(data.data(), x, y);
+  }
+  void tile(float* x, float* y, int vectors) const {
+    const std::int64_t width = static_cast<std::int64_t>(vectors) * kernel->lanes;
+    std::memset(x + in * width, 0, sizeof(float) * static_cast<std::size_t>(width));
+    kernel->tile(data.data(), x, y, vectors);
   }
 };
 

@@ -121,7 +121,7 @@ class Contest {
     }
   }
 
-  PackedLayer decide(const float* x, float* y, double budget_ns, Choice* choice) {
+  PackedLayer decide(float* x, float* y, double budget_ns, Choice* choice) {
     std::vector<double> cost;
     const bool timed = budget_ns > 0 && packed_.size() > 1;
     if (timed) {
@@ -144,11 +144,11 @@ class Contest {
   }
 
  private:
-  void run(const PackedLayer& packed, const float* x, float* y) const {
+  void run(const PackedLayer& packed, float* x, float* y) const {
     if (path_ == Path::one) {
-      packed.kernel->one(packed.data.data(), x, y);
+      packed.one(x, y);
     } else {
-      packed.kernel->tile(packed.data.data(), x, y, kMaxTileVectors);
+      packed.tile(x, y, kMaxTileVectors);
     }
   }
 

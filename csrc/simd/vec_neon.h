@@ -55,4 +55,12 @@ inline vec lookup(const float* a, const float* b, ivec place) {
   return vreinterpretq_f32_u8(vqtbl2q_u8(table, vreinterpretq_u8_u32(bytes)));
 }
 
+// Four weights, each to be spread over all lanes: part of the fused multiply-add.
+using quad = float32x4_t;
+inline quad load_quad(const float* p) { return vld1q_f32(p); }
+template <int K>
+inline vec spread(quad q) {
+  return vdupq_laneq_f32(q, K);
+}
+
 }  // namespace

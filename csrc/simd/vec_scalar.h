@@ -47,4 +47,12 @@ inline vec lookup(const float* a, const float* b, ivec place) {
   return place & 1 ? *b : *a;
 }
 
+// Four weights, each to be spread over all lanes.
+using quad = const float*;
+inline quad load_quad(const float* p) { return p; }
+template <int K>
+inline vec spread(quad q) {
+  return q[K];
+}
+
 }  // namespace
