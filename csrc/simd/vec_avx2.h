@@ -52,8 +52,8 @@ inline vec lookup(const float* a, const float* b, ivec place) {
   return _mm256_blendv_ps(from_a, from_b, high);
 }
 
-// Four weights, each to be spread over all lanes; broadcasts from memory are free of the
-// shuffle unit, and loads are not the limit here.
+// Four weights, each to be spread over all lanes; broadcasts from memory are free of
+// the shuffle unit, and loads are not the limit here.
 using quad = const float*;
 inline quad load_quad(const float* p) { return p; }
 template <int K>

@@ -47,9 +47,9 @@ inline vec lookup(const float* a, const float* b, ivec place) {
   return _mm512_permutex2var_ps(load(a), place, load(b));
 }
 
-// Four weights, each to be spread over all lanes: one load and four in-lane permutes are
-// cheaper than four broadcasts from memory, which would compete with the loads of the
-// inputs. The empty asm keeps compilers from turning them back.
+// Four weights, each to be spread over all lanes: one load and four in-lane permutes
+// are cheaper than four broadcasts from memory, which would compete with the loads of
+// the inputs. The empty asm keeps compilers from turning them back.
 using quad = __m128;
 inline quad load_quad(const float* p) {
   quad q = _mm_loadu_ps(p);
