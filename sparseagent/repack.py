@@ -41,9 +41,8 @@ def _pack(layers: list[Layer], number: int, lanes: int) -> None:
         return
     last = number + 1 == len(layers)
     csr = layer.weight
-    if csr.shape[0] >= lanes and csr.in_blocks(
-        lanes
-    ):  # whole vectors of rows share their inputs: nothing to look up
+    # Whole vectors of rows that share their inputs have nothing to look up.
+    if csr.shape[0] >= lanes and csr.in_blocks(lanes):
         return
     runs, rows, indptr, entries = _core.pack_for_lanes(
         [layer.core_argument()], lanes, free_rows=not last

@@ -255,5 +255,5 @@ void tile(const void* packed, const float* x, float* y, int vectors) {
 
 }  // namespace
 
-const Kernel SPARSEAGENT_SYMBOL = {"block",      kLanes, (kLanes > 1), true,
-                                   packed_bytes, pack,   one,          tile};
+const Kernel SPARSEAGENT_SYMBOL = {"block", kLanes, (kLanes > 1), true, packed_bytes,
+                                   pack,    one,    nullptr,      tile};

@@ -253,5 +253,5 @@ void tile(const void* packed, const float* x, float* y, int vectors) {
 
 }  // namespace
 
-const Kernel SPARSEAGENT_SYMBOL = {"csr",        kLanes, true, true,
-                                   packed_bytes, pack,   one,  tile};
+const Kernel SPARSEAGENT_SYMBOL = {"csr", kLanes, true,    true, packed_bytes,
+                                   pack,  one,    nullptr, tile};

@@ -427,7 +427,16 @@ void few_of(const void* packed, const float* x, float* y, long stride) {
 
 void one(const void* packed, const float* x, float* y) { few_of<1>(packed, x, y, 0); }
 
+void few(const void* packed, const float* x, float* y, long stride, int count) {
+  if (count == 4 && kManyRegisters) {
+    few_of<4>(packed, x, y, stride);
+  } else {
+    for (int n = 0; n < count; n += 2)
+      few_of<2>(packed, x + n * stride, y + n * stride, stride);
+  }
+}
+
 }  // namespace
 
-const Kernel SPARSEAGENT_SYMBOL = {"perm",       kLanes, kLanes > 1, false,
-                                   packed_bytes, pack,   one,        nullptr};
+const Kernel SPARSEAGENT_SYMBOL = {"perm", kLanes, kLanes > 1, false,  packed_bytes,
+                                   pack,   one,    few,        nullptr};

@@ -6,7 +6,8 @@
 namespace {
 
 constexpr int kLanes = 16;
-constexpr int kTileRows = 14;  // 14 x 2 accumulators + 2 inputs of 32 registers
+constexpr int kTileRows = 14;          // 14 x 2 accumulators + 2 inputs of 32 registers
+constexpr bool kManyRegisters = true;  // 32, not 16
 
 using vec = __m512;
 using mask = __mmask16;
