@@ -77,8 +77,8 @@ FloatArray reference(const py::sequence& layers, const FloatArray& rows) {
 py::tuple pack_for(const py::sequence& layer, std::int32_t lanes, bool free_rows) {
   const std::vector<LayerArrays> arrays = layers_of(layer);
   const std::vector<LayerView> views = views_of(arrays);
-  if (views.size() != 1 || lanes < 1 || lanes > 32) {
-    throw std::invalid_argument("expected one layer and 1 to 32 lanes");
+  if (views.size() != 1 || lanes < 1 || lanes > 16) {
+    throw std::invalid_argument("expected one layer and 1 to 16 lanes");
   }
   check_layers(views, views.front().in);
   const Packing packing = pack_for_lanes(views.front(), lanes, free_rows);

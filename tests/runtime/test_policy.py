@@ -96,6 +96,22 @@ def test_repack_gives_the_plain_order() -> None:
         policy.repack("avx1024")
 
 
+@pytest.mark.parametrize("order", ["avx512", "avx2", "neon"])
+def test_a_packed_order_does_not_depend_on_the_order_before(order: str) -> None:
+    plain = random_policy(RNG, (40, 50, 30, 3), 0.8)
+    shuffled = []
+    for layer in plain.layers:
+        csr = layer.weight
+        place = np.lexsort((RNG.random(csr.nnz), csr.rows()))
+        weight = sa.CSR(csr.shape, csr.indptr, csr.indices[place], csr.values[place])
+        shuffled.append(sa.Layer(weight, layer.bias, layer.activation))
+    other = sa.SparsePolicy(tuple(shuffled), plain.observation)
+    for a, b in zip(plain.repack(order).layers, other.repack(order).layers, strict=True):
+        for name in ("indptr", "indices", "values"):
+            assert same_bits(getattr(a.weight, name), getattr(b.weight, name)), name
+        assert same_bits(a.bias, b.bias)
+
+
 def test_normalisation_rule() -> None:
     mean, var = np.array([1.0, -2.0]), np.array([4.0, 0.25])
     step = sa.Observation.normalise(mean, var, eps=1e-8, clip=10)
