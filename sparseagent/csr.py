@@ -100,6 +100,20 @@ class CSR:
         rising[inner - 1] = True
         return bool(rising.all())
 
+    def in_blocks(self, rows: int) -> bool:
+        """Whether every aligned group of `rows` neighbours stores the same columns alike.
+
+        So do the masks of `rows` x 1 blocks. The last group may have fewer rows.
+        """
+        if self.runs != 1:
+            return False
+        first = np.arange(self.shape[0]) // rows * rows
+        lengths = np.diff(self.indptr)
+        if not np.array_equal(lengths, lengths[first]):
+            return False
+        places = np.arange(self.nnz) + np.repeat(self.indptr[first] - self.indptr[:-1], lengths)
+        return bool((self.indices == self.indices[places]).all())
+
 
 def frozen_array(name: str, array: Any, dtype: Any, ndim: int) -> NDArray[Any]:
     """A contiguous read-only copy of `array`; raises if its dtype or number of axes differs."""

@@ -40,6 +40,10 @@ def _pack(layers: list[Layer], number: int, lanes: int) -> None:
     """Order one layer; a hidden layer's rows change places, and the next layer's columns follow."""
     layer, last = layers[number], number + 1 == len(layers)
     csr: Any = layer.weight
+    # Whole vectors of rows that share their inputs have nothing to look up.
+    if csr.shape[0] >= lanes and csr.in_blocks(lanes):
+        layers[number] = layer.ascending()
+        return
     runs, rows, indptr, entries = _core.pack_for_lanes(
         [layer.core_argument()], lanes, free_rows=not last
     )

@@ -19,6 +19,9 @@ enum class Path { one, tile };
 // Tiles are 1 or 2 vectors wide.
 constexpr int kMaxTileVectors = 2;
 
+// The most observations that go through `few` at a time.
+constexpr int kMaxFew = 4;
+
 // Buffers of activations are padded so that a kernel may write whole vectors and
 // register tiles.
 constexpr std::size_t kWidthPadding = 64;
@@ -40,6 +43,10 @@ struct Kernel {
   // y = layer(x): x [in] and a zero behind it, which absent weights may be multiplied
   // by; y [chains], room for kWidthPadding more floats behind y.
   void (*one)(const void* packed, const float* x, float* y);
+
+  // The same for 2 or 4 observations, `stride` floats apart in x and in y; null where
+  // there is nothing to share between them.
+  void (*few)(const void* packed, const float* x, float* y, long stride, int count);
 
   // The same for `vectors` * lanes observations: x [in, width] and a row of zeros, y
   // [chains, width].

@@ -101,9 +101,10 @@ std::vector<const Kernel*> legal_kernels(const Isa& isa, const LayerView& layer,
   }
   if (legal.empty()) {
     throw std::invalid_argument("format: '" + std::string(forced->format) +
-                                "' cannot follow the summation order of layer " +
+                                "' cannot follow the structure and order of layer " +
                                 std::to_string(number) +
-                                "; repack the policy to 'ascending'");
+                                "; dense needs a policy repacked to 'ascending', block "
+                                "neighbouring rows with the same columns");
   }
   return legal;
 }

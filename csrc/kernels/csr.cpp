@@ -10,9 +10,9 @@
 //
 // Four chains times 1 or 2 vectors of observations keep enough independent FMAs in
 // flight to hide their latency. Per weight a tile costs the loads of its inputs and
-// little else: index and weight come four at a time. Sorting makes the padding small and
-// the loop ends predictable. In batches it loses to dense below about 40 % zeros. For
-// one observation every entry costs a scalar load of its input: it needs about 90 %
+// little else: index and weight come four at a time. Sorting makes the padding small
+// and the loop ends predictable. In batches it loses to dense below about 40 % zeros.
+// For one observation every entry costs a scalar load of its input: it needs about 90 %
 // zeros to beat dense.
 #include <cstdint>
 
@@ -146,9 +146,7 @@ struct Short {
   std::uint64_t all;
   static constexpr int kBytes = 8;
   explicit Short(const char* p) { __builtin_memcpy(&all, p, sizeof all); }
-  long operator[](int i) const {
-    return static_cast<long>((all >> (16 * i)) & 0xffff);
-  }
+  long operator[](int i) const { return static_cast<long>((all >> (16 * i)) & 0xffff); }
 };
 
 struct Wide {
@@ -255,5 +253,5 @@ void tile(const void* packed, const float* x, float* y, int vectors) {
 
 }  // namespace
 
-const Kernel SPARSEAGENT_SYMBOL = {"csr",        kLanes, true, true,
-                                   packed_bytes, pack,   one,  tile};
+const Kernel SPARSEAGENT_SYMBOL = {"csr", kLanes, true,    true, packed_bytes,
+                                   pack,  one,    nullptr, tile};

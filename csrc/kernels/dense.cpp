@@ -207,6 +207,95 @@ void one(const void* packed, const float* x, float* y) {
   activate(h.activation, h.alpha, y, h.padded);
 }
 
+// ---- 2 or 4 observations
+// ----------------------------------------------------------------------------
+
+// Sums kept in registers: vectors of rows, times the observations.
+constexpr int kFewVectors = kManyRegisters ? 4 : 2;
+
+// Adds the listed columns, `height` weights apart, to V vectors of sums of N
+// observations.
+template <int V, int N>
+void add_columns_few(const float* weight, long height, const float* x, const int* list,
+                     int count, float* sums, long stride) {
+  vec acc[N][V];
+#pragma GCC unroll 4
+  for (int n = 0; n < N; ++n) {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) acc[n][v] = load(sums + n * stride + v * kLanes);
+  }
+  for (int i = 0; i < count; ++i) {
+    const float* column = weight + list[i] * height;
+    vec input[N];
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) input[n] = splat(x[n * stride + list[i]]);
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
+      const vec w = load(column + v * kLanes);
+#pragma GCC unroll 4
+      for (int n = 0; n < N; ++n) acc[n][v] = fma(w, input[n], acc[n][v]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int n = 0; n < N; ++n) {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) store(sums + n * stride + v * kLanes, acc[n][v]);
+  }
+}
+
+// The listed columns of one block of rows, kFewVectors vectors at a time.
+template <int N>
+void add_block_few(const float* weight, int vectors, const float* x, const int* list,
+                   int count, float* sums, long stride) {
+  const long height = static_cast<long>(vectors) * kLanes;
+  int v = 0;
+  for (; v + kFewVectors <= vectors; v += kFewVectors) {
+    add_columns_few<kFewVectors, N>(weight + v * kLanes, height, x, list, count,
+                                    sums + v * kLanes, stride);
+  }
+  for (; v < vectors; ++v) {
+    add_columns_few<1, N>(weight + v * kLanes, height, x, list, count,
+                          sums + v * kLanes, stride);
+  }
+}
+
+template <int N>
+void few_of(const Packed& p, const float* x, float* y, long stride) {
+  const Header& h = p.h;
+  const float* weight = p.weight;
+  for (int n = 0; n < N; ++n) {
+    for (int r = 0; r < h.padded; r += kLanes)
+      store(y + n * stride + r, load(p.bias + r));
+  }
+  for (int start = 0; start < h.in; start += kChunk) {
+    const int columns = h.in - start < kChunk ? h.in - start : kChunk;
+    int list[kChunk];
+    int count = 0;
+    for (int c = 0; c < columns; ++c) {
+      bool any = false;
+      for (int n = 0; n < N; ++n) any |= x[n * stride + start + c] != 0.0f;
+      list[count] = c;
+      count += any;
+    }
+    for (int r = 0; r < h.padded; r += kBlockVectors * kLanes) {
+      const int left = (h.padded - r) / kLanes;
+      const int vectors = left < kBlockVectors ? left : kBlockVectors;
+      add_block_few<N>(weight, vectors, x + start, list, count, y + r, stride);
+      weight += static_cast<long>(columns) * vectors * kLanes;
+    }
+  }
+  for (int n = 0; n < N; ++n) {
+    float* sums = y + n * stride;
+    if (h.masked && !all_finite(splat(sums[0]))) careful_one(p, x + n * stride, sums);
+    activate(h.activation, h.alpha, sums, h.padded);
+  }
+}
+
+void few(const void* packed, const float* x, float* y, long stride, int count) {
+  const Packed p = open(packed);
+  count == 2 ? few_of<2>(p, x, y, stride) : few_of<4>(p, x, y, stride);
+}
+
 // ---- a tile of observations
 // ---------------------------------------------------------------------
 
@@ -328,5 +417,5 @@ void tile(const void* packed, const float* x, float* y, int vectors) {
 
 }  // namespace
 
-const Kernel SPARSEAGENT_SYMBOL = {"dense",      kLanes, true, true,
-                                   packed_bytes, pack,   one,  tile};
+const Kernel SPARSEAGENT_SYMBOL = {"dense", kLanes, true, true, packed_bytes,
+                                   pack,    one,    few,  tile};

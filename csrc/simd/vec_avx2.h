@@ -8,6 +8,7 @@ namespace {
 constexpr int kLanes = 8;
 constexpr int kTileRows =
     6;  // 6 x 2 accumulators + 2 inputs + 1 weight of 16 registers
+constexpr bool kManyRegisters = false;  // 32, not 16
 
 using vec = __m256;
 using mask = __m256;
@@ -52,8 +53,8 @@ inline vec lookup(const float* a, const float* b, ivec place) {
   return _mm256_blendv_ps(from_a, from_b, high);
 }
 
-// Four weights, each to be spread over all lanes; broadcasts from memory are free of the
-// shuffle unit, and loads are not the limit here.
+// Four weights, each to be spread over all lanes; broadcasts from memory are free of
+// the shuffle unit, and loads are not the limit here.
 using quad = const float*;
 inline quad load_quad(const float* p) { return p; }
 template <int K>

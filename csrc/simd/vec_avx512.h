@@ -6,7 +6,8 @@
 namespace {
 
 constexpr int kLanes = 16;
-constexpr int kTileRows = 14;  // 14 x 2 accumulators + 2 inputs of 32 registers
+constexpr int kTileRows = 14;          // 14 x 2 accumulators + 2 inputs of 32 registers
+constexpr bool kManyRegisters = true;  // 32, not 16
 
 using vec = __m512;
 using mask = __mmask16;
@@ -47,9 +48,9 @@ inline vec lookup(const float* a, const float* b, ivec place) {
   return _mm512_permutex2var_ps(load(a), place, load(b));
 }
 
-// Four weights, each to be spread over all lanes: one load and four in-lane permutes are
-// cheaper than four broadcasts from memory, which would compete with the loads of the
-// inputs. The empty asm keeps compilers from turning them back.
+// Four weights, each to be spread over all lanes: one load and four in-lane permutes
+// are cheaper than four broadcasts from memory, which would compete with the loads of
+// the inputs. The empty asm keeps compilers from turning them back.
 using quad = __m128;
 inline quad load_quad(const float* p) {
   quad q = _mm_loadu_ps(p);

@@ -4,7 +4,8 @@
 namespace {
 
 constexpr int kLanes = 1;
-constexpr int kTileRows = 4;  // rows of the dense register tile
+constexpr int kTileRows = 4;            // rows of the dense register tile
+constexpr bool kManyRegisters = false;  // 32, not 16
 
 using vec = float;
 using mask = bool;
