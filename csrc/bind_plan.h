@@ -241,20 +241,16 @@ py::list choices_of(const PyPlan& plan) {
           c.format, c.ns < 0 ? py::object(py::none()) : py::object(py::float_(c.ns)),
           c.bytes));
     }
-    rows.append(py::make_tuple(choice.layer, choice.path == Path::one ? "one" : "tile",
-                               choice.format, candidates));
+    rows.append(py::make_tuple(choice.layer, choice.regime, choice.format, candidates));
   }
   return rows;
 }
 
+// Observations in a cut -> ns.
 py::dict costs_of(const PyPlan& plan) {
-  const Network& network = plan.plan().network();
   py::dict costs;
-  costs["1"] = network.costs().one_ns;
-  for (int v = 1; v <= kMaxTileVectors; ++v) {
-    costs[py::str(std::to_string(v * network.lanes()))] =
-        network.costs().tile_ns[v - 1];
-  }
+  for (const Cut& cut : plan.plan().network().cuts())
+    costs[py::str(std::to_string(cut.columns))] = cut.ns;
   return costs;
 }
 

@@ -1,5 +1,5 @@
-// The packed layers of one plan, and the walk of an observation or a tile through all
-// of them.
+// The packed layers of one plan, and the walk of one or several observations through
+// all of them.
 #pragma once
 
 #include <cstdint>
@@ -11,22 +11,28 @@
 
 namespace sparseagent {
 
-// One layer packed for one kernel on one path.
+// One layer packed for one kernel on one path. The kernel may want a zero behind each
+// observation; it is written there before every run.
 struct PackedLayer {
   const Kernel* kernel = nullptr;
+  Path path = Path::one;
   std::int64_t in = 0;
   Buffer data;
 
   PackedLayer() = default;
   PackedLayer(const Kernel& kernel, const LayerView& layer, Path path);
-  void refresh(const LayerView& layer, Path path) {
-    kernel->pack(layer, path, data.data());
-  }
+  bool empty() const { return kernel == nullptr; }
+  void refresh(const LayerView& layer) { kernel->pack(layer, path, data.data()); }
 
-  // Run the kernel; the zeros that it may want are written behind x.
   void one(float* x, float* y) const {
     x[in] = 0.0f;
     kernel->one(data.data(), x, y);
+  }
+  void few(float* x, float* y, std::int64_t stride, int count) const {
+    for (int n = 0; n < count; ++n) x[n * stride + in] = 0.0f;
+    if (kernel->few != nullptr) return kernel->few(data.data(), x, y, stride, count);
+    for (int n = 0; n < count; ++n)
+      kernel->one(data.data(), x + n * stride, y + n * stride);
   }
   void tile(float* x, float* y, int vectors) const {
     const std::int64_t width = static_cast<std::int64_t>(vectors) * kernel->lanes;
@@ -35,30 +41,39 @@ struct PackedLayer {
   }
 };
 
-// How a batch is cut: what one observation, a tile of one vector and a tile of two
-// vectors cost.
-struct Costs {
-  double one_ns = 0;
-  double tile_ns[kMaxTileVectors] = {0, 0};
+// A piece of a batch that goes through the network at once.
+struct Cut {
+  enum class Kind { few, narrow, tile };
+  Kind kind;
+  int vectors;  // of a tile; 0 for few
+  int columns;  // observations it has room for
+  double ns = 0;
 };
 
 class Network {
  public:
+  // A layer is packed once for one to four observations, once for tiles, and once for
+  // the narrow tiles of the ISA with half the lanes, where there is one.
   struct Step {
     PackedLayer one;
+    PackedLayer narrow;
     PackedLayer tile;
   };
 
-  Network(int lanes, std::vector<Step> steps, int input_size, int output_size,
-          int widest);
+  // `narrow_lanes`: of the narrow tiles; 0 for none.
+  Network(int lanes, int narrow_lanes, std::vector<Step> steps, int input_size,
+          int output_size, int widest);
 
   int input_size() const { return input_size_; }
   int output_size() const { return output_size_; }
   int lanes() const { return lanes_; }
-  const Costs& costs() const { return costs_; }
-  void set_costs(const Costs& costs) { costs_ = costs; }
   const std::vector<Step>& steps() const { return steps_; }
   std::vector<Step>& steps() { return steps_; }
+
+  // The cuts there are, narrowest first; the first is a single observation.
+  const std::vector<Cut>& cuts() const { return cuts_; }
+  // What each of them costs; decides how batches are cut.
+  void set_costs(const std::vector<double>& ns);
 
   // Floats that `forward` needs to work in.
   std::size_t workspace_floats() const;
@@ -68,22 +83,30 @@ class Network {
   void forward(const float* rows, std::int64_t batch, float* outputs,
                float* workspace) const;
 
-  void forward_one(const float* row, float* output, float* workspace) const;
-  void forward_tile(const float* rows, int count, int vectors, float* outputs,
-                    float* workspace) const;
+  // One piece of `count` observations, at most cut.columns.
+  void forward_cut(const Cut& cut, const float* rows, int count, float* outputs,
+                   float* workspace) const;
 
  private:
-  // The number of observations to take next out of `left`, and the tile for them; 0
-  // vectors: singly.
-  int next_cut(std::int64_t left, int* vectors) const;
+  void forward_one(const float* row, float* output, float* workspace) const;
+  void forward_few(const float* rows, int count, int room, float* outputs,
+                   float* workspace) const;
+  void forward_tile(bool narrow, int vectors, const float* rows, int count,
+                    float* outputs, float* workspace) const;
+  std::size_t stride() const;
   std::size_t half_workspace() const;
 
   int lanes_;
+  int narrow_lanes_;
   int input_size_;
   int output_size_;
   int widest_;  // most chains of a layer, or inputs
   std::vector<Step> steps_;
-  Costs costs_;
+  std::vector<Cut> cuts_;
+  // The cut to take next when so many observations are left: the first of the cheapest
+  // cover. When more are left than it has room for, the cheapest cut per observation.
+  std::vector<const Cut*> next_;
+  const Cut* steady_ = nullptr;
 };
 
 }  // namespace sparseagent

@@ -103,9 +103,10 @@ Plan::Plan(const std::vector<LayerView>& layers, ObservationStep observation, He
 }
 
 double Plan::estimate_ns(std::int64_t batch) const {
-  const Costs& costs = network_->costs();
-  const double per_column = costs.tile_ns[0] / network_->lanes();
-  return static_cast<double>(batch) * std::min(costs.one_ns, per_column);
+  double per_observation = network_->cuts().front().ns;
+  for (const Cut& cut : network_->cuts())
+    per_observation = std::min(per_observation, cut.ns / cut.columns);
+  return static_cast<double>(batch) * per_observation;
 }
 
 void Plan::forward_range(Observations observations, std::int64_t first,
@@ -170,8 +171,9 @@ void Plan::update(const std::vector<LayerView>& layers) {
   }
   for (std::size_t i = 0; i < layers.size(); ++i) {
     Network::Step& step = network_->steps()[i];
-    step.one.refresh(layers[i], Path::one);
-    step.tile.refresh(layers[i], Path::tile);
+    for (PackedLayer* packed : {&step.one, &step.narrow, &step.tile}) {
+      if (!packed->empty()) packed->refresh(layers[i]);
+    }
   }
 }
 

@@ -109,16 +109,26 @@ std::vector<const Kernel*> legal_kernels(const Isa& isa, const LayerView& layer,
   return legal;
 }
 
-// One layer on one path: pack every legal candidate, time it on `x`, keep the fastest.
+// One of the ways in which a network holds its layers.
+struct Regime {
+  const char* name;
+  const Isa* isa;
+  Path path;
+  int vectors;  // of the tile that is timed
+  PackedLayer Network::Step::* packed;
+};
+
+// One layer in one regime: pack every legal candidate, time it on `x`, keep the
+// fastest.
 class Contest {
  public:
-  Contest(const Isa& isa, const LayerView& layer, int number, Path path,
+  Contest(const Isa& isa, const LayerView& layer, int number, const Regime& regime,
           const Kernel* forced)
-      : layer_(layer), path_(path) {
+      : layer_(layer), path_(regime.path), vectors_(regime.vectors) {
     choice_.layer = number;
-    choice_.path = path;
-    for (const Kernel* kernel : legal_kernels(isa, layer, number, path, forced)) {
-      packed_.emplace_back(*kernel, layer, path);
+    choice_.regime = regime.name;
+    for (const Kernel* kernel : legal_kernels(isa, layer, number, path_, forced)) {
+      packed_.emplace_back(*kernel, layer, path_);
     }
   }
 
@@ -149,12 +159,13 @@ class Contest {
     if (path_ == Path::one) {
       packed.one(x, y);
     } else {
-      packed.tile(x, y, kMaxTileVectors);
+      packed.tile(x, y, vectors_);
     }
   }
 
   const LayerView& layer_;
   const Path path_;
+  const int vectors_;
   Choice choice_;
   std::vector<PackedLayer> packed_;
 };
@@ -167,32 +178,24 @@ int widest(const std::vector<LayerView>& layers) {
 }
 
 // What the cuts of a batch cost, measured on the whole network, or guessed.
-Costs measure_costs(const Network& network, double budget_ns) {
-  Costs costs;
-  const int width = kMaxTileVectors * network.lanes();
-  if (budget_ns <= 0) {
-    costs.one_ns = 1;
-    for (int v = 1; v <= kMaxTileVectors; ++v) costs.tile_ns[v - 1] = 2.0 + v;
-    return costs;
+std::vector<double> measure_costs(const Network& network, double budget_ns) {
+  const std::vector<Cut>& cuts = network.cuts();
+  std::vector<double> guess;
+  int most = 0;
+  for (const Cut& cut : cuts) {
+    guess.push_back(cut.kind == Cut::Kind::few ? 0.5 + 0.5 * cut.columns
+                                               : 2.0 + cut.columns / 16.0);
+    most = std::max(most, cut.columns);
   }
-  const auto rows = probe(static_cast<std::size_t>(width) *
+  if (budget_ns <= 0) return guess;
+  const auto rows = probe(static_cast<std::size_t>(most) *
                           static_cast<std::size_t>(network.input_size()));
-  std::vector<float> outputs(static_cast<std::size_t>(width * network.output_size()));
+  std::vector<float> outputs(static_cast<std::size_t>(most * network.output_size()));
   Buffer workspace(sizeof(float) * network.workspace_floats());
-  // Cut 0 is one observation, cut v a tile of v vectors.
-  const auto ns = race(1 + kMaxTileVectors, budget_ns, [&](std::size_t cut) {
-    const int v = static_cast<int>(cut);
-    if (v == 0) {
-      network.forward_one(rows.data(), outputs.data(), workspace.floats());
-    } else {
-      network.forward_tile(rows.data(), v * network.lanes(), v, outputs.data(),
-                           workspace.floats());
-    }
+  return race(cuts.size(), budget_ns, [&](std::size_t i) {
+    network.forward_cut(cuts[i], rows.data(), cuts[i].columns, outputs.data(),
+                        workspace.floats());
   });
-  costs.one_ns = ns[0];
-  for (int v = 1; v <= kMaxTileVectors; ++v)
-    costs.tile_ns[v - 1] = ns[static_cast<std::size_t>(v)];
-  return costs;
 }
 
 }  // namespace
@@ -201,31 +204,38 @@ std::unique_ptr<Network> build_network(const Isa& isa,
                                        const std::vector<LayerView>& layers,
                                        const std::string& format, double budget_ms,
                                        std::vector<Choice>* choices) {
-  const Kernel* forced = named_kernel(isa, format);
+  const Isa* narrow = narrower_isa(isa);
   const int lanes = isa.kernels[0]->lanes;
+  std::vector<Regime> regimes = {
+      {"one", &isa, Path::one, 0, &Network::Step::one},
+      {"tile", &isa, Path::tile, kMaxTileVectors, &Network::Step::tile},
+  };
+  if (narrow != nullptr)
+    regimes.push_back({"narrow", narrow, Path::tile, 1, &Network::Step::narrow});
   const auto width = static_cast<std::size_t>(kMaxTileVectors * lanes);
   const auto floats =
       (static_cast<std::size_t>(widest(layers)) + kWidthPadding) * (width + 1);
-  // A quarter of the budget for the cuts, the rest over layers and paths.
+  // A quarter of the budget for the cuts, the rest over layers and regimes.
   const double share =
-      budget_ms * 1e6 * 0.75 / (2.0 * static_cast<double>(layers.size()));
+      budget_ms * 1e6 * 0.75 / static_cast<double>(regimes.size() * layers.size());
   std::vector<Network::Step> steps(layers.size());
-  for (const Path path : {Path::one, Path::tile}) {
+  for (const Regime& regime : regimes) {
+    const Kernel* forced = named_kernel(*regime.isa, format);
     Buffer x(sizeof(float) * floats);
     Buffer y(sizeof(float) * floats);
     const auto observations = probe(static_cast<std::size_t>(layers[0].in) * width);
     std::copy(observations.begin(), observations.end(), x.floats());
     for (std::size_t i = 0; i < layers.size(); ++i) {
-      Contest contest(isa, layers[i], static_cast<int>(i), path, forced);
+      Contest contest(*regime.isa, layers[i], static_cast<int>(i), regime, forced);
       Choice choice;
-      PackedLayer packed = contest.decide(x.floats(), y.floats(), share, &choice);
-      (path == Path::one ? steps[i].one : steps[i].tile) = std::move(packed);
+      steps[i].*regime.packed = contest.decide(x.floats(), y.floats(), share, &choice);
       choices->push_back(std::move(choice));
       std::swap(x, y);
     }
   }
-  auto network = std::make_unique<Network>(lanes, std::move(steps), layers.front().in,
-                                           layers.back().out, widest(layers));
+  auto network = std::make_unique<Network>(
+      lanes, narrow == nullptr ? 0 : narrow->kernels[0]->lanes, std::move(steps),
+      layers.front().in, layers.back().out, widest(layers));
   network->set_costs(measure_costs(*network, budget_ms * 1e6 * 0.25));
   return network;
 }

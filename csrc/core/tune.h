@@ -11,7 +11,7 @@
 
 namespace sparseagent {
 
-// What was chosen for one layer on one path, and what every candidate took.
+// What was chosen for one layer in one regime, and what every candidate took.
 struct Choice {
   struct Candidate {
     std::string format;
@@ -21,7 +21,7 @@ struct Choice {
   };
 
   int layer;
-  Path path;
+  const char* regime;  // "one", "narrow" or "tile", see Network::Step
   std::string format;
   std::vector<Candidate> candidates;
 };
