@@ -16,6 +16,9 @@ from sparseagent.prune.allocation import global_ as global_
 from sparseagent.prune.allocation import uniform as uniform
 from sparseagent.prune.connectivity import effective_weights as effective_weights
 from sparseagent.prune.layer import Layer as Layer
+from sparseagent.prune.pattern.block import Block as Block
+from sparseagent.prune.pattern.lane_balanced import LaneBalanced as LaneBalanced
+from sparseagent.prune.pattern.n_m import NM as NM
 from sparseagent.prune.pattern.protocol import Pattern as Pattern
 from sparseagent.prune.pattern.unstructured import Unstructured as Unstructured
 from sparseagent.prune.schedule import Cubic as Cubic
