@@ -8,7 +8,11 @@ from torch import Tensor
 
 
 class Pattern(Protocol):
-    """Turns scores into a legal mask."""
+    """Turns scores into a legal mask.
+
+    A pattern may also have an attribute `grows = True`: pruned weights that come back with high
+    scores then find a legal place, whichever they are. Without it, it is refused beside `grow`.
+    """
 
     def mask(self, scores: Tensor, kept: int) -> Tensor:
         """Choose the weights to keep.
