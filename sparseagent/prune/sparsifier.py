@@ -276,6 +276,11 @@ class Sparsifier:
         """Whether the schedule is automatic, and so waits for `report`."""
         return isinstance(self._method.schedule, Automatic)
 
+    @property
+    def was_judged(self) -> bool:
+        """Whether an automatic schedule has had enough reports for at least one judgement."""
+        return self._position.track.best is not None
+
     def when(self, progress: float, action: Callable[[], None]) -> None:
         """Call `action` once, after the update with which the run reaches `progress`.
 
