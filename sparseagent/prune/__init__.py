@@ -23,10 +23,13 @@ from sparseagent.prune.growth.gradient_growth import GradientGrowth as GradientG
 from sparseagent.prune.growth.protocol import Growth as Growth
 from sparseagent.prune.growth.random_growth import RandomGrowth as RandomGrowth
 from sparseagent.prune.layer import Layer as Layer
+from sparseagent.prune.lottery import Ticket as Ticket
+from sparseagent.prune.lottery import lottery as lottery
 from sparseagent.prune.observation import Observer as Observer
 from sparseagent.prune.pattern.protocol import Pattern as Pattern
 from sparseagent.prune.pattern.unstructured import Unstructured as Unstructured
 from sparseagent.prune.schedule import Cubic as Cubic
+from sparseagent.prune.schedule import Geometric as Geometric
 from sparseagent.prune.schedule import OneShot as OneShot
 from sparseagent.prune.schedule import Schedule as Schedule
 from sparseagent.prune.score.fisher import Fisher as Fisher
