@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sparseagent.prune.allocation import Allocation
 from sparseagent.prune.fixed_density import fixes_density
+from sparseagent.prune.growable import is_growable
 from sparseagent.prune.layer import Layer
 from sparseagent.prune.layout import Part
 from sparseagent.prune.method import Method
@@ -73,9 +74,9 @@ def exchange_part(
 ) -> dict[str, Tensor]:
     """Masks of a part after a drop of low scores and as much growth.
 
-    Each layer first drops `share` of the weights that it is to keep, those of the lowest scores,
-    and then grows to its count with the highest growth. A weight just dropped may be grown at once,
-    which leaves it as it was.
+    Each layer first drops `share` of the weights that it has and is to keep, those of the lowest
+    scores, and then grows to its count with the highest growth, as far as the pattern allows. A
+    weight just dropped may be grown at once, which leaves it as it was.
 
     Args:
         part: The layers that share the budget.
@@ -93,19 +94,23 @@ def exchange_part(
         ValueError: A method broke its contract, or a weight is not finite.
     """
     assert method.grow is not None
+    assert is_growable(method.pattern)
     scores = [finite_scores(layer, method.score, observed["score"]) for layer in part.layers]
     sizes = [layer.weight.numel() for layer in part.layers]
     counts = split(part, scores, sizes, sparsity, method)
     chosen = {}
     for layer, values, count in zip(part.layers, scores, counts, strict=True):
         alive = masks[layer.name].to(values.device)
-        stay = min(count - int(share * count), int(alive.sum()))
-        staying = _highest(values.masked_fill(~alive, -torch.inf), stay)
+        pooled = method.pattern.pool(values)
+        # A pattern whose legal counts are coarse may have fewer than its count.
+        has = min(count, int(alive.sum()))
+        staying = _highest(pooled.masked_fill(~alive, -torch.inf), has - int(share * has))
         growth = method.grow.growth(observed["grow"].show(layer), change)
         _check_scores("grow", layer, growth)
-        # Ranks below those that stay, so that any pattern takes these first.
-        ranked = _ranks(growth.detach().to(values.device))
-        ranked[staying] = float(ranked.numel())
+        ranked = _ranks(method.pattern.pool(growth.detach().to(values.device)))
+        # Above all that grows, so that the pattern takes these first, and in their own order, so
+        # that where it cannot keep all it drops those of the lowest scores.
+        ranked[staying] = ranked.numel() + _ranks(pooled)[staying]
         chosen[layer.name] = legal_mask(layer, ranked, count, method.pattern)
     return chosen
 

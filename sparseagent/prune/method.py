@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sparseagent.prune.allocation import Allocation
 from sparseagent.prune.checks import require_callable, require_fraction, require_method
 from sparseagent.prune.drop import Drop
+from sparseagent.prune.growable import is_growable
 from sparseagent.prune.growth.protocol import Growth
 from sparseagent.prune.pattern.protocol import Pattern
 from sparseagent.prune.schedule import Schedule, final_sparsity
@@ -81,9 +82,10 @@ class Method:
                 "drop: expected a share to exchange beside grow, got None; CosineDrop()"
             )
         require_callable("drop", self.drop, "(progress) -> share, such as CosineDrop(0.3)")
-        if not getattr(self.pattern, "grows", False):
+        if not is_growable(self.pattern):
             raise ValueError(
                 "grow: expected None with a pattern that cannot take weights back (it has no "
-                f"`grows = True`), got {type(self.grow).__name__} with "
-                f"{type(self.pattern).__name__}; use Unstructured() or a schedule without growth"
+                f"method `pool`), got {type(self.grow).__name__} with "
+                f"{type(self.pattern).__name__}; use Unstructured(), Block, NM or LaneBalanced, or "
+                "a schedule without growth"
             )

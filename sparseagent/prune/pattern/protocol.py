@@ -11,10 +11,8 @@ class Pattern(Protocol):
     """Turns scores into a legal mask.
 
     A pattern whose numbers fix the density, such as 2:4, says so as a
-    `fixed_density.FixedDensity`.
-
-    A pattern may also have an attribute `grows = True`: pruned weights that come back with high
-    scores then find a legal place, whichever they are. Without it, it is refused beside `grow`.
+    `fixed_density.FixedDensity`; one into which pruned weights can come back, as a
+    `growable.GrowablePattern`.
     """
 
     def mask(self, scores: Tensor, kept: int) -> Tensor:

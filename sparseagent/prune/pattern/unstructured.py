@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,8 +16,6 @@ class Unstructured:
 
     Among equal scores the lowest row-major index is kept first.
     """
-
-    grows: ClassVar[bool] = True
 
     def mask(self, scores: Tensor, kept: int) -> Tensor:
         """Choose the weights to keep.
@@ -38,3 +35,7 @@ class Unstructured:
         mask = torch.zeros(scores.numel(), dtype=torch.bool, device=scores.device)
         mask[order[:kept]] = True
         return mask.view(scores.shape)
+
+    def pool(self, values: Tensor) -> Tensor:
+        """The values themselves, `[out, in]`; see `growable.GrowablePattern`."""
+        return values
