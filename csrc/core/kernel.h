@@ -16,19 +16,17 @@ namespace sparseagent {
 // feature-major.
 enum class Path { one, tile };
 
-// Tiles are 1 or 2 vectors wide.
-constexpr int kMaxTileVectors = 2;
-
-// The most observations that go through `few` at a time.
-constexpr int kMaxFew = 4;
-
 // Buffers of activations are padded so that a kernel may write whole vectors and
 // register tiles.
 constexpr std::size_t kWidthPadding = 64;
 
+// The most observations that go through `few` at a time.
+constexpr int kMaxFew = 4;
+
 struct Kernel {
   const char* format;  // "dense", "csr", ...
   int lanes;           // columns of a one-vector tile
+  int tile_vectors;    // of the widest tile: 1, 2 or 4
   bool has_one;        // which paths it has at all
   bool has_tile;
 

@@ -14,8 +14,8 @@ PackedLayer::PackedLayer(const Kernel& k, const LayerView& layer, Path p)
   refresh(layer);
 }
 
-Network::Network(int lanes, int narrow_lanes, std::vector<Step> steps, int input_size,
-                 int output_size, int widest)
+Network::Network(int lanes, int tile_vectors, int narrow_lanes, std::vector<Step> steps,
+                 int input_size, int output_size, int widest)
     : lanes_(lanes),
       narrow_lanes_(narrow_lanes),
       input_size_(input_size),
@@ -25,7 +25,7 @@ Network::Network(int lanes, int narrow_lanes, std::vector<Step> steps, int input
   for (int count = 1; count <= kMaxFew; count *= 2)
     cuts_.push_back({Cut::Kind::few, 0, count});
   if (narrow_lanes > 0) cuts_.push_back({Cut::Kind::narrow, 1, narrow_lanes});
-  for (int v = 1; v <= kMaxTileVectors; ++v)
+  for (int v = 1; v <= tile_vectors; v *= 2)
     cuts_.push_back({Cut::Kind::tile, v, v * lanes});
 }
 
@@ -35,10 +35,8 @@ void Network::set_costs(const std::vector<double>& ns) {
   steady_ = &*std::min_element(
       cuts_.begin(), cuts_.end(),
       [&](const Cut& a, const Cut& b) { return per_column(a) < per_column(b); });
-  int most = 0;
-  for (const Cut& cut : cuts_) most = std::max(most, cut.columns);
   // Twice the widest cut: below that, a mixture may be cheaper than the steady cut.
-  const auto room = static_cast<std::size_t>(2 * most);
+  const auto room = static_cast<std::size_t>(2 * widest_cut());
   std::vector<double> cost(room + 1, std::numeric_limits<double>::infinity());
   cost[0] = 0;
   next_.assign(room + 1, cuts_.data());
@@ -58,7 +56,7 @@ std::size_t Network::stride() const {
 }
 
 std::size_t Network::half_workspace() const {
-  const int columns = std::max(kMaxTileVectors * lanes_, kMaxFew);
+  const int columns = std::max(cuts_.back().columns, kMaxFew);
   return stride() * static_cast<std::size_t>(columns) + kWidthPadding;
 }
 

@@ -60,9 +60,10 @@ class Network {
     PackedLayer tile;
   };
 
-  // `narrow_lanes`: of the narrow tiles; 0 for none.
-  Network(int lanes, int narrow_lanes, std::vector<Step> steps, int input_size,
-          int output_size, int widest);
+  // `tile_vectors`: of the widest tile. `narrow_lanes`: of the narrow tiles; 0 for
+  // none.
+  Network(int lanes, int tile_vectors, int narrow_lanes, std::vector<Step> steps,
+          int input_size, int output_size, int widest);
 
   int input_size() const { return input_size_; }
   int output_size() const { return output_size_; }
@@ -72,6 +73,7 @@ class Network {
 
   // The cuts there are, narrowest first; the first is a single observation.
   const std::vector<Cut>& cuts() const { return cuts_; }
+  int widest_cut() const { return cuts_.back().columns; }
   // What each of them costs; decides how batches are cut.
   void set_costs(const std::vector<double>& ns);
 

@@ -122,7 +122,7 @@ void Plan::forward_range(Observations observations, std::int64_t first,
   }
   // Rows are prepared a full tile at a time, so that they are still in the cache when
   // they are used.
-  const std::int64_t step = kMaxTileVectors * network_->lanes();
+  const std::int64_t step = network_->widest_cut();
   float* workspace = thread_workspace(walking + static_cast<std::size_t>(step * in));
   float* rows = workspace + walking;
   for (std::int64_t done = 0; done < count; done += step) {
@@ -134,7 +134,7 @@ void Plan::forward_range(Observations observations, std::int64_t first,
 
 void Plan::forward(Observations observations, std::int64_t batch,
                    float* outputs) const {
-  const std::int64_t tile = kMaxTileVectors * network_->lanes();
+  const std::int64_t tile = network_->widest_cut();
   const std::int64_t tiles = (batch + tile - 1) / tile;
   if (threads() == 1 || tiles < 2)
     return forward_range(observations, 0, batch, outputs);

@@ -181,16 +181,15 @@ int widest(const std::vector<LayerView>& layers) {
 std::vector<double> measure_costs(const Network& network, double budget_ns) {
   const std::vector<Cut>& cuts = network.cuts();
   std::vector<double> guess;
-  int most = 0;
   for (const Cut& cut : cuts) {
     guess.push_back(cut.kind == Cut::Kind::few ? 0.5 + 0.5 * cut.columns
                                                : 2.0 + cut.columns / 16.0);
-    most = std::max(most, cut.columns);
   }
   if (budget_ns <= 0) return guess;
-  const auto rows = probe(static_cast<std::size_t>(most) *
+  const auto rows = probe(static_cast<std::size_t>(network.widest_cut()) *
                           static_cast<std::size_t>(network.input_size()));
-  std::vector<float> outputs(static_cast<std::size_t>(most * network.output_size()));
+  std::vector<float> outputs(
+      static_cast<std::size_t>(network.widest_cut() * network.output_size()));
   Buffer workspace(sizeof(float) * network.workspace_floats());
   return race(cuts.size(), budget_ns, [&](std::size_t i) {
     network.forward_cut(cuts[i], rows.data(), cuts[i].columns, outputs.data(),
@@ -206,13 +205,14 @@ std::unique_ptr<Network> build_network(const Isa& isa,
                                        std::vector<Choice>* choices) {
   const Isa* narrow = narrower_isa(isa);
   const int lanes = isa.kernels[0]->lanes;
+  const int vectors = isa.kernels[0]->tile_vectors;
   std::vector<Regime> regimes = {
       {"one", &isa, Path::one, 0, &Network::Step::one},
-      {"tile", &isa, Path::tile, kMaxTileVectors, &Network::Step::tile},
+      {"tile", &isa, Path::tile, vectors, &Network::Step::tile},
   };
   if (narrow != nullptr)
     regimes.push_back({"narrow", narrow, Path::tile, 1, &Network::Step::narrow});
-  const auto width = static_cast<std::size_t>(kMaxTileVectors * lanes);
+  const auto width = static_cast<std::size_t>(vectors * lanes);
   const auto floats =
       (static_cast<std::size_t>(widest(layers)) + kWidthPadding) * (width + 1);
   // A quarter of the budget for the cuts, the rest over layers and regimes.
@@ -234,8 +234,8 @@ std::unique_ptr<Network> build_network(const Isa& isa,
     }
   }
   auto network = std::make_unique<Network>(
-      lanes, narrow == nullptr ? 0 : narrow->kernels[0]->lanes, std::move(steps),
-      layers.front().in, layers.back().out, widest(layers));
+      lanes, vectors, narrow == nullptr ? 0 : narrow->kernels[0]->lanes,
+      std::move(steps), layers.front().in, layers.back().out, widest(layers));
   network->set_costs(measure_costs(*network, budget_ms * 1e6 * 0.25));
   return network;
 }
