@@ -71,7 +71,7 @@ class Plan(_core.Plan):
                 f"{number:<6}{shape:>12}{layer.sparsity:>10.4f}  {path:<6}{chosen:<8}{tried}"
             )
         timed = any(ns is not None for *_, tried in self._choices for _, ns, _ in tried)
-        costs = ", ".join(f"{n} obs {ns:.0f} ns" for n, ns in self._costs.items())
+        costs = ", ".join(f"{name} {ns:.0f} ns" for name, (_, ns) in self._costs.items())
         lines.append(f"whole network: {costs}" if timed else "whole network: not timed (tune=0)")
         if self.isa in ORDERS and self.policy.order != self.isa:
             lines.append(
@@ -123,6 +123,8 @@ def compile(
         "" if format == "auto" else format,
         threads,
         tune,
+        [],
+        [],
     )
     plan.policy = policy
     return plan

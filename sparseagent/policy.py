@@ -93,15 +93,14 @@ class Layer:
         return self.weight.to_dense() if isinstance(self.weight, CSR) else self.weight
 
     def core_argument(self) -> tuple[Any, ...]:
-        """The layer as the compiled core takes it: as CSR, a dense one with all its entries."""
-        out, width = self.shape
+        """The layer as the compiled core takes it: as CSR; a dense one has no structure to give."""
+        out, width = self.weight.shape
         weight = self.weight
+        arrays: tuple[Any, ...]
         if isinstance(weight, CSR):
             arrays = (weight.runs, weight.indptr, weight.indices, weight.values)
         else:
-            indptr = np.arange(0, out * width + 1, width, dtype=np.int32)
-            indices = np.tile(np.arange(width, dtype=np.int32), out)
-            arrays = (1, indptr, indices, weight.ravel())
+            arrays = (1, None, None, weight.ravel())
         return (out, width, *arrays, self.bias, self.activation, self.alpha)
 
     def ascending(self) -> Layer:

@@ -16,11 +16,14 @@ namespace sparseagent {
 // feature-major.
 enum class Path { one, tile };
 
-// Tiles are 1 or 2 vectors wide.
-constexpr int kMaxTileVectors = 2;
+// Tiles are this many vectors wide; `tile` is given the number.
+constexpr int kTileVectors[] = {1, 2};
 
-// The most observations that go through `few` at a time.
-constexpr int kMaxFew = 4;
+// Observations in a tile; 0 where a machine with that many lanes has no such tile.
+constexpr int tile_columns(int vectors, int lanes) { return vectors * lanes; }
+
+// How many observations go through `few` at a time.
+constexpr int kFewColumns[] = {2, 4};
 
 // Buffers of activations are padded so that a kernel may write whole vectors and
 // register tiles.
@@ -36,8 +39,9 @@ struct Kernel {
   // asked for paths that it has.
   std::size_t (*packed_bytes)(const LayerView& layer, Path path);
 
-  // Fill `packed`, 64-byte aligned, packed_bytes() long. Same structure, same layout:
-  // packing new values over old ones is a refresh in place.
+  // Fill `packed`, 64-byte aligned, packed_bytes() long. Weights and biases are copied,
+  // never computed with, to places that are multiples of 4 bytes and depend on the
+  // structure alone: so the plan can find the places and refresh them (core/scatter.h).
   void (*pack)(const LayerView& layer, Path path, void* packed);
 
   // y = layer(x): x [in] and a zero behind it, which absent weights may be multiplied
