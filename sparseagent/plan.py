@@ -58,9 +58,9 @@ class Plan(_core.Plan):
             f"{self.policy.input_size} inputs, {self.policy.output_size} outputs, "
             f"{self.policy.nnz} weights, sparsity {self.policy.sparsity:.4f}, "
             f"order {self.policy.order}; isa {self.isa}, threads {self.threads}",
-            f"{'layer':<6}{'shape':>12}{'sparsity':>10}  {'path':<6}{'format':<8}candidates",
+            f"{'layer':<6}{'shape':>12}{'sparsity':>10}  {'regime':<8}{'format':<8}candidates",
         ]
-        for number, path, chosen, candidates in self._choices:
+        for number, regime, chosen, candidates in self._choices:
             layer = self.policy.layers[number]
             tried = ", ".join(
                 f"{name} {'not timed' if ns is None else f'{ns:.0f} ns'} ({size / 1024:.1f} kB)"
@@ -68,7 +68,7 @@ class Plan(_core.Plan):
             )
             shape = f"{layer.shape[1]}-{layer.shape[0]}"
             lines.append(
-                f"{number:<6}{shape:>12}{layer.sparsity:>10.4f}  {path:<6}{chosen:<8}{tried}"
+                f"{number:<6}{shape:>12}{layer.sparsity:>10.4f}  {regime:<8}{chosen:<8}{tried}"
             )
         timed = any(ns is not None for *_, tried in self._choices for _, ns, _ in tried)
         costs = ", ".join(f"{name} {ns:.0f} ns" for name, (_, ns) in self._costs.items())

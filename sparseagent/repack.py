@@ -28,7 +28,7 @@ def repack(policy: SparsePolicy, order: str) -> SparsePolicy:
     layers = list(policy.layers)
     lanes = ORDERS[order]
     for number, layer in enumerate(policy.layers):
-        if lanes and isinstance(layer.weight, CSR) and 1.0 - layer.sparsity <= SPARSE_DENSITY:
+        if lanes and _gains_by_packing(layer, lanes):
             _pack(layers, number, lanes)
         else:
             layers[number] = layers[number].ascending()
@@ -36,14 +36,23 @@ def repack(policy: SparsePolicy, order: str) -> SparsePolicy:
     return packed if policy.golden is None else packed.with_golden(policy.golden.observations)
 
 
+def _gains_by_packing(layer: Layer, lanes: int) -> bool:
+    """Whether looking inputs up is the fastest way to run this layer."""
+    csr = layer.weight
+    if not isinstance(csr, CSR) or 1.0 - layer.sparsity > SPARSE_DENSITY:
+        return False
+    # Whole vectors of rows that share their inputs have nothing to look up. Their lengths
+    # are compared first: that is cheap, and nearly always enough.
+    lengths = np.diff(csr.indptr[:: csr.runs])
+    first = np.arange(csr.shape[0]) // lanes * lanes
+    alike = csr.shape[0] >= lanes and np.array_equal(lengths, lengths[first])
+    return not (alike and csr.ascending().in_blocks(lanes))
+
+
 def _pack(layers: list[Layer], number: int, lanes: int) -> None:
     """Order one layer; a hidden layer's rows change places, and the next layer's columns follow."""
     layer, last = layers[number], number + 1 == len(layers)
     csr: Any = layer.weight
-    # Whole vectors of rows that share their inputs have nothing to look up.
-    if csr.shape[0] >= lanes and csr.in_blocks(lanes):
-        layers[number] = layer.ascending()
-        return
     runs, rows, indptr, entries = _core.pack_for_lanes(
         [layer.core_argument()], lanes, free_rows=not last
     )

@@ -27,8 +27,15 @@ constexpr Rate kRates[] = {
 };
 constexpr Rate kOther = {"", false, 0.170, 0.034};
 
-}  // namespace
+// Lookups need an order made for them; layers denser than this keep another one, in
+// which most lanes wait.
+constexpr double kPackedDensity = 0.35;
+constexpr double kWaiting = 3.5;
 
+// Not worth packing if the guess is so many times the best one.
+constexpr double kHopeless = 6;
+
+// The kernel called `format`; null if `format` is empty.
 const Kernel* named_kernel(const Isa& isa, const std::string& format) {
   if (format.empty()) return nullptr;
   std::string known;
@@ -42,28 +49,44 @@ const Kernel* named_kernel(const Isa& isa, const std::string& format) {
                               ", got '" + format + "'");
 }
 
+}  // namespace
+
 double guess_ns(const Kernel& kernel, const LayerView& layer, const Regime& regime) {
   Rate rate = kOther;
   for (const Rate& known : kRates) {
     if (std::string(kernel.format) == known.format) rate = known;
   }
-  const double weights =
-      rate.all ? static_cast<double>(layer.out) * layer.in : layer.nnz();
+  const double all = static_cast<double>(layer.out) * layer.in;
+  const bool waits =
+      std::string(kernel.format) == "perm" && layer.nnz() > kPackedDensity * all;
+  const double weights = rate.all ? all : layer.nnz() * (waits ? kWaiting : 1.0);
   const double each = regime.path == Path::one ? rate.one : rate.tile;
   const bool shares = regime.columns > 1 && kernel.few != nullptr;
   const double saved = regime.path == Path::one && shares ? 0.7 : 1.0;
   return 20 + weights * each * regime.columns * saved * 16 / kernel.lanes;
 }
 
-Candidates pack_candidates(const Isa& isa, const LayerView& layer, int number,
-                           Path path, const Kernel* forced) {
-  Candidates candidates;
+Candidates pack_candidates(const LayerView& layer, int number, const Regime& regime,
+                           const std::string& format, bool one) {
+  const Isa& isa = *regime.isa;
+  const Kernel* forced = named_kernel(isa, format);
+  std::vector<std::pair<double, const Kernel*>> kernels;
   for (int i = 0; i < isa.kernel_count; ++i) {
-    const Kernel& kernel = *isa.kernels[i];
-    if (!has_path(kernel, path)) continue;
-    if (forced != nullptr && has_path(*forced, path) && &kernel != forced) continue;
-    if (kernel.packed_bytes(layer, path) == 0) continue;
-    candidates.push_back(std::make_shared<PackedLayer>(kernel, layer, path));
+    const Kernel* kernel = isa.kernels[i];
+    if (!has_path(*kernel, regime.path)) continue;
+    if (forced != nullptr && has_path(*forced, regime.path) && kernel != forced)
+      continue;
+    kernels.emplace_back(guess_ns(*kernel, layer, regime), kernel);
+  }
+  std::stable_sort(kernels.begin(), kernels.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  Candidates candidates;
+  double best = 0;
+  for (const auto& [ns, kernel] : kernels) {
+    if (!candidates.empty() && (one || ns > kHopeless * best)) break;
+    if (kernel->packed_bytes(layer, regime.path) == 0) continue;
+    if (candidates.empty()) best = ns;
+    candidates.push_back(std::make_shared<PackedLayer>(*kernel, layer, regime.path));
   }
   if (candidates.empty()) {
     throw std::invalid_argument("format: '" + std::string(forced->format) +
@@ -72,12 +95,6 @@ Candidates pack_candidates(const Isa& isa, const LayerView& layer, int number,
                                 "; dense needs a policy repacked to 'ascending', block "
                                 "neighbouring rows with the same columns");
   }
-  const Regime single = {path, 1, path == Path::tile ? 1 : 0};
-  std::stable_sort(candidates.begin(), candidates.end(),
-                   [&](const auto& a, const auto& b) {
-                     return guess_ns(*a->kernel, layer, single) <
-                            guess_ns(*b->kernel, layer, single);
-                   });
   return candidates;
 }
 

@@ -19,9 +19,6 @@ enum class Path { one, tile };
 // Tiles are this many vectors wide; `tile` is given the number.
 constexpr int kTileVectors[] = {1, 2};
 
-// Observations in a tile; 0 where a machine with that many lanes has no such tile.
-constexpr int tile_columns(int vectors, int lanes) { return vectors * lanes; }
-
 // How many observations go through `few` at a time.
 constexpr int kFewColumns[] = {2, 4};
 

@@ -1,15 +1,16 @@
 // Batch regimes: how many observations go through a layer together, and by which
-// function of its kernel.
+// function of which kernels.
 #pragma once
 
 #include <string>
 #include <vector>
 
-#include "core/kernel.h"
+#include "core/registry.h"
 
 namespace sparseagent {
 
 struct Regime {
+  const Isa* isa;
   Path path;
   int columns;  // observations
   int vectors;  // of a tile; 0 on the path of single observations
@@ -21,14 +22,18 @@ struct Regime {
   }
 };
 
-// All regimes of an instruction set with that many lanes: the single observation first,
-// each path by rising width.
-inline std::vector<Regime> regimes_of(int lanes) {
-  std::vector<Regime> regimes = {{Path::one, 1, 0}};
-  for (const int columns : kFewColumns) regimes.push_back({Path::one, columns, 0});
+// All regimes of an instruction set, from narrow to wide, the single observation first:
+// few observations side by side, one tile of the ISA with half the lanes, whole tiles.
+inline std::vector<Regime> regimes_of(const Isa& isa) {
+  std::vector<Regime> regimes = {{&isa, Path::one, 1, 0}};
+  for (const int columns : kFewColumns) {
+    regimes.push_back({&isa, Path::one, columns, 0});
+  }
+  if (const Isa* narrow = narrower_isa(isa)) {
+    regimes.push_back({narrow, Path::tile, narrow->kernels[0]->lanes, 1});
+  }
   for (const int vectors : kTileVectors) {
-    const int columns = tile_columns(vectors, lanes);
-    if (columns > 0) regimes.push_back({Path::tile, columns, vectors});
+    regimes.push_back({&isa, Path::tile, vectors * isa.kernels[0]->lanes, vectors});
   }
   return regimes;
 }

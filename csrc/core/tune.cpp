@@ -61,17 +61,8 @@ class RegimeTuner {
     }
   }
 
-  void follow(const std::vector<std::string>& formats, double ns) {
-    for (std::size_t i = 0; i < layers_.size(); ++i) {
-      picked_[i] = index_of(i, formats[i]);
-      if (picked_[i] == candidates_[i].size()) {
-        throw std::invalid_argument("tune: layer " + std::to_string(i) +
-                                    " cannot be run by format '" + formats[i] +
-                                    "' in regime '" + regime_.name() + "'");
-      }
-    }
-    ns_ = ns;
-  }
+  // There is one candidate for each layer, as told.
+  void follow(double ns) { ns_ = ns; }
 
   void time(double budget_ns) {
     const double start = clock_ns();
@@ -233,30 +224,35 @@ std::unique_ptr<Network> build_network(const Isa& isa,
                                        const std::vector<LayerView>& layers,
                                        const BuildOptions& options,
                                        std::vector<Choice>* choices) {
-  const Kernel* forced = named_kernel(isa, options.format);
-  const std::vector<Regime> regimes = regimes_of(isa.kernels[0]->lanes);
+  const std::vector<Regime> regimes = regimes_of(isa);
   const Extent extent = extent_of(layers, regimes);
-  if (!options.tuning.empty())
-    check_tuning(options.tuning, regimes.size(), layers.size());
-  std::vector<Candidates> candidates[2];
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    for (const Path path : {Path::one, Path::tile}) {
-      candidates[path == Path::tile].push_back(
-          pack_candidates(isa, layers[i], static_cast<int>(i), path, forced));
-    }
-  }
+  const bool told = !options.tuning.empty();
+  const bool untimed = told || options.budget_ms <= 0;
+  if (told) check_tuning(options.tuning, regimes.size(), layers.size());
   std::vector<Network::Step> steps(layers.size());
   std::vector<double> ns;
-  double left_ns = options.budget_ms * 1e6;
+  std::vector<Candidates> candidates;
+  const double share_ns = options.budget_ms * 1e6 / static_cast<double>(regimes.size());
   for (std::size_t r = 0; r < regimes.size(); ++r) {
-    RegimeTuner tuner(layers, candidates[regimes[r].path == Path::tile], regimes[r],
-                      extent);
-    if (!options.tuning.empty()) {
-      tuner.follow(options.tuning.formats[r], options.tuning.ns[r]);
+    const Regime& regime = regimes[r];
+    // Regimes of one path and ISA follow each other and share the packed layers.
+    const bool shares =
+        r > 0 && regime.path == regimes[r - 1].path &&
+        regime.isa == regimes[r - 1].isa &&
+        (!told || options.tuning.formats[r] == options.tuning.formats[r - 1]);
+    if (!shares) {
+      candidates.clear();
+      for (std::size_t i = 0; i < layers.size(); ++i) {
+        candidates.push_back(pack_candidates(
+            layers[i], static_cast<int>(i), regime,
+            told ? options.tuning.formats[r][i] : options.format, untimed));
+      }
+    }
+    RegimeTuner tuner(layers, candidates, regime, extent);
+    if (told) {
+      tuner.follow(options.tuning.ns[r]);
     } else if (options.budget_ms > 0) {
-      const double start = clock_ns();
-      tuner.time(left_ns / static_cast<double>(regimes.size() - r));
-      left_ns -= clock_ns() - start;
+      tuner.time(share_ns);
     } else {
       tuner.guess();
     }

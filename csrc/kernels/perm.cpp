@@ -117,7 +117,7 @@ class Walk {
       if (chunk[i] < 0 || chunk[i] == but) continue;
       int sum = 0;
       for (int j = 0; j < kLanes; ++j) sum += chunk[j] == chunk[i] ? weight[j] : 0;
-      if (sum > best_weight) {
+      if (sum > best_weight || (sum == best_weight && chunk[i] < best)) {
         best_weight = sum;
         best = chunk[i];
       }

@@ -21,7 +21,6 @@ from sparseagent.report import (
     Schedule,
     latency_bars,
     learning_curve,
-    plots,
     return_bars,
     sparsity_per_layer,
 )
@@ -34,13 +33,13 @@ LATENCIES = [Latency("sparse", 610, 820, 640, 2000), Latency("torch", 2e4, 3.5e4
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures in the order they were saved."""
     saved: list[Figure] = []
-    save = plots._save
+    save = Figure.savefig
 
-    def keep(figure: Figure, path: Any) -> Path:
+    def keep(figure: Figure, *args: Any, **kwargs: Any) -> None:
         saved.append(figure)
-        return save(figure, path)
+        save(figure, *args, **kwargs)
 
-    monkeypatch.setattr(plots, "_save", keep)
+    monkeypatch.setattr(Figure, "savefig", keep)
     return saved
 
 

@@ -78,8 +78,8 @@ def test_empty_batch() -> None:
     ("options", "message"),
     [
         ({"isa": "mmx"}, "isa: expected one of scalar"),
-        ({"format": "coo"}, "format: expected auto, csr, dense.* got 'coo'"),
-        ({"threads": 0}, "threads: expected 1 to 1024, got 0"),
+        ({"format": "coo"}, "format: expected auto, block, csr, dense.* got 'coo'"),
+        ({"threads": 0}, "threads: expected 1 to 64, got 0"),
         ({"tune": -1}, "tune: expected"),
         ({"tune": float("nan")}, "tune: expected"),
     ],
