@@ -39,15 +39,16 @@ class Plan(_core.Plan):
     def update(self, policy: SparsePolicy) -> None:
         """Take over new weights under the same masks, in place and without choosing anew.
 
-        Not while another thread is calling this plan.
+        `policy.with_values` makes such a policy quickly. The first update finds out where the
+        weights lie, later ones put them there. Not while another thread is calling this plan.
 
         Raises:
-            ValueError: the structure of a layer, the observation step or the head differs.
+            ValueError: the structure or activation of a layer, the observation step or the head
+                differs; the plan is then as it was.
         """
-        same = policy.head is self.policy.head or _head_arguments(policy) == _head_arguments(
-            self.policy
-        )
-        if not same or not _same_step(policy, self.policy):
+        known = self.policy
+        same_head = policy.head is known.head or _head_arguments(policy) == _head_arguments(known)
+        if not same_head or not _same_step(policy, known):
             raise ValueError("policy: expected the observation step and head of the compiled one")
         self._update([layer.core_argument() for layer in policy.layers])
         self.policy = policy
@@ -163,6 +164,8 @@ def _head_arguments(policy: SparsePolicy) -> tuple[Any, ...]:
 
 def _same_step(a: SparsePolicy, b: SparsePolicy) -> bool:
     one, other = a.observation, b.observation
+    if one is other:
+        return True
     same_arrays = all(
         np.array_equal(x, y) if x is not None and y is not None else x is y
         for x, y in ((one.shift, other.shift), (one.scale, other.scale))
