@@ -16,12 +16,12 @@ namespace sparseagent {
 // feature-major.
 enum class Path { one, tile };
 
+// How many observations go through `few` at a time.
+constexpr int kFewColumns[] = {2, 4};
+
 // Buffers of activations are padded so that a kernel may write whole vectors and
 // register tiles.
 constexpr std::size_t kWidthPadding = 64;
-
-// The most observations that go through `few` at a time.
-constexpr int kMaxFew = 4;
 
 struct Kernel {
   const char* format;  // "dense", "csr", ...
@@ -34,8 +34,9 @@ struct Kernel {
   // asked for paths that it has.
   std::size_t (*packed_bytes)(const LayerView& layer, Path path);
 
-  // Fill `packed`, 64-byte aligned, packed_bytes() long. Same structure, same layout:
-  // packing new values over old ones is a refresh in place.
+  // Fill `packed`, 64-byte aligned, packed_bytes() long. Weights and biases are copied,
+  // never computed with, to places that are multiples of 4 bytes and depend on the
+  // structure alone: so the plan can find the places and refresh them (core/scatter.h).
   void (*pack)(const LayerView& layer, Path path, void* packed);
 
   // y = layer(x): x [in] and a zero behind it, which absent weights may be multiplied
