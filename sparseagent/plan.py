@@ -39,15 +39,16 @@ class Plan(_core.Plan):
     def update(self, policy: SparsePolicy) -> None:
         """Take over new weights under the same masks, in place and without choosing anew.
 
-        Not while another thread is calling this plan.
+        `policy.with_values` makes such a policy quickly. The first update finds out where the
+        weights lie, later ones put them there. Not while another thread is calling this plan.
 
         Raises:
-            ValueError: the structure of a layer, the observation step or the head differs.
+            ValueError: the structure or activation of a layer, the observation step or the head
+                differs; the plan is then as it was.
         """
-        same = policy.head is self.policy.head or _head_arguments(policy) == _head_arguments(
-            self.policy
-        )
-        if not same or not _same_step(policy, self.policy):
+        known = self.policy
+        same_head = policy.head is known.head or _head_arguments(policy) == _head_arguments(known)
+        if not same_head or not _same_step(policy, known):
             raise ValueError("policy: expected the observation step and head of the compiled one")
         self._update([layer.core_argument() for layer in policy.layers])
         self.policy = policy
@@ -71,7 +72,7 @@ class Plan(_core.Plan):
                 f"{number:<6}{shape:>12}{layer.sparsity:>10.4f}  {regime:<8}{chosen:<8}{tried}"
             )
         timed = any(ns is not None for *_, tried in self._choices for _, ns, _ in tried)
-        costs = ", ".join(f"{n} obs {ns:.0f} ns" for n, ns in self._costs.items())
+        costs = ", ".join(f"{name} {ns:.0f} ns" for name, (_, ns) in self._costs.items())
         lines.append(f"whole network: {costs}" if timed else "whole network: not timed (tune=0)")
         if self.isa in ORDERS and self.policy.order != self.isa:
             lines.append(
@@ -123,6 +124,8 @@ def compile(
         "" if format == "auto" else format,
         threads,
         tune,
+        [],
+        [],
     )
     plan.policy = policy
     return plan
@@ -161,6 +164,8 @@ def _head_arguments(policy: SparsePolicy) -> tuple[Any, ...]:
 
 def _same_step(a: SparsePolicy, b: SparsePolicy) -> bool:
     one, other = a.observation, b.observation
+    if one is other:
+        return True
     same_arrays = all(
         np.array_equal(x, y) if x is not None and y is not None else x is y
         for x, y in ((one.shift, other.shift), (one.scale, other.scale))
