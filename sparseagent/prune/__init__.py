@@ -25,6 +25,8 @@ from sparseagent.prune.growth.protocol import Growth as Growth
 from sparseagent.prune.growth.random_growth import RandomGrowth as RandomGrowth
 from sparseagent.prune.layer import Layer as Layer
 from sparseagent.prune.layer_removal import remove_layer as remove_layer
+from sparseagent.prune.lottery import Ticket as Ticket
+from sparseagent.prune.lottery import lottery as lottery
 from sparseagent.prune.neuron.contribution import NeuronContribution as NeuronContribution
 from sparseagent.prune.neuron.dormancy import NeuronDormancy as NeuronDormancy
 from sparseagent.prune.neuron.l1 import NeuronL1 as NeuronL1
@@ -43,6 +45,7 @@ from sparseagent.prune.removal import Removed as Removed
 from sparseagent.prune.removal import remove_dead_neurons as remove_dead_neurons
 from sparseagent.prune.removal import remove_neurons as remove_neurons
 from sparseagent.prune.schedule import Cubic as Cubic
+from sparseagent.prune.schedule import Geometric as Geometric
 from sparseagent.prune.schedule import OneShot as OneShot
 from sparseagent.prune.schedule import Schedule as Schedule
 from sparseagent.prune.score.fisher import Fisher as Fisher

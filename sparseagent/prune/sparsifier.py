@@ -251,7 +251,7 @@ class Sparsifier:
             self._change(part, self._scaled(part, requested), share)
         if self._method.rescale_initial and not position.updates:
             self._masks.rescale(before)
-        position.changes += position.reached > 0.0
+        position.changes += self._method.grow is not None and position.reached > 0.0
         position.reached = max(requested, position.reached)
         self.apply()
 
