@@ -19,10 +19,12 @@ from sparseagent.prune.automatic import Automatic as Automatic
 from sparseagent.prune.connectivity import effective_weights as effective_weights
 from sparseagent.prune.drop import CosineDrop as CosineDrop
 from sparseagent.prune.drop import Drop as Drop
+from sparseagent.prune.found_masks import found_masks as found_masks
 from sparseagent.prune.growth.gradient_growth import GradientGrowth as GradientGrowth
 from sparseagent.prune.growth.protocol import Growth as Growth
 from sparseagent.prune.growth.random_growth import RandomGrowth as RandomGrowth
 from sparseagent.prune.layer import Layer as Layer
+from sparseagent.prune.layer_removal import remove_layer as remove_layer
 from sparseagent.prune.lottery import Ticket as Ticket
 from sparseagent.prune.lottery import lottery as lottery
 from sparseagent.prune.neuron.contribution import NeuronContribution as NeuronContribution
@@ -33,10 +35,12 @@ from sparseagent.prune.neuron.protocol import NeuronScore as NeuronScore
 from sparseagent.prune.neuron.taylor import NeuronTaylor as NeuronTaylor
 from sparseagent.prune.observation import Observer as Observer
 from sparseagent.prune.pattern.block import Block as Block
+from sparseagent.prune.pattern.hybrid import Hybrid as Hybrid
 from sparseagent.prune.pattern.lane_balanced import LaneBalanced as LaneBalanced
 from sparseagent.prune.pattern.n_m import NM as NM
 from sparseagent.prune.pattern.protocol import Pattern as Pattern
 from sparseagent.prune.pattern.unstructured import Unstructured as Unstructured
+from sparseagent.prune.pattern.whole_neurons import WholeNeurons as WholeNeurons
 from sparseagent.prune.removal import Removed as Removed
 from sparseagent.prune.removal import remove_dead_neurons as remove_dead_neurons
 from sparseagent.prune.removal import remove_neurons as remove_neurons
@@ -53,4 +57,5 @@ from sparseagent.prune.score.snip import Snip as Snip
 from sparseagent.prune.score.taylor import Taylor as Taylor
 from sparseagent.prune.selection import Hidden as Hidden
 from sparseagent.prune.selection import Top as Top
+from sparseagent.prune.shrinking import shrink as shrink
 from sparseagent.prune.sparsifier import Sparsifier as Sparsifier
