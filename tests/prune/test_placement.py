@@ -144,8 +144,13 @@ def test_a_floor_holds_in_dynamic_training_too(make_net):
 
 
 def test_a_floor_that_leaves_the_others_nothing_raises(make_net):
-    sparsifier = sparsify(make_net(8, 32, 32, 4), OneShot(to=0.95), output_floor=1.0)
-    with pytest.raises(ValueError, match="output_floor: expected to leave the other 2 layers of"):
+    net = make_net(8, 32, 32, 4)
+    message = "output_floor: expected to leave the other 2 layers of"
+    with pytest.raises(ValueError, match=message):
+        sparsify(net, OneShot(to=0.95), output_floor=1.0)
+    # What an allocation by scores leaves is known only when it is asked.
+    sparsifier = sparsify(net, OneShot(to=0.95), output_floor=1.0, allocate=global_)
+    with pytest.raises(ValueError, match=message):
         sparsifier.step(1.0)
 
 
