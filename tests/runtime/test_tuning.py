@@ -77,7 +77,8 @@ def cost(ns: dict[int, float], batch: int) -> float:
     """The cheapest cover, by trying everything."""
     best = [0.0]
     for left in range(1, batch + 1):
-        best.append(min(t + best[max(0, left - n)] for n, t in ns.items()))
+        fitting = [n for n in ns if n <= left or n >= 8]  # only tiles may be partly empty
+        best.append(min(ns[n] + best[max(0, left - n)] for n in fitting))
     return best[batch]
 
 
