@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sparseagent import _core
+from sparseagent import _core, tuning
 from sparseagent.head import Clip, Unscale
 from sparseagent.policy import ORDERS, SparsePolicy
 
@@ -53,6 +55,16 @@ class Plan(_core.Plan):
         self._update([layer.core_argument() for layer in policy.layers])
         self.policy = policy
 
+    @property
+    def tuning(self) -> dict[str, Any]:
+        """What was chosen, JSON-able, for `compile(policy, tune=...)`: no timing is needed then.
+
+        `isa`, `cpu` (its name, for the reader), `layers` (shapes and weights) and `regimes`: for
+        one observation, few and each width of tiles the ns of the whole network and the format
+        of every layer. It holds for any policy whose layers have the same sizes.
+        """
+        return tuning.describe(self.policy, self.isa, self._costs, self._choices)
+
     def explain(self) -> str:
         """What was chosen for each layer and path, and why: time of every candidate."""
         lines = [
@@ -88,7 +100,7 @@ def compile(
     threads: int = 1,
     isa: str | None = None,
     format: str = "auto",
-    tune: float = 30.0,
+    tune: float | tuning.Saved = 30.0,
 ) -> Plan:
     """Pack `policy` for this machine; every choice is one of speed, none changes a bit.
 
@@ -100,14 +112,26 @@ def compile(
             this machine runs.
         format: `"auto"` lets every layer and batch regime have its fastest format; a name forces
             one. `compile(policy.repack("ascending"), format="dense")` is the dense baseline.
-        tune: time in ms to spend on timing candidates; 0 goes by a rule of thumb.
+        tune: time in ms to spend on timing candidates; 0 goes by a rule of thumb. Or what
+            `Plan.tuning` gave before, or the path of a JSON file of it, which is followed.
 
     Raises:
-        ValueError: an unknown or unsupported `isa` or `format`, or a number out of range.
+        ValueError: an unknown or unsupported `isa` or `format`, or a number out of range; a
+            saved tuning that does not fit the policy or the ISA, or that comes with a `format`.
         TypeError: `policy` is not a `SparsePolicy`.
     """
     if not isinstance(policy, SparsePolicy):
         raise TypeError(f"policy: expected a SparsePolicy, got {type(policy).__name__}")
+    isa = os.environ.get(ISA_VARIABLE, "") if isa is None else isa
+    formats: list[list[str]] = []
+    ns: list[float] = []
+    budget = 0.0
+    if isinstance(tune, Mapping | str | Path):
+        if format != "auto":
+            raise ValueError(f"format: expected auto with a saved tuning, got {format!r}")
+        formats, ns = tuning.read(tune, policy, isa or _widest_isa())
+    else:
+        budget = tune
     step = policy.observation
     plan = Plan(
         [layer.core_argument() for layer in policy.layers],
@@ -120,12 +144,12 @@ def compile(
         policy.head.kind,
         *_bounds(policy),
         list(policy.action_shape),
-        os.environ.get(ISA_VARIABLE, "") if isa is None else isa,
+        isa,
         "" if format == "auto" else format,
         threads,
-        tune,
-        [],
-        [],
+        budget,
+        formats,
+        ns,
     )
     plan.policy = policy
     return plan
@@ -148,6 +172,10 @@ def kernels() -> tuple[IsaInfo, ...]:
         IsaInfo(name, available, needs, tuple(formats), lanes)
         for name, (available, needs, formats, lanes) in _core.isas().items()
     )
+
+
+def _widest_isa() -> str:
+    return [info.name for info in kernels() if info.available][-1]
 
 
 def _bounds(policy: SparsePolicy) -> tuple[Any, Any]:

@@ -27,6 +27,9 @@ Cover::Cover(const std::vector<Regime>& regimes, const std::vector<double>& ns) 
     // From wide to narrow: of equal covers the one that starts with the widest cut.
     for (std::size_t r = regimes.size(); r-- > 0;) {
       const std::int32_t count = std::min(n, regimes[r].columns);
+      // A tile may be partly empty. Few observations never are: single ones do it too,
+      // and without relying on how well they were timed.
+      if (count < regimes[r].columns && regimes[r].path == Path::one) continue;
       const double cost = ns[r] + ns_[static_cast<std::size_t>(n - count)];
       if (cost < best) {
         best = cost;

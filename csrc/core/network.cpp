@@ -51,9 +51,6 @@ void walk(const Extent& extent, const Layers& layers, const Regime& regime,
     for (std::int32_t i = 0; i < count; ++i) {
       std::memcpy(x + i * stride, rows + i * in, sizeof(float) * in);
     }
-    for (std::int32_t i = count; i < regime.columns; ++i) {
-      std::memset(x + i * stride, 0, sizeof(float) * in);
-    }
   }
   for (const PackedLayer* layer : layers) {
     layer->run(regime, x, y, stride);

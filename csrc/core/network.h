@@ -30,7 +30,7 @@ Extent extent_of(const std::vector<LayerView>& layers,
 
 using Layers = std::vector<const PackedLayer*>;
 
-// rows [count, in] -> outputs [count, out], count <= regime.columns.
+// rows [count, in] -> outputs [count, out]; count = regime.columns, in a tile at most.
 void walk(const Extent& extent, const Layers& layers, const Regime& regime,
           std::int32_t count, const float* rows, float* outputs, float* workspace);
 

@@ -65,7 +65,7 @@ class RegimeTuner {
   void follow(double ns) { ns_ = ns; }
 
   void time(double budget_ns) {
-    const double start = clock_ns();
+    const double start = own_ns();
     time_alone(start + kAlone * budget_ns);
     time_together(start + budget_ns);
   }
@@ -99,7 +99,7 @@ class RegimeTuner {
     }
     for (std::size_t i = 0; i < layers_.size(); ++i) {
       const auto left = static_cast<double>(layers_.size() - i);
-      const double now = clock_ns();
+      const double now = own_ns();
       const auto run = [&](std::size_t c) {
         candidates_[i][c]->run(regime_, x, y, extent_.stride());
       };

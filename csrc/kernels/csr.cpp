@@ -258,7 +258,7 @@ void tile_of(const Packed& p, const float* x, float* y) {
   constexpr long width = V * kLanes;
   const Header& h = p.h;
   h.wide ? groups_of<Wide, V>(p, x, y) : groups_of<Short, V>(p, x, y);
-  if (h.runs > 1) join_chains(y, h.out, h.runs, static_cast<int>(width));
+  if (h.runs > 1) join_chains(y, h.out, h.runs, width);
   if (h.runs > 1 || !in_register(h.activation))
     activate(h.activation, h.alpha, y, h.out * width);
 }
