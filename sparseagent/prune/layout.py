@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from torch import nn
 
 from sparseagent.prune.allocation import budget
 from sparseagent.prune.checks import require_sparsity
+from sparseagent.prune.joint import find_sources
 from sparseagent.prune.layer import (
     Layer,
     Selection,
@@ -20,6 +20,7 @@ from sparseagent.prune.layer import (
     require_plain,
     select,
 )
+from sparseagent.prune.networks import is_policy
 
 CriticSparsity: TypeAlias = float | Literal["auto"] | None
 Targets: TypeAlias = nn.Module | Iterable[nn.Module] | None
@@ -34,12 +35,15 @@ class Part:
         layers: The layers, in the order of the module.
         final: Their joint sparsity at the end of the schedule, in [0, 1).
         outputs: Names of the weights among them that are the last of a network.
+        sources: For each layer the place of the one whose neurons it reads, where these can be
+            removed, else `None`; found only for patterns that ask for it.
     """
 
     name: str
     layers: tuple[Layer, ...]
     final: float
     outputs: frozenset[str]
+    sources: tuple[int | None, ...] = ()
 
     def budget(self, sparsity: float) -> int:
         """Weights that this part keeps at a sparsity."""
@@ -81,6 +85,7 @@ def find_layout(
     layers: Selection | None,
     targets: Targets,
     critic_sparsity: CriticSparsity,
+    joint: bool,
 ) -> Layout:
     """Find out what to prune in a module or a Stable-Baselines3 policy.
 
@@ -90,6 +95,7 @@ def find_layout(
         layers: Which layers; see `layer.select`.
         targets: Target networks of a plain module.
         critic_sparsity: Final sparsity of the critics of a policy.
+        joint: Whether the pattern asks which layer reads which.
 
     Raises:
         TypeError: An argument is of the wrong type, or the policy is of an unknown kind.
@@ -97,7 +103,7 @@ def find_layout(
             would keep less than one weight a layer.
     """
     _require_module(module)
-    if _is_policy(module):
+    if is_policy(module):
         if targets is not None:
             raise ValueError(
                 "targets: expected None for a Stable-Baselines3 policy, whose target networks are "
@@ -117,6 +123,9 @@ def find_layout(
             tuple(_module_twins(module, chosen, targets)),
         )
     _require_feasible(layout, module)
+    if joint:
+        parts = (replace(i, sources=find_sources(module, i.layers)) for i in layout.parts)
+        layout = replace(layout, parts=tuple(parts))
     return layout
 
 
@@ -125,12 +134,6 @@ def _require_module(module: object) -> None:
         has_policy = isinstance(getattr(module, "policy", None), nn.Module)
         hint = "; pass model.policy" if has_policy else ""
         raise TypeError(f"module: expected a torch.nn.Module, got {type(module).__name__}{hint}")
-
-
-def _is_policy(module: nn.Module) -> bool:
-    # A policy exists only where Stable-Baselines3 was imported, so it need not be imported here.
-    policies = sys.modules.get("stable_baselines3.common.policies")
-    return policies is not None and isinstance(module, policies.BasePolicy)
 
 
 def _policy_networks(policy: nn.Module) -> _Networks:

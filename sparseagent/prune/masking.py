@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -58,13 +58,31 @@ class Attachment:
             weight.mul_(factor.to(weight.device))
             # `get`, because indexing would create a state, which some optimizers take for theirs.
             for name, value in self.optimizer.state.get(weight, {}).items():
-                if _is_moment(value, weight) and not (self.regrows and name in _SCALES):
+                if is_moment(value, weight) and not (self.regrows and name in _SCALES):
                     value.mul_(factor.to(value.device))
 
     def remove(self) -> None:
         """Remove the hooks."""
         for handle in self.handles:
             handle.remove()
+
+
+def held_layers(
+    optimizer: Optimizer, attached: Iterable[Attachment], layers: Iterable[Layer]
+) -> tuple[Layer, ...]:
+    """Which of these layers an optimizer updates that is not attached yet.
+
+    Raises:
+        TypeError: It is no optimizer.
+        ValueError: It is attached.
+    """
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(
+            f"optimizer: expected a torch.optim.Optimizer, got {type(optimizer).__name__}"
+        )
+    if any(attachment.optimizer is optimizer for attachment in attached):
+        raise ValueError("optimizer: expected one that is not attached yet, got it again")
+    return tuple(layer for layer in layers if holds(optimizer, layer.weight))
 
 
 def holds(optimizer: Optimizer, weight: Tensor) -> bool:
@@ -82,5 +100,6 @@ def optimizers_of(module: nn.Module) -> list[Optimizer]:
     ]
 
 
-def _is_moment(value: object, weight: Tensor) -> bool:
+def is_moment(value: object, weight: Tensor) -> bool:
+    """Whether a value in an optimizer's state is a moment of this weight: shaped like it."""
     return isinstance(value, Tensor) and value.shape == weight.shape and value.is_floating_point()

@@ -27,18 +27,28 @@ _SCORES: Mapping[str, Callable[[int], prune.Score]] = {
     "movement": lambda seed: prune.Movement(),
     "fisher": lambda seed: prune.Fisher(),
 }
-_PATTERNS: Mapping[str, Callable[[], prune.Pattern]] = {"unstructured": prune.Unstructured}
+_PATTERNS: Mapping[str, Callable[[], prune.Pattern]] = {
+    "unstructured": prune.Unstructured,
+    "block_16x1": lambda: prune.Block(16, 1),
+    "block_4x1": lambda: prune.Block(4, 1),
+    "lane_balanced": prune.LaneBalanced,
+    "neurons": prune.WholeNeurons,
+    "hybrid": prune.Hybrid,
+    "2:4": lambda: prune.NM(2, 4),
+    "1:4": lambda: prune.NM(1, 4),
+}
 _SCHEDULES: Mapping[str, Callable[[float, float, float], prune.Schedule]] = {
     "cubic": lambda to, start, stop: prune.Cubic(to=to, start=start, stop=stop),
     "one_shot": lambda to, start, stop: prune.OneShot(to=to, at=stop),
     "early": lambda to, start, stop: prune.OneShot(to=to, at=start),
     "automatic": lambda to, start, stop: prune.Automatic(limit=to, start=start, stop=stop),
 }
-_ALLOCATIONS: Mapping[str, prune.Allocation] = {
+_ALLOCATIONS: Mapping[str, prune.Allocation | None] = {
     "erk": prune.erk,
     "uniform": prune.uniform,
     "global": prune.global_,
     "lamp": prune.lamp,
+    "pattern": None,
 }
 _GROWTHS: Mapping[str, Callable[[int], prune.Growth | None]] = {
     "none": lambda seed: None,

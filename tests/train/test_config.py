@@ -32,7 +32,7 @@ def test_round_trip_through_json(tmp_path):
         ("algo", "trpo", "algo: expected one of 'ppo'"),
         ("strategy", "neuron", "strategy: expected one of 'weight'"),
         ("score", "hessian", "score: expected one of 'magnitude'"),
-        ("pattern", "2:4", "pattern: expected one of 'unstructured'"),
+        ("pattern", "3:4", "pattern: expected one of 'unstructured'"),
         ("allocation", "even", "allocation: expected one of 'erk'"),
         ("grow", "all", "grow: expected one of 'none'"),
         ("drop_fraction", 1.0, "drop_fraction: expected"),
