@@ -12,7 +12,15 @@ PAGES = Path(__file__).resolve().parents[2] / "docs" / "methods"
 # What composes methods, or describes them; not methods themselves.
 FRAME = {
     *("Allocation", "Drop", "Growth", "Observer", "Pattern", "Schedule", "Score"),
-    *("Layer", "Sparsifier", "Ticket", "effective_weights"),
+    *(
+        "Layer",
+        "NeuronScore",
+        "Removed",
+        "Sparsifier",
+        "Ticket",
+        "effective_weights",
+        "found_masks",
+    ),
 }
 
 
