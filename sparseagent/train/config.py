@@ -215,6 +215,11 @@ class RunConfig:
                 f"allocation: expected 'pattern' beside the pattern {self.pattern!r}, which splits "
                 f"the budget by itself, got {self.allocation!r}"
             )
+        if self.pattern in ("neurons", "hybrid") and self.grow != "none":
+            raise ValueError(
+                f"grow: expected 'none' beside the pattern {self.pattern!r}, whose neurons do not "
+                f"come back, got {self.grow!r}"
+            )
         if self.activation is not None:
             _check_choice("activation", self.activation, ACTIVATIONS)
         for key in self.hyperparameters:
