@@ -376,6 +376,7 @@ bool run_group(const Header& h, const Group& group, const float* x, float* y,
 #pragma GCC unroll 4
     for (int n = 0; n < N; ++n) acc[n][i] = load(group.starts + i * kLanes);
   }
+#pragma GCC unroll 2
   for (int s = 0; s < group.steps; ++s) {
     unsigned long chunks;
     __builtin_memcpy(&chunks, group.chunks + s * kChunkBytes, sizeof chunks);
