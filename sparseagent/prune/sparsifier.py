@@ -76,6 +76,8 @@ class Sparsifier:
         rescale_initial: Where weights are pruned before training starts, scale what remains of
             each neuron's weights by 1 / sqrt(density of its fan-in), so that its input keeps its
             variance (Evci et al., "Gradient Flow in Sparse Neural Networks", 2022).
+        mask_gradients: Zero the gradients of pruned weights after each backward pass, so that they
+            take no part in a gradient norm that the loop clips. Not with `grow`.
         layers: Which layers, instead of the default: names of layers or of modules around them; or
             `predicate(name, linear) -> bool`, `Top(n)` or `Hidden()`, which narrow the default.
         targets: Target networks of a plain module, which get its masks: copies of the module, or of
@@ -106,6 +108,7 @@ class Sparsifier:
         drop: Drop | None = None,
         output_floor: float = 0.0,
         rescale_initial: bool = False,
+        mask_gradients: bool = False,
         layers: Selection | None = None,
         targets: Targets = None,
         critic_sparsity: CriticSparsity = "auto",
@@ -121,6 +124,7 @@ class Sparsifier:
             drop=drop,
             output_floor=output_floor,
             rescale_initial=rescale_initial,
+            mask_gradients=mask_gradients,
         )
         if every is not None:
             require_count("every", every)
@@ -385,6 +389,8 @@ class Sparsifier:
         attachment.handles.append(
             optimizer.register_step_post_hook(lambda *_: self._after_step(attachment))
         )
+        if self._method.mask_gradients:
+            attachment.mask_gradients(self._masks.factors)
         self._attached.append(attachment)
         self.apply()
         if progress is not None and self.updates == 0 and not self.frozen:
