@@ -73,7 +73,8 @@ class Attachment:
                 if name in factors and weight.grad is not None:
                     weight.grad.mul_(factors[name].to(weight.device))
 
-            self.handles.append(layer.weight.register_post_accumulate_grad_hook(mask))
+            hook = layer.weight.register_post_accumulate_grad_hook(mask)  # type: ignore[no-untyped-call]
+            self.handles.append(hook)
 
     def remove(self) -> None:
         """Remove the hooks."""

@@ -250,9 +250,11 @@ class Sparsifier:
         share = self._pace.share(position, progress)
         if requested <= position.reached and not share:
             return
-        before = self.masks
+        before, changed = self.masks, {}
         for part in self._parts:
-            self._change(part, self._scaled(part, requested), share)
+            changed.update(self._changed(part, self._scaled(part, requested), share))
+        # Only now, so that a part that cannot be pruned leaves the others as they were.
+        self._masks.replace(changed)
         if self._method.rescale_initial and not position.updates:
             self._masks.rescale(before)
         position.changes += self._method.grow is not None and position.reached > 0.0
@@ -457,18 +459,16 @@ class Sparsifier:
         final = self._pace.final
         return requested if part.final == final else requested / final * part.final
 
-    def _change(self, part: Part, sparsity: float, share: float) -> None:
+    def _changed(self, part: Part, sparsity: float, share: float) -> dict[str, Tensor]:
         method, observed, changes = self._method, self._observed, self._position.changes
         first = not self._position.reached
         if method.grow is not None and not first:
-            masks = exchange_part(
+            return exchange_part(
                 part, self._masks, sparsity, method, observed, share=share, change=changes
             )
-        elif part.budget(sparsity) >= self._masks.kept(part.layers):
-            return
-        else:
-            masks = prune_part(part, self._masks, sparsity, method, observed, first=first)
-        self._masks.replace(masks)
+        if part.budget(sparsity) >= self._masks.kept(part.layers):
+            return {}
+        return prune_part(part, self._masks, sparsity, method, observed, first=first)
 
     def _after_step(self, attachment: Attachment) -> None:
         attachment.zero(self._masks.factors)
