@@ -119,7 +119,7 @@ def test_robustness_writes_a_table_and_a_plot(policy, tmp_path):
     assert f"plot: {out.with_suffix('.png')}" in text
     rows = out.read_text().splitlines()
     assert rows[0].startswith("policy,agent,training_seed,environment,disturbance,level,")
-    assert len(rows) == 1 + 2 + 6
+    assert len(rows) == 1 + 2 + 7
     assert out.with_suffix(".png").stat().st_size > 10_000
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -258,14 +258,7 @@ def disturbance_curves(
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     for axes, (name, curves) in zip(grid.flat, panels.items(), strict=False):
-        if unchanged is not None and name in unchanged:
-            axes.axvline(unchanged[name], color=QUIET, linestyle=":", linewidth=1.2)
-        checked = checked_curves(curves)
-        span = np.ptp(np.concatenate([curve.x for curve in checked]))
-        positions = set_apart([curve.x for curve in checked], 0.012 * span)
-        for curve, x in zip(checked, positions, strict=True):
-            draw_curve(axes, curve, x, labels.index(curve.label))
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        _panel(axes, checked_curves(curves), labels, (unchanged or {}).get(name))
         style_axes(axes, None, grid="y")
         axes.set_xlabel(name)
     for axes in grid[:, 0]:
@@ -276,6 +269,25 @@ def disturbance_curves(
         handles.update(dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True)))
     _legend_of(figure, [handles[label] for label in labels], labels)
     return save_figure(figure, path)
+
+
+def _panel(
+    axes: Axes, curves: Sequence[CheckedCurve], labels: Sequence[str], unchanged: float | None
+) -> None:
+    """Curves over levels; factors that span more than 1 to 10 stand on a logarithmic axis."""
+    levels = np.unique(np.concatenate([curve.x for curve in curves]))
+    wide = levels[0] > 0 and levels[-1] > 10 * levels[0]
+    place: Callable[[Any], Any] = np.log2 if wide else np.asarray
+    if unchanged is not None:
+        axes.axvline(place(unchanged), color=QUIET, linestyle=":", linewidth=1.2)
+    step = 0.012 * np.ptp(place(levels))
+    positions = set_apart([place(curve.x) for curve in curves], step)
+    for curve, x in zip(curves, positions, strict=True):
+        draw_curve(axes, curve, x, labels.index(curve.label))
+    if wide:
+        axes.set_xticks(place(levels), [f"{level:.3g}" for level in levels])
+    else:
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
 def _draw_on_log_axis(axes: Axes, curves: Sequence[CheckedCurve]) -> None:

@@ -203,7 +203,7 @@ def robustness(
         list[float] | None,
         typer.Option(
             help="Noise on observations, in standard deviations; may be repeated, 0 for none. "
-            "Default: 0.05, 0.1, 0.2 and 0.5."
+            "Default: 0.1, 0.2, 0.5, 1 and 2."
         ),
     ] = None,
     parameter: Annotated[

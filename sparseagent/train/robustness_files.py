@@ -124,8 +124,9 @@ def measure_files(
 def draw_robustness(table: Path, path: Path) -> Path:
     """Plot a table of `measure_files`: a panel for each disturbance, a curve for each agent.
 
-    An agent with one policy is drawn with the IQM and interval of its episodes; one with several,
-    of different training seeds, with the IQM over these policies and its interval.
+    An agent with one policy is drawn with the mean of its episodes; one with several, of different
+    training seeds, with the IQM of their means. The IQM of episodes would not do here: it cuts off
+    the episodes that fail.
 
     Raises:
         ValueError: the table is empty, or `path` does not end in .png.
@@ -141,16 +142,18 @@ def draw_robustness(table: Path, path: Path) -> Path:
         row["disturbance"]: float(row["level"]) for row in rows if row["disturbed"] == "False"
     }
     title = f"{rows[0]['environment']}: return under disturbances"
-    return disturbance_curves(panels, path, unchanged=unchanged, title=title)
+    return disturbance_curves(
+        panels, path, unchanged=unchanged, title=title, ylabel="mean return (95 % interval)"
+    )
 
 
 def _curve(agent: str, rows: Sequence[Mapping[str, str]]) -> IntervalCurve:
     points = []
     for level, found in _by(rows, "level").items():
         if len(found) == 1:
-            value, low, high = (float(found[0][name]) for name in ("iqm", "low", "high"))
+            value, low, high = (float(found[0][name]) for name in ("mean", "mean_low", "mean_high"))
         else:
-            over_seeds = estimate([float(row["iqm"]) for row in found])
+            over_seeds = estimate([float(row["mean"]) for row in found])
             value, low, high = over_seeds.value, over_seeds.low, over_seeds.high
         points.append((float(level), value, low, high))
     return IntervalCurve(agent, *np.array(points).T)

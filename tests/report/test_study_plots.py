@@ -148,6 +148,17 @@ def test_disturbance_curves(tmp_path: Path, figures: list[Figure]) -> None:
     assert [text.get_text() for text in legend.get_texts()] == ["static", "gradual"]
 
 
+def test_wide_factors_stand_on_a_logarithmic_axis(tmp_path: Path, figures: list[Figure]) -> None:
+    x, value = [0.125, 1, 8], [20.0, 500.0, 200.0]
+    curve = IntervalCurve("dense", x, value, value, value)
+    disturbance_curves({"length": [curve]}, tmp_path / "d.png", unchanged={"length": 1.0})
+    (axes,) = figures[0].axes
+    assert axes.containers[0].lines[0].get_xdata().tolist() == [-3, 0, 3]
+    assert {"0.125", "1", "8"} <= words(figures[0])
+    dotted = next(line for line in axes.lines if line.get_linestyle() == ":")
+    assert set(dotted.get_xdata()) == {0.0}
+
+
 def test_no_two_of_twelve_series_look_alike() -> None:
     styles = [series_style(k) for k in range(12)]
     assert len({style.marker for style in styles}) == 12

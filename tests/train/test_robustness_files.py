@@ -67,7 +67,7 @@ def test_the_table_is_what_robustness_says_under_common_noise(folder, tmp_path):
     written = read_rows(tmp_path / "out" / "table.csv")
     assert tuple(written[0]) == ROBUSTNESS_COLUMNS
     assert [{key: str(value) for key, value in row.items()} for row in rows] == written
-    assert len(rows) == 6 * (2 + 6)
+    assert len(rows) == 6 * (2 + 7)
     assert said[-1] == "6/6 seed2/pruned.safetensors"
     acts = [sa.compile(sa.load(file)) for file in files]
     alone = robustness(
@@ -101,10 +101,10 @@ def test_agents_are_grouped_over_their_seeds(folder, tmp_path, monkeypatch):
     assert drawn["unchanged"] == {"pole length": 1.0, "pole mass": 1.0, "push force": 1.0}
     dense, pruned = drawn["panels"]["pole length"]
     assert (dense.label, pruned.label) == ("dense", "pruned")
-    assert pruned.x.tolist() == [0.5, 0.75, 1, 1.25, 1.5, 2]
+    assert pruned.x.tolist() == [0.125, 0.25, 0.5, 1, 2, 4, 8]
     over_seeds = estimate(
         [
-            row["iqm"]
+            row["mean"]
             for row in rows
             if (row["agent"], row["disturbance"], row["level"]) == ("pruned", "pole length", 2.0)
         ]
