@@ -16,9 +16,6 @@ namespace sparseagent {
 // feature-major.
 enum class Path { one, tile };
 
-// Tiles are this many vectors wide; `tile` is given the number.
-constexpr int kTileVectors[] = {1, 2};
-
 // How many observations go through `few` at a time.
 constexpr int kFewColumns[] = {2, 4};
 
@@ -29,6 +26,7 @@ constexpr std::size_t kWidthPadding = 64;
 struct Kernel {
   const char* format;  // "dense", "csr", ...
   int lanes;           // columns of a one-vector tile
+  int tile_vectors;    // of the widest tile: 1, 2 or 4
   bool has_one;        // which paths it has at all
   bool has_tile;
 

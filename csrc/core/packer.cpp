@@ -46,13 +46,17 @@ class RowSorter {
         marks_(static_cast<std::size_t>(layer.in) / 64 + 1),
         entry_at_(static_cast<std::size_t>(layer.in)) {}
 
-  // Cuts the row into `runs` nearly equal pieces: few chunks in each.
-  void cut(std::int32_t row, std::int32_t runs, std::vector<Chain>* chains) {
+  // Deals the row's entries out to `runs` chains: those of one chunk go to different
+  // chains, so that a step finds one for many lanes.
+  void deal(std::int32_t row, std::int32_t runs, std::vector<Chain>* chains) {
     sort(row);
-    const auto size = static_cast<std::int64_t>(sorted_.size());
-    for (std::int64_t s = 0; s < runs; ++s) {
-      chains->emplace_back(sorted_.begin() + size * s / runs,
-                           sorted_.begin() + size * (s + 1) / runs);
+    for (std::int32_t s = 0; s < runs; ++s) {
+      Chain chain;
+      for (auto i = static_cast<std::size_t>(s); i < sorted_.size();
+           i += static_cast<std::size_t>(runs)) {
+        chain.push_back(sorted_[i]);
+      }
+      chains->push_back(std::move(chain));
     }
   }
 
@@ -254,7 +258,7 @@ Packing pack_for_lanes(const LayerView& layer, std::int32_t lanes, bool free_row
   if (free_rows) packing.rows = rows_by_length(layer);
   std::vector<Chain> chains;
   RowSorter sorter(layer, lanes);
-  for (const std::int32_t row : packing.rows) sorter.cut(row, packing.runs, &chains);
+  for (const std::int32_t row : packing.rows) sorter.deal(row, packing.runs, &chains);
   const std::int32_t chunks = (layer.in + lanes - 1) / lanes;
   const auto count = static_cast<std::int32_t>(chains.size());
   for (std::int32_t first = 0; first < count; first += lanes) {

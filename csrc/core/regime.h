@@ -32,8 +32,9 @@ inline std::vector<Regime> regimes_of(const Isa& isa) {
   if (const Isa* narrow = narrower_isa(isa)) {
     regimes.push_back({narrow, Path::tile, narrow->kernels[0]->lanes, 1});
   }
-  for (const int vectors : kTileVectors) {
-    regimes.push_back({&isa, Path::tile, vectors * isa.kernels[0]->lanes, vectors});
+  const Kernel& kernel = *isa.kernels[0];
+  for (int vectors = 1; vectors <= kernel.tile_vectors; vectors *= 2) {
+    regimes.push_back({&isa, Path::tile, vectors * kernel.lanes, vectors});
   }
   return regimes;
 }

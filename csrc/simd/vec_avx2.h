@@ -8,6 +8,7 @@ namespace {
 constexpr int kLanes = 8;
 constexpr int kTileRows =
     6;  // 6 x 2 accumulators + 2 inputs + 1 weight of 16 registers
+constexpr int kTileVectors = 4;         // of the widest tile
 constexpr bool kManyRegisters = false;  // 32, not 16
 
 using vec = __m256;

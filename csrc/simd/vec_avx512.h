@@ -6,7 +6,8 @@
 namespace {
 
 constexpr int kLanes = 16;
-constexpr int kTileRows = 14;          // 14 x 2 accumulators + 2 inputs of 32 registers
+constexpr int kTileRows = 14;    // 14 x 2 accumulators + 2 inputs of 32 registers
+constexpr int kTileVectors = 2;  // of the widest tile: 4 would leave the first cache
 constexpr bool kManyRegisters = true;  // 32, not 16
 
 using vec = __m512;

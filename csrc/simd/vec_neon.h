@@ -8,6 +8,7 @@ namespace {
 constexpr int kLanes = 4;
 constexpr int kTileRows =
     12;  // 12 x 2 accumulators + 2 inputs + weights of 32 registers
+constexpr int kTileVectors = 4;        // of the widest tile
 constexpr bool kManyRegisters = true;  // 32, not 16
 
 using vec = float32x4_t;

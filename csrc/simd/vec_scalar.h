@@ -5,6 +5,7 @@ namespace {
 
 constexpr int kLanes = 1;
 constexpr int kTileRows = 4;            // rows of the dense register tile
+constexpr int kTileVectors = 4;         // of the widest tile
 constexpr bool kManyRegisters = false;  // 32, not 16
 
 using vec = float;
