@@ -13,7 +13,7 @@ namespace sparseagent {
 namespace {
 
 // What sharing a call costs: the others must notice, and at the end be waited for.
-constexpr double kShareNs = 700;
+constexpr double kShareNs = 400;
 
 // Calls that follow each other closer than this find the other threads awake.
 constexpr std::int64_t kCloseNs = 50000;

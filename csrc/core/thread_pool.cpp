@@ -37,16 +37,18 @@ constexpr int kSpins =
 }  // namespace
 
 struct ThreadPool::Crew {
-  std::uint64_t forks = fork_count.load();
-  std::vector<std::thread> workers;
+  // What a call is about, in one cache line: it goes to a worker in one transfer.
+  // `open`: the parts that nobody has taken yet, one bit each. Who clears a bit owns
+  // the part; only then task and context are read, which stay until the part is done.
+  alignas(64) std::atomic<std::uint64_t> open{0};
+  std::atomic<int> unfinished{0};  // of those once open
   Task task = nullptr;
   const void* context = nullptr;
-  // The parts that nobody has taken yet, one bit each. Who clears a bit owns the part;
-  // only then task and context are read, which stay until the part is done.
-  alignas(64) std::atomic<std::uint64_t> open{0};
-  alignas(64) std::atomic<int> unfinished{0};
-  std::atomic<bool> stop{false};
+  // Rarely written: looked at while waiting.
+  alignas(64) std::atomic<bool> stop{false};
   std::atomic<int> sleepers{0};
+  std::uint64_t forks = fork_count.load();
+  std::vector<std::thread> workers;
   std::mutex mutex;
   std::condition_variable wake;
 
@@ -144,9 +146,11 @@ void ThreadPool::run(Task task, const void* context, int parts, bool wake) {
   }
   crew->task = task;
   crew->context = context;
-  crew->unfinished.store(parts);
-  crew->open.store(~std::uint64_t{0} >> (kMaxParts - parts));
+  crew->unfinished.store(parts - 1, std::memory_order_relaxed);
+  // Part 0 is the caller's from the start.
+  crew->open.store((~std::uint64_t{0} >> (kMaxParts - parts)) & ~std::uint64_t{1});
   if (wake) crew->rouse();
+  task(context, 0);
   crew->share(0);
   for (int spins = 0; crew->unfinished.load() > 0; ++spins) {
     spins < kSpins ? relax() : std::this_thread::yield();

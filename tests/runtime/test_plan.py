@@ -205,6 +205,34 @@ def test_many_python_threads_share_a_plan() -> None:
         assert not wrong
 
 
+@pytest.mark.parametrize("order", ["ascending", "avx512", "avx2"])
+@pytest.mark.parametrize("threads", [2, 3, 5])
+def test_one_observation_on_several_threads(threads: int, order: str) -> None:
+    """Large layers are split by rows; the bits are those of one thread, from many callers too."""
+    policy = random_policy(RNG, (100, 530, 700, 9), 0.6, "tanh").repack(order)
+    rows = RNG.normal(size=(20, 100)).astype(np.float32)
+    expected = forward_exact(policy, rows)
+    wide = rows.astype(np.float64)
+    act = sa.compile(policy, threads=threads, tune=1)
+    wrong: list[int] = []
+
+    def work() -> None:
+        for _ in range(20):
+            for number, row in enumerate(rows):
+                if not same_bits(act(row), expected[number]):
+                    wrong.append(number)
+                if not same_bits(act.predict(wide[number])[0], expected[number]):
+                    wrong.append(number)
+
+    work()
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+
+
 def native_threads() -> int:
     return len(os.listdir("/proc/self/task"))
 
@@ -237,10 +265,14 @@ def test_threads_start_on_first_use_only() -> None:
 def test_a_forked_child_runs_a_plan_that_had_threads() -> None:
     act = sa.compile(POLICY, threads=2)
     assert same_bits(act(ROWS), EXPECTED)
+    large = random_policy(RNG, (17, 400, 300, 4), 0.5)
+    split = sa.compile(large, threads=2)
+    row = split(ROWS[0])
     child = os.fork()
     if child == 0:
         ok = all(same_bits(act(ROWS), EXPECTED) for _ in range(20))
-        del act
+        ok = ok and all(same_bits(split(ROWS[0]), row) for _ in range(20))
+        del act, split
         os._exit(0 if ok else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert same_bits(act(ROWS), EXPECTED)
