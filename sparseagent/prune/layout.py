@@ -49,6 +49,14 @@ class Part:
         """Weights that this part keeps at a sparsity."""
         return budget(sum(layer.weight.numel() for layer in self.layers), 1.0 - sparsity)
 
+    def sparsity_at(self, requested: float, final: float) -> float:
+        """Its sparsity where the schedule asks for `requested` on its way to `final`.
+
+        A part with another final sparsity follows the same ramp, scaled.
+        """
+        # The division makes its end exact.
+        return requested if self.final == final else requested / final * self.final
+
 
 @dataclass(frozen=True, eq=False)
 class Layout:

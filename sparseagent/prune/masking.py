@@ -61,6 +61,11 @@ class Attachment:
                 if is_moment(value, weight) and not (self.regrows and name in _SCALES):
                     value.mul_(factor.to(value.device))
 
+    def hook(self, *, before: Callable[[], None], after: Callable[[], None]) -> None:
+        """Call these before and after each step of the optimizer."""
+        self.handles.append(self.optimizer.register_step_pre_hook(lambda *_: before()))
+        self.handles.append(self.optimizer.register_step_post_hook(lambda *_: after()))
+
     def mask_gradients(self, factors: Mapping[str, Tensor]) -> None:
         """Zero the gradients of pruned weights after each backward pass, before a loop clips them.
 
@@ -82,22 +87,56 @@ class Attachment:
             handle.remove()
 
 
-def held_layers(
-    optimizer: Optimizer, attached: Iterable[Attachment], layers: Iterable[Layer]
-) -> tuple[Layer, ...]:
-    """Which of these layers an optimizer updates that is not attached yet.
+class Attachments:
+    """The attached optimizers, in the order in which they step.
 
-    Raises:
-        TypeError: It is no optimizer.
-        ValueError: It is attached.
+    Attributes:
+        total_updates: Steps that those counted by steps make in the whole run, together.
     """
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(
-            f"optimizer: expected a torch.optim.Optimizer, got {type(optimizer).__name__}"
-        )
-    if any(attachment.optimizer is optimizer for attachment in attached):
-        raise ValueError("optimizer: expected one that is not attached yet, got it again")
-    return tuple(layer for layer in layers if holds(optimizer, layer.weight))
+
+    def __init__(self) -> None:
+        self.total_updates = 0
+        self._all: list[Attachment] = []
+
+    @property
+    def optimizers(self) -> tuple[Optimizer, ...]:
+        """The optimizers."""
+        return tuple(one.optimizer for one in self._all)
+
+    def held(self, optimizer: Optimizer, layers: Iterable[Layer]) -> tuple[Layer, ...]:
+        """Which of these layers an optimizer updates that is not attached yet.
+
+        Raises:
+            TypeError: It is no optimizer.
+            ValueError: It is attached.
+        """
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(
+                f"optimizer: expected a torch.optim.Optimizer, got {type(optimizer).__name__}"
+            )
+        if any(other is optimizer for other in self.optimizers):
+            raise ValueError("optimizer: expected one that is not attached yet, got it again")
+        return tuple(layer for layer in layers if holds(optimizer, layer.weight))
+
+    def add(self, attachment: Attachment) -> None:
+        """Take one more, which steps after the others."""
+        self._all.append(attachment)
+
+    def zero(self, factors: Mapping[str, Tensor]) -> None:
+        """Zero the pruned weights of all; see `Attachment.zero`."""
+        for attachment in self._all:
+            attachment.zero(factors)
+
+    def ends_update(self, attachment: Attachment) -> bool:
+        """Whether it is the last whose steps count."""
+        return attachment is [one for one in self._all if one.clock is not None][-1]
+
+    def clear(self) -> None:
+        """Remove all hooks, and forget the optimizers."""
+        for attachment in self._all:
+            attachment.remove()
+        self._all.clear()
+        self.total_updates = 0
 
 
 def holds(optimizer: Optimizer, weight: Tensor) -> bool:

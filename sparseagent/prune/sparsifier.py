@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sparseagent.prune import saving
 from sparseagent.prune.allocation import Allocation, erk
 from sparseagent.prune.automatic import Automatic
 from sparseagent.prune.checks import require_count, require_fraction
-from sparseagent.prune.choice import exchange_part, prune_part
+from sparseagent.prune.course import Course
 from sparseagent.prune.drop import Drop
 from sparseagent.prune.growth.protocol import Growth
 from sparseagent.prune.joint import is_joint
 from sparseagent.prune.layer import Layer, Selection
-from sparseagent.prune.layout import CriticSparsity, Part, Targets, find_layout
+from sparseagent.prune.layout import CriticSparsity, Targets, find_layout
 from sparseagent.prune.legality import require_legal
-from sparseagent.prune.mask_set import MaskSet
-from sparseagent.prune.masking import Attachment, held_layers
+from sparseagent.prune.masking import Attachment, Attachments
 from sparseagent.prune.method import Method
-from sparseagent.prune.observation import Averages
 from sparseagent.prune.pace import Pace
 from sparseagent.prune.pattern.protocol import Pattern
 from sparseagent.prune.pattern.unstructured import Unstructured
@@ -129,38 +125,35 @@ class Sparsifier:
         if every is not None:
             require_count("every", every)
         self.module = module
-        self._pace = Pace(self._method, every, schedule(1.0))
         layout = find_layout(
             module,
-            final=self._pace.final,
+            final=schedule(1.0),
             layers=layers,
             targets=targets,
             critic_sparsity=critic_sparsity,
             joint=is_joint(pattern),
         )
         require_legal(layout, self._method, allocate)
-        self._parts = layout.parts
-        self._masks = MaskSet(layout)
-        self._observed = {role: Averages(method) for role, method in self._method.roles.items()}
-        self._position = saving.Position()
-        self._total_updates = 0
-        self._attached: list[Attachment] = []
+        self._course = Course(layout, self._method, Pace(self._method, every, schedule(1.0)))
+        self._attached = Attachments()
         self._milestones: list[tuple[float, Callable[[], None]]] = []
 
     @property
     def masks(self) -> dict[str, Tensor]:
         """Copies of the masks, `[out, in]` bool, True = kept, by the name of the weight."""
-        return {name: mask.clone() for name, mask in self._masks.items()}
+        return {name: mask.clone() for name, mask in self._course.masks.items()}
 
     @property
     def parts(self) -> dict[str, tuple[str, ...]]:
         """Names of the pruned weights of each part, such as `"actor"`, in the module's order."""
-        return {part.name: tuple(layer.name for layer in part.layers) for part in self._parts}
+        return {
+            part.name: tuple(layer.name for layer in part.layers) for part in self._course.parts
+        }
 
     @property
     def final_sparsity(self) -> dict[str, float]:
         """Sparsity of each part at the end of the schedule."""
-        return {part.name: part.final for part in self._parts}
+        return {part.name: part.final for part in self._course.parts}
 
     @property
     def finished(self) -> bool:
@@ -168,38 +161,36 @@ class Sparsifier:
 
         With an automatic schedule, whether progress is past its stop.
         """
-        if isinstance(self._method.schedule, Automatic):
-            return self.progress >= self._method.schedule.stop
-        return all(self._masks.kept(part.layers) <= part.budget(part.final) for part in self._parts)
+        return self._course.finished
 
     @property
     def frozen(self) -> bool:
         """Whether `freeze` was called."""
-        return self._position.frozen
+        return self._course.position.frozen
 
     @property
     def optimizers(self) -> tuple[Optimizer, ...]:
         """Those that are attached."""
-        return tuple(one.optimizer for one in self._attached)
+        return self._attached.optimizers
 
     @property
     def updates(self) -> int:
         """Optimizer steps counted so far."""
-        return self._position.updates
+        return self._course.position.updates
 
     @property
     def progress(self) -> float:
         """Share of the run that was over when the masks were last looked at, in [0, 1]."""
-        return self._position.progress
+        return self._course.position.progress
 
     @property
     def start_timestep(self) -> int | None:
         """Environment step from which `callback` counts, `None` before; part of the saved state."""
-        return self._position.start_timestep
+        return self._course.position.start_timestep
 
     @start_timestep.setter
     def start_timestep(self, timestep: int) -> None:
-        self._position.start_timestep = timestep
+        self._course.position.start_timestep = timestep
 
     def sparsity(self, name: str | None = None) -> float:
         """Fraction of zeros that the masks hold now, in [0, 1).
@@ -210,21 +201,25 @@ class Sparsifier:
         Raises:
             ValueError: No part and no weight has this name.
         """
-        named: dict[str, tuple[Layer, ...]] = {i.name: (i,) for i in self._masks.layers}
-        named.update({part.name: part.layers for part in self._parts})
+        named: dict[str, tuple[Layer, ...]] = {i.name: (i,) for i in self._course.masks.layers}
+        named.update({part.name: part.layers for part in self._course.parts})
         if name is None:
-            return self._masks.sparsity(self._masks.layers)
+            return self._course.masks.sparsity(self._course.masks.layers)
         if name not in named:
-            raise ValueError(f"name: expected one of {[*self.parts, *self._masks]}, got {name!r}")
-        return self._masks.sparsity(named[name])
+            raise ValueError(
+                f"name: expected one of {[*self.parts, *self._course.masks]}, got {name!r}"
+            )
+        return self._course.masks.sparsity(named[name])
 
     def layer_sparsity(self) -> dict[str, float]:
         """Sparsity of each pruned layer, by the name of its weight."""
-        return {layer.name: self._masks.sparsity([layer]) for layer in self._masks.layers}
+        return {
+            layer.name: self._course.masks.sparsity([layer]) for layer in self._course.masks.layers
+        }
 
     def summary(self) -> str:
         """A text table: weight, part, shape, kept weights and sparsity, with totals."""
-        return summary_table(self._parts, self._masks)
+        return summary_table(self._course.parts, self._course.masks)
 
     def step(self, progress: float) -> None:
         """Bring the masks to the schedule's sparsity at `progress`, now.
@@ -242,24 +237,8 @@ class Sparsifier:
                 contract.
         """
         require_fraction("progress", progress)
-        if self.frozen:
-            raise RuntimeError("step: the masks are frozen; make a new Sparsifier to prune further")
-        position = self._position
-        self._pace.move(position, progress)
-        requested = self._pace.requested(position, progress)
-        share = self._pace.share(position, progress)
-        if requested <= position.reached and not share:
-            return
-        before, changed = self.masks, {}
-        for part in self._parts:
-            changed.update(self._changed(part, self._scaled(part, requested), share))
-        # Only now, so that a part that cannot be pruned leaves the others as they were.
-        self._masks.replace(changed)
-        if self._method.rescale_initial and not position.updates:
-            self._masks.rescale(before)
-        position.changes += self._method.grow is not None and position.reached > 0.0
-        position.reached = max(requested, position.reached)
-        self.apply()
+        if self._course.change(progress):
+            self.apply()
 
     def observe(self) -> None:
         """Let scores and growth see the present gradients of all pruned layers.
@@ -267,7 +246,7 @@ class Sparsifier:
         The hooks do this before each step of an attached optimizer. Without them, call it between
         the backward pass and the step. Layers without a gradient are skipped.
         """
-        self._observe(self._masks.layers)
+        self._course.observe(self._course.masks.layers)
 
     def report(self, signal: float) -> None:
         """Tell an automatic schedule how well the agent does; higher = better.
@@ -278,14 +257,7 @@ class Sparsifier:
         Raises:
             ValueError: The schedule is not `Automatic`, or `signal` is not finite.
         """
-        schedule = self._method.schedule
-        if not isinstance(schedule, Automatic):
-            raise ValueError(
-                f"report: expected the schedule Automatic, got {type(schedule).__name__}"
-            )
-        if not math.isfinite(signal):
-            raise ValueError(f"signal: expected a finite number, got {signal}")
-        self._position.track = schedule.hear(self._position.track, float(signal))
+        self._course.hear(signal)
 
     @property
     def wants_reports(self) -> bool:
@@ -295,7 +267,7 @@ class Sparsifier:
     @property
     def was_judged(self) -> bool:
         """Whether an automatic schedule has had enough reports for at least one judgement."""
-        return self._position.track.best is not None
+        return self._course.position.track.best is not None
 
     def when(self, progress: float, action: Callable[[], None]) -> None:
         """Call `action` once, after the update with which the run reaches `progress`.
@@ -316,7 +288,7 @@ class Sparsifier:
             progress: Share of the run that is over with this update, in [0, 1].
         """
         require_fraction("progress", progress)
-        self._position.updates += 1
+        self._course.position.updates += 1
         self._look(progress)
 
     def take_over(self, masks: Mapping[str, Tensor]) -> None:
@@ -329,22 +301,20 @@ class Sparsifier:
         Raises:
             ValueError: A name, type or shape is not that of a pruned layer, or nothing is kept.
         """
-        self._masks.replace(saving.checked_masks(masks, self._masks.layers))
-        self._observed = {role: Averages(method) for role, method in self._method.roles.items()}
+        self._course.take_over(masks)
         self.apply()
 
     def freeze(self) -> None:
         """Keep the masks as they are from now on: fine-tuning goes on under them."""
-        self._position.frozen = True
+        self._course.position.frozen = True
 
     def apply(self) -> None:
         """Zero the pruned weights, their twins in target networks, and their moments.
 
         The hooks do this by themselves. Call it after weights were loaded or copied from elsewhere.
         """
-        self._masks.zero_weights()
-        for attachment in self._attached:
-            attachment.zero(self._masks.factors)
+        self._course.masks.zero_weights()
+        self._attached.zero(self._course.masks.factors)
 
     def attach(
         self,
@@ -373,7 +343,7 @@ class Sparsifier:
             ValueError: The optimizer is attached already or holds no pruned weight, or both
                 `total_updates` and `progress` are given.
         """
-        held = held_layers(optimizer, self._attached, self._masks.layers)
+        held = self._attached.held(optimizer, self._course.masks.layers)
         if not held and progress is None:
             raise ValueError(
                 "optimizer: expected one that holds a pruned weight, got one with other parameters"
@@ -382,28 +352,22 @@ class Sparsifier:
             require_count("total_updates", total_updates)
             if progress is not None:
                 raise ValueError("progress: expected None beside total_updates, got both")
-            self._total_updates += total_updates
-            progress = lambda: min(1.0, self.updates / self._total_updates)  # noqa: E731
+            self._attached.total_updates += total_updates
+            progress = lambda: min(1.0, self.updates / self._attached.total_updates)  # noqa: E731
         attachment = Attachment(optimizer, held, progress, self._method.grow is not None)
-        attachment.handles.append(
-            optimizer.register_step_pre_hook(lambda *_: self._observe(attachment.layers))
-        )
-        attachment.handles.append(
-            optimizer.register_step_post_hook(lambda *_: self._after_step(attachment))
+        attachment.hook(
+            before=lambda: self._course.observe(held), after=lambda: self._after_step(attachment)
         )
         if self._method.mask_gradients:
-            attachment.mask_gradients(self._masks.factors)
-        self._attached.append(attachment)
+            attachment.mask_gradients(self._course.masks.factors)
+        self._attached.add(attachment)
         self.apply()
-        if progress is not None and self.updates == 0 and not self.frozen:
-            self._start()
+        if progress is not None and self._course.starts_pruned:
+            self.step(0.0)
 
     def detach(self) -> None:
         """Remove all hooks. The masks stay, but nothing keeps the weights at zero any more."""
-        for attachment in self._attached:
-            attachment.remove()
         self._attached.clear()
-        self._total_updates = 0
 
     def callback(self, total_timesteps: int | None = None) -> SparsifierCallback:
         """A Stable-Baselines3 callback that prunes during `model.learn`.
@@ -421,7 +385,7 @@ class Sparsifier:
 
         `torch.save` and `torch.load(weights_only=True)` take it.
         """
-        return saving.to_state(self._saved())
+        return self._course.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over a state, and zero the weights it prunes.
@@ -436,57 +400,21 @@ class Sparsifier:
             TypeError: `state` is not a mapping.
             ValueError: It is no such state, or its names or shapes are not those of this module.
         """
-        saved = saving.from_state(state, self._saved(), self._masks.layers)
-        self._position, self._observed = saved.position, dict(saved.observed)
-        self._masks.replace(saved.masks)
+        self._course.load_state_dict(state)
         self.apply()
 
-    def _saved(self) -> saving.Saved:
-        return saving.Saved(self._masks, self._position, self._observed)
-
-    def _start(self) -> None:
-        """Prune before the first update, if the schedule says so and it was not done."""
-        if self._pace.requested(self._position, 0.0) > self._position.reached:
-            self.step(0.0)
-
-    def _observe(self, layers: tuple[Layer, ...]) -> None:
-        for averages in self._observed.values():
-            averages.update(layers)
-
-    def _scaled(self, part: Part, requested: float) -> float:
-        # A part with another final sparsity follows the same ramp, scaled. The division makes its
-        # end exact.
-        final = self._pace.final
-        return requested if part.final == final else requested / final * part.final
-
-    def _changed(self, part: Part, sparsity: float, share: float) -> dict[str, Tensor]:
-        method, observed, changes = self._method, self._observed, self._position.changes
-        first = not self._position.reached
-        if method.grow is not None and not first:
-            return exchange_part(
-                part, self._masks, sparsity, method, observed, share=share, change=changes
-            )
-        if part.budget(sparsity) >= self._masks.kept(part.layers):
-            return {}
-        return prune_part(part, self._masks, sparsity, method, observed, first=first)
-
     def _after_step(self, attachment: Attachment) -> None:
-        attachment.zero(self._masks.factors)
+        attachment.zero(self._course.masks.factors)
         if attachment.clock is None:
             return
-        self._position.updates += 1
-        clocks = [other for other in self._attached if other.clock is not None]
+        self._course.position.updates += 1
         progress = attachment.clock()
-        if attachment is clocks[-1] or progress >= 1.0:
+        if self._attached.ends_update(attachment) or progress >= 1.0:
             self._look(progress)
 
     def _look(self, progress: float) -> None:
         """Change the masks if it is time to."""
-        position = self._position
-        before, checked = position.progress, position.checked
-        self._pace.move(position, progress)
-        position.checked = position.updates
-        if self._pace.is_due(position, before, checked):
+        if self._course.move(progress):
             self.step(progress)
         self._pass_milestones(progress)
 

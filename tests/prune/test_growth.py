@@ -9,6 +9,7 @@ from sparseagent.prune import (
     CosineDrop,
     Cubic,
     GradientGrowth,
+    Layer,
     Magnitude,
     OneShot,
     Random,
@@ -18,6 +19,7 @@ from sparseagent.prune import (
     global_,
     uniform,
 )
+from sparseagent.prune.layer import linear_layers
 
 
 def dynamic(module, grow, schedule=None, **options):
@@ -135,7 +137,7 @@ def test_set_grows_the_seeded_random_ones(make_net):
         before = sparsifier.masks
         sparsifier.step(0.1)
         for name, mask in sparsifier.masks.items():
-            layer = next(i for i in sparsifier._masks.layers if i.name == name)
+            layer = linear_layers(net)[name]
             numbers = grow.growth(layer, change)
             kept = int(before[name].sum())
             count = int(CosineDrop(0.3, stop=0.75)(0.1) * kept)
@@ -163,7 +165,7 @@ def test_the_smallest_are_dropped():
     # Three of five go; two stay for certain.
     assert mask[:2].all()
     assert int(mask.sum()) == 5
-    numbers = RandomGrowth(0).growth(next(iter(sparsifier._masks.layers)), 0).flatten()
+    numbers = RandomGrowth(0).growth(Layer("weight", linear), 0).flatten()
     grown = (numbers[2:].argsort(descending=True)[:3] + 2).tolist()
     assert sorted(grown) == mask.nonzero().flatten().tolist()[2:]
 
@@ -202,7 +204,7 @@ def test_static_masks_never_change(make_net):
         assert_zeros(net, sparsifier)
     assert all(torch.equal(first[name], mask) for name, mask in sparsifier.masks.items())
     assert {n: int(m.sum()) for n, m in first.items()} == dict(
-        zip(first, erk([Random(0).score(i) for i in sparsifier._masks.layers], 0.2), strict=True)
+        zip(first, erk([Random(0).score(i) for i in linear_layers(net).values()], 0.2), strict=True)
     )
 
 
