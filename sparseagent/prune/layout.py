@@ -20,7 +20,7 @@ from sparseagent.prune.layer import (
     require_plain,
     select,
 )
-from sparseagent.prune.networks import is_policy
+from sparseagent.prune.networks import Roles, is_policy, policy_roles
 
 CriticSparsity: TypeAlias = float | Literal["auto"] | None
 Targets: TypeAlias = nn.Module | Iterable[nn.Module] | None
@@ -69,21 +69,6 @@ class Layout:
 
     parts: tuple[Part, ...]
     twins: tuple[tuple[str, nn.Linear], ...]
-
-
-@dataclass(frozen=True)
-class _Networks:
-    """The networks of a Stable-Baselines3 policy.
-
-    `left_out` lies inside `acting`, but is pruned only if it is named.
-    """
-
-    acting_name: str
-    acting: tuple[nn.Module, ...]
-    critics: tuple[nn.Module, ...]
-    left_out: tuple[nn.Module, ...]
-    targets: tuple[tuple[nn.Module, nn.Module], ...]
-    prunes_critic: bool
 
 
 def find_layout(
@@ -144,44 +129,10 @@ def _require_module(module: object) -> None:
         raise TypeError(f"module: expected a torch.nn.Module, got {type(module).__name__}{hint}")
 
 
-def _policy_networks(policy: nn.Module) -> _Networks:
-    """Sort the networks of a policy by what they do; duck-typed, so that subclasses fit too."""
-    names = dict(policy.named_children())
-    if "q_net" in names:
-        q_net, target = names["q_net"], names.get("q_net_target")
-        return _Networks("q_net", (q_net,), (), (), _pairs((q_net, target)), False)
-    if "actor" in names and "critic" in names:
-        actor, critic = names["actor"], names["critic"]
-        # The deterministic action never reads the standard deviation.
-        left_out = tuple(m for name, m in actor.named_children() if name == "log_std")
-        pairs = _pairs((actor, names.get("actor_target")), (critic, names.get("critic_target")))
-        return _Networks("actor", (actor,), (critic,), left_out, pairs, True)
-    if "mlp_extractor" in names and "action_net" in names:
-        inner = dict(names["mlp_extractor"].named_children())
-        acting = [inner.get("policy_net"), names["action_net"]]
-        critics = [inner.get("value_net"), names.get("value_net")]
-        if not getattr(policy, "share_features_extractor", True):
-            acting.append(getattr(policy, "pi_features_extractor", None))
-            critics.append(getattr(policy, "vf_features_extractor", None))
-        return _Networks("actor", _present(acting), _present(critics), (), (), False)
-    raise TypeError(
-        "module: expected a policy of PPO, A2C, DQN, SAC, TD3 or DDPG, got "
-        f"{type(policy).__name__}; prune one of its networks as a plain module instead"
-    )
-
-
-def _present(modules: Iterable[nn.Module | None]) -> tuple[nn.Module, ...]:
-    return tuple(module for module in modules if module is not None)
-
-
-def _pairs(*pairs: tuple[nn.Module, nn.Module | None]) -> tuple[tuple[nn.Module, nn.Module], ...]:
-    return tuple((online, target) for online, target in pairs if target is not None)
-
-
 def _policy_layout(
     policy: nn.Module, final: float, layers: Selection | None, critic_sparsity: CriticSparsity
 ) -> Layout:
-    nets = _policy_networks(policy)
+    nets = policy_roles(policy)
     critic_final = _critic_final(nets, final, critic_sparsity)
     acting, critics, left_out = _owned(nets.acting), _owned(nets.critics), _owned(nets.left_out)
     copies = _owned(target for _, target in nets.targets)
@@ -209,7 +160,7 @@ def _policy_layout(
     return Layout(parts, tuple(_policy_twins(nets.targets, chosen)))
 
 
-def _chains(nets: _Networks, layers: Sequence[Layer]) -> list[list[Layer]]:
+def _chains(nets: Roles, layers: Sequence[Layer]) -> list[list[Layer]]:
     """The layers of each network of a policy, in the order in which they run."""
     acting, critics = _owned(nets.acting), _owned(nets.critics)
     heads = [_owned([q]) for critic in nets.critics for q in getattr(critic, "q_networks", ())]
@@ -221,7 +172,7 @@ def _chains(nets: _Networks, layers: Sequence[Layer]) -> list[list[Layer]]:
     return [[layer for layer in layers if layer.module in acting], *chains]
 
 
-def _critic_final(nets: _Networks, final: float, critic_sparsity: CriticSparsity) -> float:
+def _critic_final(nets: Roles, final: float, critic_sparsity: CriticSparsity) -> float:
     if critic_sparsity == "auto":
         # Rounded, because 0.9 - 0.1 should read 0.8 in a report. The value network of PPO and A2C
         # stays dense: it does not run at inference, and pruning it is what costs the return.
