@@ -23,41 +23,24 @@ std::int64_t now_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
 }
 
-[[noreturn]] void refuse(std::size_t layer, const std::string& what) {
-  throw std::invalid_argument("layers[" + std::to_string(layer) + "]: " + what);
-}
-
-// Without an early end, so that the compiler can look at several numbers at a time.
-bool all_finite(const float* values, std::int64_t count) {
-  bool finite = true;
-  for (std::int64_t i = 0; i < count; ++i) finite &= std::fabs(values[i]) < INFINITY;
-  return finite;
-}
-
-void check_numbers(const LayerView& layer, std::size_t number) {
-  if (!all_finite(layer.values, layer.nnz()) || !all_finite(layer.bias, layer.out)) {
-    refuse(number, "expected finite weights and biases");
-  }
-}
-
 void check_layer(const LayerView& layer, std::size_t number) {
   constexpr std::int32_t kMaxWidth = 1 << 20;
   if (layer.out < 1 || layer.in < 1 || layer.out > kMaxWidth || layer.in > kMaxWidth) {
-    refuse(number, "expected widths in [1, 2^20]");
+    refuse_layer(number, "expected widths in [1, 2^20]");
   }
   if (layer.runs < 1 || layer.runs > 64)
-    refuse(number, "expected 1 to 64 runs per row");
+    refuse_layer(number, "expected 1 to 64 runs per row");
   const std::int64_t chains = static_cast<std::int64_t>(layer.out) * layer.runs;
-  if (layer.indptr[0] != 0) refuse(number, "expected indptr to start at 0");
+  if (layer.indptr[0] != 0) refuse_layer(number, "expected indptr to start at 0");
   for (std::int64_t i = 0; i < chains; ++i) {
     if (layer.indptr[i + 1] < layer.indptr[i])
-      refuse(number, "expected indptr never to fall");
+      refuse_layer(number, "expected indptr never to fall");
   }
   const std::int64_t nnz = layer.indptr[chains];
   for (std::int64_t k = 0; k < nnz; ++k) {
     if (layer.indices[k] < 0 || layer.indices[k] >= layer.in) {
-      refuse(number, "expected indices in [0, " + std::to_string(layer.in) + "), got " +
-                         std::to_string(layer.indices[k]));
+      refuse_layer(number, "expected indices in [0, " + std::to_string(layer.in) +
+                               "), got " + std::to_string(layer.indices[k]));
     }
   }
   check_numbers(layer, number);
@@ -80,8 +63,8 @@ void check_layers(const std::vector<LayerView>& layers, std::int32_t observation
   for (std::size_t i = 0; i < layers.size(); ++i) {
     check_layer(layers[i], i);
     if (layers[i].in != width) {
-      refuse(i, "expected " + std::to_string(width) + " inputs, got " +
-                    std::to_string(layers[i].in));
+      refuse_layer(i, "expected " + std::to_string(width) + " inputs, got " +
+                          std::to_string(layers[i].in));
     }
     width = layers[i].out;
   }
@@ -120,8 +103,6 @@ Plan::Plan(const std::vector<LayerView>& layers, ObservationStep observation, He
   for (const Network::Step& step : network_->steps()) split_ |= !step.parts.empty();
   for (const LayerView& layer : layers) structure_.emplace_back(layer);
 }
-
-// ---- running
 
 std::size_t Plan::workspace_floats() const {
   const Extent& extent = network_->extent();
@@ -248,72 +229,6 @@ void Plan::forward(Observations observations, std::int64_t batch,
     if (share < batch) return forward_shared(observations, batch, share, outputs);
   }
   forward_range(observations, 0, batch, outputs);
-}
-
-// ---- new values
-
-Plan::Structure::Structure(const LayerView& layer)
-    : out(layer.out),
-      in(layer.in),
-      runs(layer.runs),
-      activation(layer.activation),
-      alpha(layer.alpha),
-      dense(layer.full() && layer.runs == 1),
-      indptr(layer.indptr, layer.indptr + layer.chains() + 1),
-      indices(layer.indices, layer.indices + layer.nnz()) {
-  for (std::size_t k = 0; dense && k < indices.size(); ++k) {
-    dense = indices[k] == static_cast<std::int32_t>(k) % in;
-  }
-}
-
-bool Plan::Structure::fits(const LayerView& layer) const {
-  if (layer.out != out || layer.in != in || layer.runs != runs ||
-      layer.activation != activation || layer.alpha != alpha) {
-    return false;
-  }
-  if (layer.indptr == nullptr) return dense;
-  // indptr first: it says how many indices there are.
-  return std::equal(indptr.begin(), indptr.end(), layer.indptr) &&
-         std::equal(indices.begin(), indices.end(), layer.indices);
-}
-
-void Plan::find_places(const std::vector<LayerView>& layers) {
-  const auto& steps = network_->steps();
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    std::vector<RowPart> all = steps[i].parts;
-    std::vector<std::shared_ptr<PackedLayer>> known;
-    for (const auto& packed : steps[i].packed) {
-      if (std::find(known.begin(), known.end(), packed) != known.end()) continue;
-      known.push_back(packed);
-      all.push_back({packed, 0, layers[i].out});
-    }
-    for (const RowPart& part : all) {
-      const RowSlice slice(layers[i], part.first, part.rows);
-      refreshes_.push_back(
-          {i, part.first, part.rows, part.packed, Scatter(*part.packed, slice.view())});
-    }
-  }
-}
-
-void Plan::update(std::vector<LayerView> layers) {
-  if (layers.size() != structure_.size()) {
-    throw std::invalid_argument("policy: expected " +
-                                std::to_string(structure_.size()) + " layers, got " +
-                                std::to_string(layers.size()));
-  }
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    const Structure& known = structure_[i];
-    if (!known.fits(layers[i])) {
-      refuse(i, "expected the structure this plan was compiled for; compile again");
-    }
-    layers[i].indptr = known.indptr.data();
-    layers[i].indices = known.indices.data();
-    check_numbers(layers[i], i);
-  }
-  if (refreshes_.empty()) find_places(layers);
-  for (const Refresh& refresh : refreshes_) {
-    refresh.scatter.apply(layers[refresh.layer], refresh.first, refresh.packed.get());
-  }
 }
 
 }  // namespace sparseagent

@@ -21,6 +21,12 @@ namespace sparseagent {
 // safe to use.
 void check_layers(const std::vector<LayerView>& layers, std::int32_t observation_size);
 
+// The part of it that new numbers need: expects them to be finite.
+void check_numbers(const LayerView& layer, std::size_t number);
+
+// Throws std::invalid_argument with the layer's number before `what`.
+[[noreturn]] void refuse_layer(std::size_t number, const std::string& what);
+
 // A policy packed for this machine: one kernel per layer and path. Immutable but for
 // `update`.
 class Plan {
