@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeAlias, TypeGuard
 
@@ -107,15 +108,11 @@ def largest_share(
     """The largest share of neurons that keeps at most `kept` weights, or `least`, in (0, 1]."""
     widths = {scores[source].shape[0] for source in sources if source is not None}
     shares = sorted({count / width for width in widths for count in range(1, width + 1)} | {1.0})
-    shares = [least, *(share for share in shares if share > least)]
-    low, high = 0, len(shares) - 1
-    while low < high:
-        middle = (low + high + 1) // 2
-        if count_kept(keep_neurons(scores, sources, shares[middle])) <= kept:
-            low = middle
-        else:
-            high = middle - 1
-    return shares[low]
+    shares = [share for share in shares if share > least]
+    fitting = bisect_right(
+        shares, kept, key=lambda share: count_kept(keep_neurons(scores, sources, share))
+    )
+    return shares[fitting - 1] if fitting else least
 
 
 def count_kept(masks: Iterable[Tensor]) -> int:

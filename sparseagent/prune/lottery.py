@@ -12,6 +12,7 @@ from sparseagent.prune.allocation import Allocation
 from sparseagent.prune.checks import require_callable, require_count, require_fraction
 from sparseagent.prune.layer import Selection
 from sparseagent.prune.layout import CriticSparsity
+from sparseagent.prune.networks import module_of
 from sparseagent.prune.pattern.protocol import Pattern
 from sparseagent.prune.pattern.unstructured import Unstructured
 from sparseagent.prune.schedule import Geometric
@@ -70,7 +71,7 @@ class _Search:
         else:
             state = last.sparsifier.state_dict()
             kept = {key: state[key] for key in ("masks", "reached", "observed")}
-            module.load_state_dict(module_of(last.agent).state_dict())
+            module.load_state_dict(module_of("start", last.agent).state_dict())
             chooser = self.sparsifier(module, **kept)
             chooser.step((last.round + 1) / self.rounds)
             state = chooser.state_dict()
@@ -151,7 +152,7 @@ def _rounds(
     last: Ticket[Agent] | None = None
     for index in range(search.rounds + 1):
         agent = start()
-        module = module_of(agent)
+        module = module_of("start", agent)
         sparsifier = search.ticket(module, last, weights)
         if last is None:
             _keep(weights, module, sparsifier, rewind)
@@ -159,20 +160,6 @@ def _rounds(
         _check(module, sparsifier, weights, rewind)
         last = Ticket(index, agent, sparsifier)
         yield last
-
-
-def module_of(agent: object) -> nn.Module:
-    """The network of an agent: itself, or its policy.
-
-    Raises:
-        TypeError: It has none.
-    """
-    for candidate in (agent, getattr(agent, "policy", None)):
-        if isinstance(candidate, nn.Module):
-            return candidate
-    raise TypeError(
-        f"start: expected an nn.Module or an object with a policy, got {type(agent).__name__}"
-    )
 
 
 def _keep(

@@ -71,6 +71,25 @@ class Roles:
     prunes_critic: bool
 
 
+def module_of(name: str, given: object) -> nn.Module:
+    """The network of an argument: itself, or the policy of a model.
+
+    Args:
+        name: The argument, for the message.
+        given: A network, or an object whose `policy` is one.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    for candidate in (given, getattr(given, "policy", None)):
+        if isinstance(candidate, nn.Module):
+            return candidate
+    raise TypeError(
+        f"{name}: expected a torch.nn.Module or a Stable-Baselines3 model, got "
+        f"{type(given).__name__}"
+    )
+
+
 def is_policy(module: nn.Module) -> bool:
     """Whether a module is a policy of Stable-Baselines3."""
     # A policy exists only where Stable-Baselines3 was imported, so it need not be imported here.

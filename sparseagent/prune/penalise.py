@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from sparseagent.prune.checks import require_callable
-from sparseagent.prune.networks import is_policy
+from sparseagent.prune.networks import is_policy, module_of
 from sparseagent.prune.penalty.protocol import Penalty
 
 _RECENT = 256
@@ -46,13 +45,8 @@ def penalise(
         ValueError: A network comes without an optimizer.
     """
     require_callable("penalty", penalty, "(module, batch) -> scalar, such as L1Penalty(1e-5)")
-    model = None if isinstance(module, nn.Module) else module
-    network = module if model is None else getattr(model, "policy", None)
-    if not isinstance(network, nn.Module):
-        raise TypeError(
-            "module: expected a torch.nn.Module or a Stable-Baselines3 model, got "
-            f"{type(module).__name__}"
-        )
+    network = module_of("module", module)
+    model = None if network is module else module
     if optimizer is None and is_policy(network):
         optimizer = vars(getattr(network, "actor", network)).get("optimizer")
     if optimizer is None:

@@ -14,7 +14,7 @@ from sparseagent.prune.architecture import update_architecture
 from sparseagent.prune.checks import require_method, require_sparsity
 from sparseagent.prune.layer import Layer, Selection, has_pick, require_plain, select
 from sparseagent.prune.masking import optimizers_of
-from sparseagent.prune.networks import is_policy
+from sparseagent.prune.networks import is_policy, module_of
 from sparseagent.prune.neuron.protocol import NeuronScore
 from sparseagent.prune.neuron_layers import NeuronLayer, find_neurons, removable, with_twin
 from sparseagent.prune.neurons import look, record
@@ -212,13 +212,8 @@ class _Work:
         optimizers: Optimizers,
         target: nn.Module | None,
     ) -> _Work:
-        model = None if isinstance(given, nn.Module) else given
-        module = given if model is None else getattr(given, "policy", None)
-        if not isinstance(module, nn.Module):
-            raise TypeError(
-                "module: expected a torch.nn.Module or a Stable-Baselines3 model, got "
-                f"{type(given).__name__}"
-            )
+        module = module_of("module", given)
+        model = None if module is given else given
         found = find_neurons(module)
         if target is not None:
             if is_policy(module):

@@ -59,10 +59,7 @@ class Cubic:
 
     def __call__(self, progress: float) -> float:
         """Sparsity at `progress`, both fractions."""
-        require_fraction("progress", progress)
-        if progress >= self.stop:
-            return self.to
-        ramp = max(0.0, (progress - self.start) / (self.stop - self.start))
+        ramp = _ramp(progress, self.start, self.stop)
         return self.to * (1.0 - (1.0 - ramp) ** 3)
 
 
@@ -89,11 +86,15 @@ class Geometric:
 
     def __call__(self, progress: float) -> float:
         """Sparsity at `progress`, both fractions."""
-        require_fraction("progress", progress)
-        if progress >= self.stop:
-            return self.to
-        ramp = max(0.0, (progress - self.start) / (self.stop - self.start))
-        return 1.0 - math.pow(1.0 - self.to, ramp)
+        ramp = _ramp(progress, self.start, self.stop)
+        # The end is exact.
+        return self.to if ramp == 1.0 else 1.0 - math.pow(1.0 - self.to, ramp)
+
+
+def _ramp(progress: float, start: float, stop: float) -> float:
+    """Share of the way from `start` to `stop`, in [0, 1]; exactly 1 from `stop` on."""
+    require_fraction("progress", progress)
+    return min(1.0, max(0.0, (progress - start) / (stop - start)))
 
 
 def final_sparsity(schedule: Schedule) -> float:
