@@ -30,6 +30,7 @@ class Attachment:
             on: a grown weight that met a squared average of zero would take a first step of 3.2
             times the learning rate with Adam.
         handles: The hooks, to be removed.
+        hooked: Weights whose gradients are zeroed.
     """
 
     optimizer: Optimizer
@@ -37,6 +38,7 @@ class Attachment:
     clock: Callable[[], float] | None
     regrows: bool = False
     handles: list[RemovableHandle] = field(default_factory=list)
+    hooked: list[Tensor] = field(default_factory=list)
 
     @torch.no_grad()
     def zero(self, factors: Mapping[str, Tensor]) -> None:
@@ -69,10 +71,15 @@ class Attachment:
     def mask_gradients(self, factors: Mapping[str, Tensor]) -> None:
         """Zero the gradients of pruned weights after each backward pass, before a loop clips them.
 
+        Parameters that were hooked already are left as they are; a layer that was cut has new ones.
+
         Args:
             factors: As for `zero`; read anew at each pass.
         """
         for layer in self.layers:
+            if any(layer.weight is weight for weight in self.hooked):
+                continue
+            self.hooked.append(layer.weight)
 
             def mask(weight: Tensor, name: str = layer.name) -> None:
                 if name in factors and weight.grad is not None:
@@ -126,6 +133,11 @@ class Attachments:
         """Zero the pruned weights of all; see `Attachment.zero`."""
         for attachment in self._all:
             attachment.zero(factors)
+
+    def mask_gradients(self, factors: Mapping[str, Tensor]) -> None:
+        """Zero the gradients of pruned weights of all; see `Attachment.mask_gradients`."""
+        for attachment in self._all:
+            attachment.mask_gradients(factors)
 
     def ends_update(self, attachment: Attachment) -> bool:
         """Whether it is the last whose steps count."""

@@ -302,6 +302,8 @@ class Sparsifier:
             ValueError: A name, type or shape is not that of a pruned layer, or nothing is kept.
         """
         self._course.take_over(masks)
+        # The layers may have been cut, see `shrink`.
+        self._mask_gradients()
         self.apply()
 
     def freeze(self) -> None:
@@ -358,9 +360,8 @@ class Sparsifier:
         attachment.hook(
             before=lambda: self._course.observe(held), after=lambda: self._after_step(attachment)
         )
-        if self._method.mask_gradients:
-            attachment.mask_gradients(self._course.masks.factors)
         self._attached.add(attachment)
+        self._mask_gradients()
         self.apply()
         if progress is not None and self._course.starts_pruned:
             self.step(0.0)
@@ -402,6 +403,10 @@ class Sparsifier:
         """
         self._course.load_state_dict(state)
         self.apply()
+
+    def _mask_gradients(self) -> None:
+        if self._method.mask_gradients:
+            self._attached.mask_gradients(self._course.masks.factors)
 
     def _after_step(self, attachment: Attachment) -> None:
         attachment.zero(self._course.masks.factors)

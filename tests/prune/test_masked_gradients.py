@@ -9,7 +9,16 @@ from sparsified import sparsify, train_step
 from stable_baselines3 import SAC
 from torch import nn
 
-from sparseagent.prune import CosineDrop, Cubic, Magnitude, OneShot, RandomGrowth, Sparsifier
+from sparseagent.prune import (
+    CosineDrop,
+    Cubic,
+    Hybrid,
+    Magnitude,
+    OneShot,
+    RandomGrowth,
+    Sparsifier,
+    shrink,
+)
 
 
 def backward(net):
@@ -47,6 +56,22 @@ def test_the_present_masks_count(make_net):
         for name, mask in masks.items():
             assert not net.get_parameter(name).grad[~mask].any()
     assert sparsifier.finished
+
+
+def test_layers_that_were_cut_are_masked_on(make_net):
+    net = make_net(4, 8, 8, 2)
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+    sparsifier = sparsify(net, OneShot(to=0.8), pattern=Hybrid(), mask_gradients=True)
+    sparsifier.attach(optimizer, total_updates=5)
+    train_step(net, optimizer)
+    before = net[2].weight
+    shrink(sparsifier)
+    assert net[2].weight is not before
+    backward(net)
+    masks = sparsifier.masks
+    assert sum(int((~mask).sum()) for mask in masks.values()) > 0
+    for name, mask in masks.items():
+        assert not net.get_parameter(name).grad[~mask].any()
 
 
 def test_without_clipping_training_is_the_same(make_net):
