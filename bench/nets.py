@@ -102,8 +102,11 @@ def random_case(net: Net, sparsity: float, seed: int = 0, pattern: str = "random
     return Case(net.name, pattern, round(sparsity, 4), policy)
 
 
-def file_case(path: str | Path) -> Case:
-    """The trained policy in the file `path`; its golden observations, if any, are the inputs."""
+def file_case(path: str | Path, name: str | None = None) -> Case:
+    """The trained policy in the file `path`; its golden observations, if any, are the inputs.
+
+    Without `name` the net is called like the file.
+    """
     policy = sa.load(path)
     pool = None
     if policy.golden is not None:
@@ -111,7 +114,7 @@ def file_case(path: str | Path) -> Case:
     bare = replace(
         policy, observation=sa.Observation((policy.input_size,)), head=sa.Raw(), golden=None
     )
-    return Case(Path(path).stem, "file", round(policy.sparsity, 4), bare, pool)
+    return Case(name or Path(path).stem, "file", round(policy.sparsity, 4), bare, pool)
 
 
 def observations(case: Case, batch: int, seed: int = 0) -> list[Float32]:
