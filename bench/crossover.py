@@ -1,19 +1,20 @@
 """From which sparsity a sparse format wins: `python -m bench.crossover`.
 
 Our dense, every sparse format by itself and the plan's own choice, over sparsities from 0 to 0.99.
-A format that cannot follow a layer's order has no time. The rows are those of `bench.run`, in a
-file of their own that a killed run takes up again.
+A format that cannot follow a layer's order has no time, nor does one for which dense stands in. The
+rows are those of `bench.run`, in a file of their own that a killed run takes up again.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import sparseagent as sa
 from bench import sheet
 from bench.cell import Setting
-from bench.contenders import ours
+from bench.contenders import Contender, UnsupportedError, Variant, ours
 from bench.grid import AUTO, DENSE, Grid, crossover, p50
 from bench.machine import describe
 from bench.nets import NETS, random_case
@@ -38,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     machine = describe(options.core)
     setting = Setting(machine, isa, options.seconds, clock_cost(), forward_clock_cost())
     formats = next(info.formats for info in sa.kernels() if info.name == isa)
-    chosen = [ours.contender(name, isa) for name in ("auto", *formats)]
+    chosen = [ours.contender("auto", isa), ours.contender("dense", isa)]
+    chosen += [sparse_only(name, isa) for name in formats if name != "dense"]
     tasks = [
         Task(random_case(NETS[net], sparsity), batch, chosen)
         for net in options.nets
@@ -55,6 +57,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     where, ratio = slowest_choice(grid)
     print(f"the plan's choice against dense, worst: {ratio:.3f} of dense's time at {where}")
     return report_failures([failure for failure in failures if AUTO in failure or DENSE in failure])
+
+
+def sparse_only(format: str, isa: str) -> Contender:
+    """One sparse format forced; it has no time where the plan lets dense stand in for it.
+
+    A format without a path for batches, or for single observations, is replaced there by another.
+    """
+    forced = ours.contender(format, isa)
+
+    def prepare(policy: sa.SparsePolicy, batch: int) -> tuple[Variant, ...]:
+        variants = forced.prepare(policy, batch)
+        act: sa.Plan = variants[0].keep[0]
+        first = act._choices[0][1]  # the regime of single observations
+        used = {name for _, regime, name, _ in act._choices if (regime == first) == (batch == 1)}
+        if "dense" in used:
+            raise UnsupportedError(f"dense stands in for {format} here")
+        return variants
+
+    return replace(forced, prepare=prepare)
 
 
 def slowest_choice(grid: Grid) -> tuple[str, float]:

@@ -60,4 +60,6 @@ def variant(act: sa.Plan, batch: int, name: str) -> Variant:
         measured: Float64 = act.time(observations, calls)
         return measured
 
-    return Variant(name, wrap, run, lambda: out, forward_ns=forward_ns, exact=act.policy)
+    return Variant(
+        name, wrap, run, lambda: out, forward_ns=forward_ns, exact=act.policy, keep=(act,)
+    )
