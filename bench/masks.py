@@ -141,11 +141,9 @@ def masks(
     """One mask `[out, in]` per layer.
 
     Raises:
-        ValueError: `sparsity` is outside [0, 1) or leaves a layer without weights, or `pattern`
+        ValueError: `sparsity`, a fraction in [0, 1), leaves a layer without weights, or `pattern`
             is unknown.
     """
-    if not 0.0 <= sparsity < 1.0:
-        raise ValueError(f"sparsity: expected a fraction in [0, 1), got {sparsity}")
     if pattern not in PATTERNS:
         raise ValueError(f"pattern: expected one of {', '.join(PATTERNS)}, got {pattern!r}")
     chosen = PATTERNS[pattern]
@@ -166,7 +164,8 @@ def _with_dead_neurons(rng: np.random.Generator, built: list[Bools]) -> list[Boo
         count = round(DEAD_SHARE * size)
         for mask, places in ((before, order[:count]), (after.T, order[count : 2 * count])):
             lost = int(mask[places].sum())
-            living = ~mask
+            # Neither the neurons that die here nor those that are dead already get new weights.
+            living = ~mask & mask.any(axis=0) & mask.any(axis=1)[:, None]
             living[places] = False
             room = np.argwhere(living)
             if lost == 0 or len(room) < lost:  # a layer that stays dense keeps its neurons

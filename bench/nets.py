@@ -90,6 +90,8 @@ def random_case(net: Net, sparsity: float, seed: int = 0, pattern: str = "random
         ValueError: `sparsity` is outside [0, 1) or leaves a layer without weights, or `pattern`
             is unknown.
     """
+    if not 0.0 <= sparsity < 1.0:
+        raise ValueError(f"sparsity: expected a fraction in [0, 1), got {sparsity}")
     name = net.name if pattern == "random" else f"{net.name} {pattern}"
     rng = np.random.default_rng([seed, zlib.crc32(name.encode()), round(sparsity * 10_000)])
     shapes = list(zip(net.sizes[1:], net.sizes[:-1], strict=True))

@@ -154,7 +154,7 @@ def panels(keys: Sequence[str], draw: Draw, title: str, ylabel: str, note: str) 
         handles, labels = panel.get_legend_handles_labels()
         entries.update(zip(labels, handles, strict=True))
     figure.legend(
-        entries.values(), entries.keys(), loc="outside right upper", frameon=False, fontsize=9
+        entries.values(), entries.keys(), loc="outside right center", frameon=False, fontsize=9
     )
     figure.suptitle(f"{title}\n{note}", fontsize=11)
     return figure
