@@ -165,7 +165,7 @@ def _with_dead_neurons(rng: np.random.Generator, built: list[Bools]) -> list[Boo
         for mask, places in ((before, order[:count]), (after.T, order[count : 2 * count])):
             lost = int(mask[places].sum())
             # Neither the neurons that die here nor those that are dead already get new weights.
-            living = ~mask & mask.any(axis=0) & mask.any(axis=1)[:, None]
+            living = ~mask & mask.any(axis=0) & mask.any(axis=1, keepdims=True)
             living[places] = False
             room = np.argwhere(living)
             if lost == 0 or len(room) < lost:  # a layer that stays dense keeps its neurons
