@@ -25,22 +25,34 @@ def repack(policy: SparsePolicy, order: str) -> SparsePolicy:
     """See `SparsePolicy.repack`."""
     if order not in ORDERS:
         raise ValueError(f"order: expected one of {', '.join(ORDERS)}, got {order!r}")
-    layers = [layer.ascending() for layer in policy.layers]
+    layers = list(policy.layers)
     lanes = ORDERS[order]
-    if lanes:
-        for number in range(len(layers)):
+    for number, layer in enumerate(policy.layers):
+        if lanes and _gains_by_packing(layer, lanes):
             _pack(layers, number, lanes)
+        else:
+            layers[number] = layers[number].ascending()
     packed = replace(policy, layers=tuple(layers), order=order, golden=None)
     return packed if policy.golden is None else packed.with_golden(policy.golden.observations)
 
 
+def _gains_by_packing(layer: Layer, lanes: int) -> bool:
+    """Whether looking inputs up is the fastest way to run this layer."""
+    csr = layer.weight
+    if not isinstance(csr, CSR) or 1.0 - layer.sparsity > SPARSE_DENSITY:
+        return False
+    # Whole vectors of rows that share their inputs have nothing to look up. Their lengths
+    # are compared first: that is cheap, and nearly always enough.
+    lengths = np.diff(csr.indptr[:: csr.runs])
+    first = np.arange(csr.shape[0]) // lanes * lanes
+    alike = csr.shape[0] >= lanes and np.array_equal(lengths, lengths[first])
+    return not (alike and csr.ascending().in_blocks(lanes))
+
+
 def _pack(layers: list[Layer], number: int, lanes: int) -> None:
     """Order one layer; a hidden layer's rows change places, and the next layer's columns follow."""
-    layer = layers[number]
-    if not isinstance(layer.weight, CSR) or 1.0 - layer.sparsity > SPARSE_DENSITY:
-        return
-    last = number + 1 == len(layers)
-    csr = layer.weight
+    layer, last = layers[number], number + 1 == len(layers)
+    csr: Any = layer.weight
     runs, rows, indptr, entries = _core.pack_for_lanes(
         [layer.core_argument()], lanes, free_rows=not last
     )
@@ -56,8 +68,7 @@ def _move_columns(layer: Layer, rows: Int32) -> Layer:
     if isinstance(layer.weight, CSR):
         place = np.empty_like(rows)
         place[rows] = np.arange(rows.size, dtype=rows.dtype)
-        moved = replace(layer.weight, indices=place[layer.weight.indices])
-        weight = moved.ascending()
+        weight = replace(layer.weight, indices=place[layer.weight.indices])
     else:
         weight = layer.weight[:, rows]
     return replace(layer, weight=weight)

@@ -24,4 +24,14 @@ const Isa& choose_isa(const char* name) {
                               std::string(any ? "" : name) + "'");
 }
 
+const Isa* narrower_isa(const Isa& isa) {
+  const int lanes = isa.kernels[0]->lanes;
+  for (int i = kIsaCount - 1; i >= 0; --i) {
+    const bool half = 2 * kIsas[i].kernels[0]->lanes == lanes;
+    if (half && kIsas[i].kernels[0]->lanes > 1 && cpu_has(kIsas[i].needs))
+      return &kIsas[i];
+  }
+  return nullptr;
+}
+
 }  // namespace sparseagent

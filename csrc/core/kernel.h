@@ -16,8 +16,8 @@ namespace sparseagent {
 // feature-major.
 enum class Path { one, tile };
 
-// Tiles are 1 or 2 vectors wide.
-constexpr int kMaxTileVectors = 2;
+// How many observations go through `few` at a time.
+constexpr int kFewColumns[] = {2, 4};
 
 // Buffers of activations are padded so that a kernel may write whole vectors and
 // register tiles.
@@ -26,6 +26,7 @@ constexpr std::size_t kWidthPadding = 64;
 struct Kernel {
   const char* format;  // "dense", "csr", ...
   int lanes;           // columns of a one-vector tile
+  int tile_vectors;    // of the widest tile: 1, 2 or 4
   bool has_one;        // which paths it has at all
   bool has_tile;
 
@@ -33,14 +34,22 @@ struct Kernel {
   // asked for paths that it has.
   std::size_t (*packed_bytes)(const LayerView& layer, Path path);
 
-  // Fill `packed`, 64-byte aligned, packed_bytes() long. Same structure, same layout:
-  // packing new values over old ones is a refresh in place.
+  // Fill `packed`, 64-byte aligned, packed_bytes() long, every byte of it: equal layers
+  // pack to equal bytes. Weights and biases are copied, never computed with, to places
+  // that are multiples of 4 bytes and depend on the structure alone: so the plan can
+  // find the places and refresh them (core/scatter.h).
   void (*pack)(const LayerView& layer, Path path, void* packed);
 
-  // y = layer(x): x [in], y [chains], room for kWidthPadding more floats behind y.
+  // y = layer(x): x [in] and a zero behind it, which absent weights may be multiplied
+  // by; y [chains], room for kWidthPadding more floats behind y.
   void (*one)(const void* packed, const float* x, float* y);
 
-  // The same for `vectors` * lanes observations: x [in, width], y [chains, width].
+  // The same for 2 or 4 observations, `stride` floats apart in x and in y; null where
+  // there is nothing to share between them.
+  void (*few)(const void* packed, const float* x, float* y, long stride, int count);
+
+  // The same for `vectors` * lanes observations: x [in, width] and a row of zeros, y
+  // [chains, width].
   void (*tile)(const void* packed, const float* x, float* y, int vectors);
 };
 

@@ -7,83 +7,74 @@
 #include "core/transpose.h"
 
 namespace sparseagent {
+namespace {
 
-PackedLayer::PackedLayer(const Kernel& k, const LayerView& layer, Path path)
-    : kernel(&k), data(k.packed_bytes(layer, path)) {
-  refresh(layer, path);
+constexpr std::int64_t kAlign = 16;  // floats of a cache line
+
+std::int64_t round_up(std::int64_t n, std::int64_t unit) {
+  return (n + unit - 1) / unit * unit;
 }
 
-Network::Network(int lanes, std::vector<Step> steps, int input_size, int output_size,
-                 int widest)
-    : lanes_(lanes),
-      input_size_(input_size),
-      output_size_(output_size),
-      widest_(widest),
-      steps_(std::move(steps)) {}
+}  // namespace
 
-std::size_t Network::half_workspace() const {
-  const auto width = static_cast<std::size_t>(kMaxTileVectors * lanes_);
-  return (static_cast<std::size_t>(widest_) + kWidthPadding) * width + kWidthPadding;
+std::int64_t Extent::stride() const {
+  return round_up(widest + static_cast<std::int64_t>(kWidthPadding), kAlign);
 }
 
-std::size_t Network::workspace_floats() const { return 2 * half_workspace(); }
+std::size_t Extent::half_workspace() const {
+  return static_cast<std::size_t>(
+      round_up(stride() * columns + static_cast<std::int64_t>(kWidthPadding), kAlign));
+}
 
-void Network::forward_one(const float* row, float* output, float* workspace) const {
-  float* x = workspace;
-  float* y = workspace + half_workspace();
-  std::memcpy(x, row, sizeof(float) * static_cast<std::size_t>(input_size_));
-  for (const Step& step : steps_) {
-    step.one.kernel->one(step.one.data.data(), x, y);
-    std::swap(x, y);
+Extent extent_of(const std::vector<LayerView>& layers,
+                 const std::vector<Regime>& regimes) {
+  Extent extent = {layers.front().in, layers.back().out, 0, 0};
+  for (const LayerView& layer : layers) {
+    extent.widest = std::max({extent.widest, layer.in, layer.chains()});
   }
-  copy_outputs(x, output_size_, output);
-}
-
-void Network::forward_tile(const float* rows, int count, int vectors, float* outputs,
-                           float* workspace) const {
-  const int width = vectors * lanes_;
-  float* x = workspace;
-  float* y = workspace + half_workspace();
-  rows_to_tile(rows, count, input_size_, x, width);
-  for (const Step& step : steps_) {
-    step.tile.kernel->tile(step.tile.data.data(), x, y, vectors);
-    std::swap(x, y);
+  for (const Regime& regime : regimes) {
+    extent.columns = std::max(extent.columns, regime.columns);
   }
-  tile_to_rows(x, count, output_size_, width, outputs);
+  return extent;
 }
 
-int Network::next_cut(std::int64_t left, int* vectors) const {
-  // Per observation the wider tile is at least as cheap when full, unless its working
-  // set has left the cache; what remains goes to the cheapest cover.
-  double best = static_cast<double>(left) * costs_.one_ns;
-  *vectors = 0;
-  for (int v = 1; v <= kMaxTileVectors; ++v) {
-    const std::int64_t width = static_cast<std::int64_t>(v) * lanes_;
-    const std::int64_t tiles = (left + width - 1) / width;
-    const double cost = static_cast<double>(tiles) * costs_.tile_ns[v - 1];
-    if (cost < best) {
-      best = cost;
-      *vectors = v;
+void walk(const Extent& extent, const Layers& layers, const Regime& regime,
+          std::int32_t count, const float* rows, float* outputs, float* workspace) {
+  const std::int64_t stride = extent.stride();
+  const std::int64_t in = extent.input_size;
+  const std::int64_t out = extent.output_size;
+  float* x = workspace;
+  float* y = workspace + extent.half_workspace();
+  if (regime.path == Path::tile) {
+    rows_to_tile(rows, count, extent.input_size, x, regime.columns);
+  } else {
+    for (std::int32_t i = 0; i < count; ++i) {
+      std::memcpy(x + i * stride, rows + i * in, sizeof(float) * in);
     }
   }
-  const std::int64_t take =
-      *vectors == 0 ? 1 : std::min<std::int64_t>(left, *vectors * lanes_);
-  return static_cast<int>(take);
+  for (const PackedLayer* layer : layers) {
+    layer->run(regime, x, y, stride);
+    std::swap(x, y);
+  }
+  if (regime.path == Path::tile) {
+    tile_to_rows(x, count, extent.output_size, regime.columns, outputs);
+  } else {
+    for (std::int32_t i = 0; i < count; ++i) {
+      copy_outputs(x + i * stride, extent.output_size, outputs + i * out);
+    }
+  }
 }
 
-void Network::forward(const float* rows, std::int64_t batch, float* outputs,
-                      float* workspace) const {
-  for (std::int64_t done = 0; done < batch;) {
-    const float* from = rows + done * input_size_;
-    float* to = outputs + done * output_size_;
-    int vectors = 0;
-    const int count = batch == 1 ? 1 : next_cut(batch - done, &vectors);
-    if (vectors == 0) {
-      forward_one(from, to, workspace);
-    } else {
-      forward_tile(from, count, vectors, to, workspace);
-    }
-    done += count;
+Network::Network(std::vector<Regime> regimes, const Extent& extent,
+                 std::vector<Step> steps, std::vector<double> ns)
+    : regimes_(std::move(regimes)),
+      extent_(extent),
+      steps_(std::move(steps)),
+      layers_(regimes_.size()),
+      ns_(std::move(ns)),
+      cover_(regimes_, ns_) {
+  for (std::size_t r = 0; r < regimes_.size(); ++r) {
+    for (const Step& step : steps_) layers_[r].push_back(step.packed[r].get());
   }
 }
 

@@ -15,11 +15,13 @@ struct Entry {
 
 using Chain = std::vector<Entry>;
 
-// The kernel walks four blocks of `lanes` chains in lockstep: fewer chains than that
-// leave it idle, but a chain of less than about four entries is not worth its start and
-// its join.
+// The kernel walks so many blocks of `lanes` chains in lockstep.
+constexpr std::int32_t kBlocksTogether = 4;
+
+// Fewer chains than that leave the kernel idle, but a chain of less than about four
+// entries is not worth its start and its join.
 std::int32_t runs_for(const LayerView& layer, std::int32_t lanes) {
-  const std::int32_t room = std::max(1, 4 * lanes / layer.out);
+  const std::int32_t room = std::max(1, kBlocksTogether * lanes / layer.out);
   const std::int32_t worth = std::max(1, layer.nnz() / (4 * layer.out));
   return std::min({room, worth, 8});
 }
@@ -36,148 +38,242 @@ std::vector<std::int32_t> rows_by_length(const LayerView& layer) {
   return rows;
 }
 
-// The row's entries by column, cut into `runs` nearly equal pieces: few chunks in each.
-void cut_row(const LayerView& layer, std::int32_t row, std::int32_t runs,
-             std::int32_t lanes, std::vector<Chain>* chains) {
-  Chain all;
-  for (std::int32_t k = layer.indptr[row * layer.runs];
-       k < layer.indptr[(row + 1) * layer.runs]; ++k) {
-    all.push_back({k, layer.indices[k] / lanes});
-  }
-  std::sort(all.begin(), all.end(), [&](const Entry& a, const Entry& b) {
-    return layer.indices[a.entry] < layer.indices[b.entry];
-  });
-  const auto size = static_cast<std::int32_t>(all.size());
-  for (std::int32_t s = 0; s < runs; ++s) {
-    chains->emplace_back(all.begin() + size * s / runs,
-                         all.begin() + size * (s + 1) / runs);
-  }
-}
-
-// One block of chains, side by side. Each step names two chunks; every chain that still
-// needs an input from one of them takes one. The steps are as many as the longest chain
-// needs at least, so a step is worth the work it saves the chains with most left to do.
-class Block {
+// Finds the entries of a row by column. Rows are long and columns few, so marks in a
+// bit set are quicker than sorting.
+class RowSorter {
  public:
-  Block(Chain* chains, std::int32_t count, std::int32_t chunks)
-      : chains_(chains),
-        count_(count),
-        chunks_(chunks),
-        lanes_of_(chunks),
-        left_(count) {
-    for (std::int32_t lane = 0; lane < count; ++lane) {
-      left_[lane] = static_cast<std::int32_t>(chains[lane].size());
-      for (const Entry& e : chains[lane]) add(e.chunk, lane);
-    }
-    needs_.assign(static_cast<std::size_t>(count) * chunks, 0);
-    for (std::int32_t lane = 0; lane < count; ++lane) {
-      for (const Entry& e : chains[lane]) ++needs(lane, e.chunk);
-    }
-  }
+  RowSorter(const LayerView& layer, std::int32_t lanes)
+      : layer_(layer),
+        lanes_(lanes),
+        marks_(static_cast<std::size_t>(layer.in) / 64 + 1),
+        entry_at_(static_cast<std::size_t>(layer.in)) {}
 
-  // Puts the entries of every chain into the order in which the steps take them.
-  void order() {
-    std::vector<std::vector<std::int32_t>> taken(static_cast<std::size_t>(count_));
-    while (*std::max_element(left_.begin(), left_.end()) > 0) {
-      const auto [a, b] = best_pair();
-      for (std::int32_t lane = 0; lane < count_; ++lane) {
-        const std::int32_t in_a = needs(lane, a);
-        const std::int32_t in_b = a == b ? 0 : needs(lane, b);
-        if (in_a + in_b == 0) continue;
-        const std::int32_t chunk = in_a >= in_b ? a : b;
-        taken[static_cast<std::size_t>(lane)].push_back(chunk);
-        --left_[lane];
-        if (--needs(lane, chunk) == 0) remove(chunk, lane);
+  // Deals the row's entries out to `runs` chains: those of one chunk go to different
+  // chains, so that a step finds one for many lanes.
+  void deal(std::int32_t row, std::int32_t runs, std::vector<Chain>* chains) {
+    sort(row);
+    for (std::int32_t s = 0; s < runs; ++s) {
+      Chain chain;
+      for (auto i = static_cast<std::size_t>(s); i < sorted_.size();
+           i += static_cast<std::size_t>(runs)) {
+        chain.push_back(sorted_[i]);
       }
-    }
-    for (std::int32_t lane = 0; lane < count_; ++lane) {
-      reorder(&chains_[lane], taken[static_cast<std::size_t>(lane)]);
+      chains->push_back(std::move(chain));
     }
   }
 
  private:
-  std::int32_t& needs(std::int32_t lane, std::int32_t chunk) {
-    return needs_[static_cast<std::size_t>(lane) * chunks_ + chunk];
-  }
-  void add(std::int32_t chunk, std::int32_t lane) { lanes_of_[chunk] |= 1u << lane; }
-  void remove(std::int32_t chunk, std::int32_t lane) {
-    lanes_of_[chunk] &= ~(1u << lane);
-  }
-
-  // What covering these lanes is worth: a lane counts more the more it has left.
-  // The longest lanes bound the number of steps; the others only fill them.
-  std::int32_t worth(std::uint32_t lanes) const {
-    return 2 * count_bits(lanes) + count_bits(lanes & longest_);
-  }
-
-  // Every x86-64 CPU runs this code: it may not have an instruction for it.
-  static std::int32_t count_bits(std::uint32_t bits) {
-    bits -= (bits >> 1) & 0x55555555u;
-    bits = (bits & 0x33333333u) + ((bits >> 2) & 0x33333333u);
-    return static_cast<std::int32_t>(
-        (((bits + (bits >> 4)) & 0x0f0f0f0fu) * 0x01010101u) >> 24);
-  }
-
-  std::pair<std::int32_t, std::int32_t> best_pair() {
-    const std::int32_t most = *std::max_element(left_.begin(), left_.end());
-    longest_ = 0;
-    for (std::int32_t lane = 0; lane < count_; ++lane) {
-      if (left_[lane] + 2 >= most) longest_ |= 1u << lane;
+  void sort(std::int32_t row) {
+    const std::int32_t first = layer_.indptr[row * layer_.runs];
+    const std::int32_t end = layer_.indptr[(row + 1) * layer_.runs];
+    for (std::int32_t k = first; k < end; ++k) {
+      const auto column = static_cast<std::size_t>(layer_.indices[k]);
+      marks_[column / 64] |= std::uint64_t{1} << column % 64;
+      entry_at_[column] = k;
     }
-    // The best partners of the few best single chunks: nearly as good as all pairs, far
-    // cheaper.
-    order_.resize(static_cast<std::size_t>(chunks_));
-    single_.resize(static_cast<std::size_t>(chunks_));
-    std::iota(order_.begin(), order_.end(), 0);
-    for (std::int32_t c = 0; c < chunks_; ++c) single_[c] = worth(lanes_of_[c]);
-    const auto first = std::min<std::ptrdiff_t>(6, chunks_);
-    std::partial_sort(order_.begin(), order_.begin() + first, order_.end(),
-                      [&](std::int32_t a, std::int32_t b) {
-                        return single_[a] != single_[b] ? single_[a] > single_[b]
-                                                        : a < b;
-                      });
-    std::pair<std::int32_t, std::int32_t> best = {order_[0], order_[0]};
-    std::int32_t best_worth = single_[order_[0]];
-    for (std::ptrdiff_t i = 0; i < first; ++i) {
-      const std::int32_t a = order_[i];
-      for (std::int32_t b = 0; b < chunks_; ++b) {
-        if (single_[a] + single_[b] <= best_worth) continue;
-        const std::int32_t both = worth(lanes_of_[a] | lanes_of_[b]);
-        if (both > best_worth) {
-          best_worth = both;
-          best = {a, b};
-        }
+    sorted_.clear();
+    for (std::size_t word = 0; word < marks_.size(); ++word) {
+      for (std::uint64_t bits = marks_[word]; bits != 0; bits &= bits - 1) {
+        const std::size_t column =
+            64 * word + static_cast<std::size_t>(__builtin_ctzll(bits));
+        sorted_.push_back(
+            {entry_at_[column], static_cast<std::int32_t>(column) / lanes_});
       }
+      marks_[word] = 0;
+    }
+  }
+
+  const LayerView& layer_;
+  const std::int32_t lanes_;
+  std::vector<std::uint64_t> marks_;    // one bit per column
+  std::vector<std::int32_t> entry_at_;  // [in], valid where marked
+  Chain sorted_;
+};
+
+// A set of lanes, one bit each, and what covering it is worth. 16 bits wide, so that
+// the plainest x86-64 or Arm machine weighs eight sets with a few vector instructions;
+// the compiler does that, as the loops below are simple.
+using Lanes = std::uint16_t;
+
+// The longest lanes bound the number of steps and count three times; the others only
+// fill the steps and count twice.
+inline Lanes worth(Lanes lanes, Lanes longest) {
+  const auto bits_of_four = [](Lanes v) {
+    v = static_cast<Lanes>(v - ((v >> 1) & 0x5555));
+    return static_cast<Lanes>((v & 0x3333) + ((v >> 2) & 0x3333));
+  };
+  auto sum = static_cast<Lanes>(2 * bits_of_four(lanes) +
+                                bits_of_four(static_cast<Lanes>(lanes & longest)));
+  sum = static_cast<Lanes>((sum & 0x0f0f) + ((sum >> 4) & 0x0f0f));
+  return static_cast<Lanes>((sum + (sum >> 8)) & 0xff);
+}
+
+// One group: up to four blocks of `lanes` chains side by side, walked in lockstep. Each
+// step names one chunk that all blocks share and one more for every block; every chain
+// that still needs an input from one of its two takes one. The steps are as many as the
+// longest chain needs at least, so a step is worth the work it saves the chains with
+// most left to do.
+class Group {
+ public:
+  Group(Chain* chains, std::int32_t count, std::int32_t lanes, std::int32_t chunks)
+      : chains_(chains),
+        count_(count),
+        lanes_(lanes),
+        blocks_((count + lanes - 1) / lanes),
+        chunks_(static_cast<std::size_t>(chunks)),
+        places_(static_cast<std::size_t>(count) * chunks_),
+        left_(static_cast<std::size_t>(count)),
+        lanes_of_(static_cast<std::size_t>(blocks_) * chunks_),
+        needs_(lanes_of_.size()),
+        worth_(chunks_),
+        alone_(chunks_) {
+    for (std::int32_t i = 0; i < count; ++i) {
+      const Chain& chain = chains[i];
+      left_[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(chain.size());
+      for (std::size_t k = 0; k < chain.size(); ++k) {
+        Place& place = place_of(i, chain[k].chunk);
+        if (place.left++ == 0) place.next = static_cast<std::int32_t>(k);
+        const std::size_t at = at_of(i / lanes_, chain[k].chunk);
+        lanes_of_[at] |= static_cast<Lanes>(1u << i % lanes_);
+        ++needs_[at];
+      }
+    }
+  }
+
+  // Puts the entries of every chain into the order in which the steps take them;
+  // entries of one chunk stay in the order of their columns.
+  void order() {
+    std::vector<Chain> ordered(static_cast<std::size_t>(count_));
+    for (std::int32_t most = longest(); most > 0; most = longest()) {
+      const Step step = best_step(most);
+      for (std::int32_t i = 0; i < count_; ++i) {
+        const std::int32_t other = step.own[i / lanes_];
+        const std::int32_t in_shared = place_of(i, step.shared).left;
+        const std::int32_t in_own = other == step.shared ? 0 : place_of(i, other).left;
+        if (in_shared + in_own == 0) continue;
+        const std::int32_t chunk = in_shared >= in_own ? step.shared : other;
+        Place& place = place_of(i, chunk);
+        const auto next = static_cast<std::size_t>(place.next++);
+        ordered[static_cast<std::size_t>(i)].push_back(chains_[i][next]);
+        --left_[static_cast<std::size_t>(i)];
+        const std::size_t at = at_of(i / lanes_, chunk);
+        --needs_[at];
+        if (--place.left == 0) lanes_of_[at] &= static_cast<Lanes>(~(1u << i % lanes_));
+      }
+    }
+    std::move(ordered.begin(), ordered.end(), chains_);
+  }
+
+ private:
+  // What a chain still needs of a chunk: `left` entries from place `next` of the chain.
+  struct Place {
+    std::int32_t next = 0;
+    std::int32_t left = 0;
+  };
+
+  struct Step {
+    std::int32_t shared;
+    std::int32_t own[kBlocksTogether];
+    std::int32_t worth;
+  };
+
+  Place& place_of(std::int32_t chain, std::int32_t chunk) {
+    return places_[static_cast<std::size_t>(chain) * chunks_ +
+                   static_cast<std::size_t>(chunk)];
+  }
+
+  std::size_t at_of(std::int32_t block, std::int32_t chunk) const {
+    return static_cast<std::size_t>(block) * chunks_ + static_cast<std::size_t>(chunk);
+  }
+
+  std::int32_t longest() const { return *std::max_element(left_.begin(), left_.end()); }
+
+  // The lanes of each block that have nearly as much left to do as the longest chain.
+  void mark_longest(std::int32_t most) {
+    for (Lanes& lanes : longest_) lanes = 0;
+    for (std::int32_t i = 0; i < count_; ++i) {
+      if (left_[static_cast<std::size_t>(i)] + 2 >= most)
+        longest_[i / lanes_] |= static_cast<Lanes>(1u << i % lanes_);
+    }
+  }
+
+  // worth_[c] = worth to a block of the lanes of chunk c together with `given`. Among
+  // equal ones the chunk counts more that is needed more: using up the most needed
+  // first leaves fewer half-filled steps for the end.
+  void weigh(std::int32_t block, Lanes given) {
+    const Lanes* lanes = lanes_of_.data() + at_of(block, 0);
+    const std::uint16_t* needs = needs_.data() + at_of(block, 0);
+    const Lanes longest = longest_[block];
+    std::uint16_t* to = worth_.data();
+    for (std::size_t c = 0; c < chunks_; ++c) {
+      const std::uint16_t need = std::min<std::uint16_t>(needs[c], kMostNeed);
+      to[c] = static_cast<std::uint16_t>(
+          worth(static_cast<Lanes>(lanes[c] | given), longest) * (kMostNeed + 1) +
+          need);
+    }
+  }
+
+  // The chunks that are worth most to all blocks by themselves, equal ones in their own
+  // order.
+  std::int32_t best_alone(std::int32_t* best) {
+    std::fill(alone_.begin(), alone_.end(), 0);
+    for (std::int32_t block = 0; block < blocks_; ++block) {
+      weigh(block, 0);
+      for (std::size_t c = 0; c < chunks_; ++c) alone_[c] += worth_[c];
+    }
+    std::int32_t count = 0;
+    for (std::int32_t c = 0; c < static_cast<std::int32_t>(chunks_); ++c) {
+      const auto better = [&](std::int32_t other) {
+        return alone_[static_cast<std::size_t>(c)] >
+               alone_[static_cast<std::size_t>(other)];
+      };
+      if (count == kShared && !better(best[count - 1])) continue;
+      std::int32_t at = count < kShared ? count++ : kShared - 1;
+      for (; at > 0 && better(best[at - 1]); --at) best[at] = best[at - 1];
+      best[at] = c;
+    }
+    return count;
+  }
+
+  // Every block's best partner for the few chunks that are worth most alone: nearly as
+  // good as all pairs, far cheaper.
+  Step best_step(std::int32_t most) {
+    mark_longest(most);
+    std::int32_t shared[kShared];
+    const std::int32_t count = best_alone(shared);
+    Step best = {};
+    for (std::int32_t i = 0; i < count; ++i) {
+      Step step = {shared[i], {}, 0};
+      for (std::int32_t block = 0; block < blocks_; ++block) {
+        const std::size_t at = at_of(block, step.shared);
+        weigh(block, lanes_of_[at]);
+        worth_[static_cast<std::size_t>(step.shared)] = 0;
+        const auto own = std::max_element(worth_.begin(), worth_.end());
+        step.own[block] = static_cast<std::int32_t>(own - worth_.begin());
+        step.worth += *own + std::min<std::int32_t>(needs_[at], kMostNeed);
+      }
+      if (i == 0 || step.worth > best.worth) best = step;
     }
     return best;
   }
 
-  static void reorder(Chain* chain, const std::vector<std::int32_t>& chunks) {
-    // Entries of one chunk keep their order among themselves: they are sorted by
-    // column.
-    Chain ordered;
-    std::vector<bool> used(chain->size(), false);
-    for (const std::int32_t chunk : chunks) {
-      for (std::size_t i = 0; i < chain->size(); ++i) {
-        if (used[i] || (*chain)[i].chunk != chunk) continue;
-        used[i] = true;
-        ordered.push_back((*chain)[i]);
-        break;
-      }
-    }
-    *chain = std::move(ordered);
-  }
+  static constexpr std::int32_t kShared = 6;
+  // 48 lanes' worth at most, and this, in 16 bits; sums of two stay below the next
+  // worth for needs of up to half of it, which is what 16 lanes have in practice.
+  static constexpr std::uint16_t kMostNeed = 1023;
 
   Chain* chains_;
   std::int32_t count_;
-  std::int32_t chunks_;
-  std::vector<std::uint32_t>
-      lanes_of_;                     // [chunks]: which lanes still need an input of it
-  std::vector<std::int32_t> needs_;  // [lanes, chunks]: how many
-  std::vector<std::int32_t> left_;   // [lanes]
-  std::uint32_t longest_ = 0;        // lanes with (nearly) the most left to do
-  std::vector<std::int32_t> order_;
-  std::vector<std::int32_t> single_;
+  std::int32_t lanes_;
+  std::int32_t blocks_;
+  std::size_t chunks_;
+  std::vector<Place> places_;       // [chains, chunks]
+  std::vector<std::int32_t> left_;  // [chains]
+  std::vector<Lanes> lanes_of_;     // [blocks, chunks]: who still needs an input of it
+  std::vector<std::uint16_t> needs_;  // [blocks, chunks]: how many inputs, all lanes
+  std::vector<std::uint16_t> worth_;  // [chunks], of one block
+  std::vector<std::int32_t> alone_;   // [chunks], of all blocks
+  Lanes longest_[kBlocksTogether] = {};
 };
 
 }  // namespace
@@ -189,14 +285,14 @@ Packing pack_for_lanes(const LayerView& layer, std::int32_t lanes, bool free_row
   std::iota(packing.rows.begin(), packing.rows.end(), 0);
   if (free_rows) packing.rows = rows_by_length(layer);
   std::vector<Chain> chains;
-  for (const std::int32_t row : packing.rows) {
-    cut_row(layer, row, packing.runs, lanes, &chains);
-  }
+  RowSorter sorter(layer, lanes);
+  for (const std::int32_t row : packing.rows) sorter.deal(row, packing.runs, &chains);
   const std::int32_t chunks = (layer.in + lanes - 1) / lanes;
   const auto count = static_cast<std::int32_t>(chains.size());
-  for (std::int32_t first = 0; first < count; first += lanes) {
-    Block(&chains[static_cast<std::size_t>(first)], std::min(lanes, count - first),
-          chunks)
+  const std::int32_t together = kBlocksTogether * lanes;
+  for (std::int32_t first = 0; first < count; first += together) {
+    Group(&chains[static_cast<std::size_t>(first)], std::min(together, count - first),
+          lanes, chunks)
         .order();
   }
   packing.indptr.push_back(0);

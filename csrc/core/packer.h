@@ -17,11 +17,11 @@ struct Packing {
   std::vector<std::int32_t> entries;  // new entry k is old entry entries[k]
 };
 
-// Orders `layer` for `lanes` rows side by side, each step of which looks up two chunks
-// of `lanes` inputs. `free_rows`: the rows may change places (the caller permutes the
-// next layer's columns). Few rows are stored as several runs each, so that they fill
-// the lanes and make short chains. Deterministic. The layer's own order does not
-// matter, but for ties.
+// Orders `layer` for `lanes` (1 to 16) rows side by side, each step of which looks up
+// two chunks of `lanes` inputs. `free_rows`: the rows may change places (the caller
+// permutes the next layer's columns). Few rows are stored as several runs each, so that
+// they fill the lanes and make short chains. Deterministic. The layer's own order does
+// not matter.
 Packing pack_for_lanes(const LayerView& layer, std::int32_t lanes, bool free_rows);
 
 }  // namespace sparseagent

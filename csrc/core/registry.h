@@ -14,4 +14,8 @@ extern const int kIsaCount;
 // it.
 const Isa& choose_isa(const char* name);
 
+// The ISA with half the lanes of `isa`, for tiles of fewer observations; null if there
+// is none of vectors that this machine runs.
+const Isa* narrower_isa(const Isa& isa);
+
 }  // namespace sparseagent

@@ -1,18 +1,24 @@
 // csr: only the weights that are there, row by row, in their stored order.
 //
 //   chains   the runs of all rows ("chains" of fused multiply-adds), sorted by length,
-//   longest first groups   four neighbours of that list, walked in lockstep while all
-//   of them have entries:
-//              step k: [i0 i1 i2 i3] [w0 w1 w2 w3]      then each chain's own rest, if
-//              any
+//            longest first
+//   group    four neighbours of that list, walked in lockstep
+//   step     the next entry of each of the four: [o0 o1 o2 o3] [w0 w1 w2 w3]
+//            16-bit offsets in one 64-bit load (32-bit ones where a layer is wider than
+//            that), the weights in one 16-byte load; a chain that has ended points to
+//            the zero behind the inputs
 //
-// Four chains in lockstep, times 1 or 2 vectors of observations, keep enough
-// independent FMAs in flight to hide their latency; sorting makes the rests short and
-// the loop ends predictable. In batches it loses to dense below about 40 % zeros. For
-// one observation every entry costs a scalar load of its input: it needs about 90 %
+// Four chains times 1 to 4 vectors of observations keep enough independent FMAs in
+// flight to hide their latency. Per weight a tile costs the loads of its inputs and
+// little else: index and weight come four at a time. Sorting makes the padding small
+// and the loop ends predictable. In batches it loses to dense below about 40 % zeros.
+// For one observation every entry costs a scalar load of its input: it needs about 90 %
 // zeros to beat dense.
+#include <cstdint>
+
 #include "core/kernel.h"
 #include "simd/activation.h"
+#include "simd/chains.h"
 #include "simd/join.h"
 #include "simd/layout.h"
 
@@ -25,40 +31,50 @@ using sparseagent::LayerView;
 using sparseagent::Path;
 
 constexpr int kGroup = 4;
+constexpr int kShortOffsets = 1 << 16;
 
 struct Header {
   int out;
-  int in;
   int runs;
   int groups;
+  bool wide;  // offsets have 32 bits
   bool relu;  // applied in registers: one run per row
   Activation activation;
   float alpha;
-  long chains;  // byte offsets from the header
-  long indices;
-  long weights;
+  long weights;  // byte offsets from the header
+  long offsets;
 };
 
-// One group: where its chains write, how they start and how long they are.
+// One group: where its chains write, how they start and how many steps they take.
 struct Group {
-  int chain[kGroup];  // row of y; a missing chain repeats the first one, with length 0
+  int chain[kGroup];  // a missing chain repeats the first one
   float start[kGroup];
-  int length[kGroup];  // falling
+  int steps;
 };
+
+// The steps of all groups: each as many as its longest chain has entries.
+long count_steps(const LayerView& layer) {
+  long steps = 0;
+  by_falling_length(layer, [&](int place, int chain) {
+    if (place % kGroup == 0) steps += chain_length(layer, chain);
+  });
+  return steps;
+}
 
 Header layout(const LayerView& layer, long* bytes) {
-  Header h;
+  Header h = blank<Header>();
   h.out = layer.out;
-  h.in = layer.in;
   h.runs = layer.runs;
   h.groups = (layer.chains() + kGroup - 1) / kGroup;
+  h.wide = layer.in >= kShortOffsets;
   h.relu = layer.activation == Activation::relu && layer.runs == 1;
   h.activation = layer.activation;
   h.alpha = layer.alpha;
-  h.chains = round_up(sizeof(Header), 64);
-  h.indices = h.chains + round_up(static_cast<long>(sizeof(Group)) * h.groups, 64);
-  h.weights = h.indices + round_up(4L * layer.nnz(), 64);
-  *bytes = h.weights + round_up(4L * layer.nnz(), 64);
+  const long entries = kGroup * count_steps(layer);
+  const long groups = round_up(sizeof(Header), 64);
+  h.weights = groups + round_up(static_cast<long>(sizeof(Group)) * h.groups, 64);
+  h.offsets = h.weights + round_up(4 * entries, 64);
+  *bytes = h.offsets + round_up((h.wide ? 4 : 2) * entries, 64);
   return h;
 }
 
@@ -68,32 +84,35 @@ std::size_t packed_bytes(const LayerView& layer, Path) {
   return static_cast<std::size_t>(bytes);
 }
 
-// Chains by falling length, equal lengths in their own order: a counting sort over the
-// group table, which needs no memory of its own. Returns the chains in
-// `order[group].chain`.
-void sort_chains(const LayerView& layer, Group* groups, int count) {
-  int longest = 0;
-  for (int i = 0; i < layer.chains(); ++i) {
-    const int length = layer.indptr[i + 1] - layer.indptr[i];
-    if (length > longest) longest = length;
-  }
-  int next = 0;
-  for (int length = longest; length >= 0; --length) {
-    for (int i = 0; i < layer.chains(); ++i) {
-      if (layer.indptr[i + 1] - layer.indptr[i] != length) continue;
-      Group& group = groups[next / kGroup];
-      group.chain[next % kGroup] = i;
-      group.length[next % kGroup] = length;
-      group.start[next % kGroup] =
-          i % layer.runs == 0 ? layer.bias[i / layer.runs] : 0.0f;
-      ++next;
+struct Packed {
+  const Header& h;
+  const Group* groups;
+  const float* weights;
+  const char* offsets;
+};
+
+inline Packed open(const void* packed) {
+  const char* base = static_cast<const char*>(packed);
+  const Header& h = *reinterpret_cast<const Header*>(base);
+  return {h, reinterpret_cast<const Group*>(base + round_up(sizeof(Header), 64)),
+          reinterpret_cast<const float*>(base + h.weights), base + h.offsets};
+}
+
+template <typename Offset>
+void pack_steps(const LayerView& layer, const Packed& p, float* weight,
+                Offset* offset) {
+  for (int g = 0; g < p.h.groups; ++g) {
+    const Group& group = p.groups[g];
+    for (int k = 0; k < group.steps; ++k) {
+      for (int i = 0; i < kGroup; ++i) {
+        const int chain = group.chain[i];
+        const bool missing = i > 0 && chain == group.chain[0];
+        const bool there = !missing && k < chain_length(layer, chain);
+        const int entry = layer.indptr[chain] + k;
+        *weight++ = there ? layer.values[entry] : 0.0f;
+        *offset++ = static_cast<Offset>(there ? layer.indices[entry] : layer.in);
+      }
     }
-  }
-  for (; next < count * kGroup; ++next) {
-    Group& group = groups[next / kGroup];
-    group.chain[next % kGroup] = group.chain[0];
-    group.length[next % kGroup] = 0;
-    group.start[next % kGroup] = 0.0f;
   }
 }
 
@@ -103,73 +122,74 @@ void pack(const LayerView& layer, Path, void* packed) {
   char* base = static_cast<char*>(packed);
   __builtin_memset(base, 0, static_cast<std::size_t>(bytes));
   __builtin_memcpy(base, &h, sizeof h);
-  Group* groups = reinterpret_cast<Group*>(base + h.chains);
-  int* indices = reinterpret_cast<int*>(base + h.indices);
+  const Packed p = open(packed);
+  Group* groups = const_cast<Group*>(p.groups);
+  by_falling_length(layer, [&](int place, int chain) {
+    Group& group = groups[place / kGroup];
+    if (place % kGroup == 0) {
+      for (int i = 0; i < kGroup; ++i) group.chain[i] = chain;
+      group.steps = chain_length(layer, chain);
+    }
+    group.chain[place % kGroup] = chain;
+    group.start[place % kGroup] = chain_start(layer, chain);
+  });
   float* weights = reinterpret_cast<float*>(base + h.weights);
-  sort_chains(layer, groups, h.groups);
-  for (int g = 0; g < h.groups; ++g) {
-    const Group& group = groups[g];
-    const int together = group.length[kGroup - 1];
-    for (int k = 0; k < together; ++k) {
-      for (int i = 0; i < kGroup; ++i) {
-        *indices++ = layer.indices[layer.indptr[group.chain[i]] + k];
-        *weights++ = layer.values[layer.indptr[group.chain[i]] + k];
-      }
-    }
-    for (int i = 0; i < kGroup; ++i) {
-      for (int k = together; k < group.length[i]; ++k) {
-        *indices++ = layer.indices[layer.indptr[group.chain[i]] + k];
-        *weights++ = layer.values[layer.indptr[group.chain[i]] + k];
-      }
-    }
+  if (h.wide) {
+    pack_steps(layer, p, weights, reinterpret_cast<std::uint32_t*>(base + h.offsets));
+  } else {
+    pack_steps(layer, p, weights, reinterpret_cast<std::uint16_t*>(base + h.offsets));
   }
 }
 
-struct Packed {
-  const Header& h;
-  const Group* groups;
-  const int* indices;
-  const float* weights;
+// The four offsets of a step.
+struct Short {
+  std::uint64_t all;
+  static constexpr int kBytes = 8;
+  explicit Short(const char* p) { __builtin_memcpy(&all, p, sizeof all); }
+  long operator[](int i) const { return static_cast<long>((all >> (16 * i)) & 0xffff); }
 };
 
-inline Packed open(const void* packed) {
-  const char* base = static_cast<const char*>(packed);
-  const Header& h = *reinterpret_cast<const Header*>(base);
-  return {h, reinterpret_cast<const Group*>(base + h.chains),
-          reinterpret_cast<const int*>(base + h.indices),
-          reinterpret_cast<const float*>(base + h.weights)};
-}
+struct Wide {
+  const char* p;
+  static constexpr int kBytes = 16;
+  explicit Wide(const char* at) : p(at) {}
+  long operator[](int i) const {
+    std::uint32_t offset;
+    __builtin_memcpy(&offset, p + 4 * i, sizeof offset);
+    return static_cast<long>(offset);
+  }
+};
 
 // ---- one observation
 // ----------------------------------------------------------------------------
 
-void one(const void* packed, const float* x, float* y) {
-  const Packed p = open(packed);
-  const Header& h = p.h;
-  const int* index = p.indices;
+template <typename Offsets>
+void one_of(const Packed& p, const float* x, float* y) {
+  const char* offsets = p.offsets;
   const float* weight = p.weights;
-  for (int g = 0; g < h.groups; ++g) {
+  for (int g = 0; g < p.h.groups; ++g) {
     const Group& group = p.groups[g];
     float acc[kGroup];
 #pragma GCC unroll 4
     for (int i = 0; i < kGroup; ++i) acc[i] = group.start[i];
-    const int together = group.length[kGroup - 1];
-    for (int k = 0; k < together; ++k) {
+    for (int k = 0; k < group.steps; ++k) {
+      const Offsets offset(offsets);
 #pragma GCC unroll 4
       for (int i = 0; i < kGroup; ++i)
-        acc[i] = __builtin_fmaf(weight[i], x[index[i]], acc[i]);
-      index += kGroup;
+        acc[i] = __builtin_fmaf(weight[i], x[offset[i]], acc[i]);
       weight += kGroup;
+      offsets += Offsets::kBytes;
     }
-#pragma GCC unroll 4
-    for (int i = 0; i < kGroup; ++i) {
-      for (int k = together; k < group.length[i]; ++k) {
-        acc[i] = __builtin_fmaf(*weight++, x[*index++], acc[i]);
-      }
-    }
+    // From the last to the first: a missing chain repeats the first one, which wins.
 #pragma GCC unroll 4
     for (int i = kGroup - 1; i >= 0; --i) y[group.chain[i]] = acc[i];
   }
+}
+
+void one(const void* packed, const float* x, float* y) {
+  const Packed p = open(packed);
+  const Header& h = p.h;
+  h.wide ? one_of<Wide>(p, x, y) : one_of<Short>(p, x, y);
   if (h.runs > 1) join_chains(y, h.out, h.runs, 1);
   activate(h.activation, h.alpha, y, round_up(h.out, kLanes));
 }
@@ -178,58 +198,79 @@ void one(const void* packed, const float* x, float* y) {
 // ---------------------------------------------------------------------
 
 template <int V>
-inline void step(float weight, const float* x, vec* acc) {
-  const vec w = splat(weight);
-#pragma GCC unroll 2
-  for (int v = 0; v < V; ++v) acc[v] = fma(w, load(x + v * kLanes), acc[v]);
+inline void add(vec weight, const float* x, vec* acc) {
+#pragma GCC unroll 4
+  for (int v = 0; v < V; ++v) acc[v] = fma(weight, load(x + v * kLanes), acc[v]);
+}
+
+// The R chains of a group from chain F on: as many as there are registers for.
+template <typename Offsets, int V, int R, int F>
+inline void chains_of(const Group& group, const float* weight, const char* offsets,
+                      bool relu, const float* x, float* y) {
+  constexpr long width = V * kLanes;
+  vec acc[R][V];
+#pragma GCC unroll 4
+  for (int i = 0; i < R; ++i) {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) acc[i][v] = splat(group.start[F + i]);
+  }
+  for (int k = 0; k < group.steps; ++k) {
+    const Offsets offset(offsets);
+    const quad w = load_quad(weight);
+    add<V>(spread<F>(w), x + offset[F] * width, acc[0]);
+    add<V>(spread<F + 1>(w), x + offset[F + 1] * width, acc[1]);
+    if constexpr (R == kGroup) {
+      add<V>(spread<2>(w), x + offset[2] * width, acc[2]);
+      add<V>(spread<3>(w), x + offset[3] * width, acc[3]);
+    }
+    weight += kGroup;
+    offsets += Offsets::kBytes;
+  }
+#pragma GCC unroll 4
+  for (int i = R - 1; i >= 0; --i) {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
+      store(y + group.chain[F + i] * width + v * kLanes, finish(relu, acc[i][v]));
+    }
+  }
+}
+
+template <typename Offsets, int V>
+void groups_of(const Packed& p, const float* x, float* y) {
+  const char* offsets = p.offsets;
+  const float* weight = p.weights;
+  for (int g = 0; g < p.h.groups; ++g) {
+    const Group& group = p.groups[g];
+    // From the last chain to the first: a missing one repeats the first, which wins.
+    if constexpr (V <= 2 || kManyRegisters) {
+      chains_of<Offsets, V, 4, 0>(group, weight, offsets, p.h.relu, x, y);
+    } else {
+      chains_of<Offsets, V, 2, 2>(group, weight, offsets, p.h.relu, x, y);
+      chains_of<Offsets, V, 2, 0>(group, weight, offsets, p.h.relu, x, y);
+    }
+    weight += static_cast<long>(kGroup) * group.steps;
+    offsets += static_cast<long>(Offsets::kBytes) * group.steps;
+  }
 }
 
 template <int V>
 void tile_of(const Packed& p, const float* x, float* y) {
   constexpr long width = V * kLanes;
   const Header& h = p.h;
-  const int* index = p.indices;
-  const float* weight = p.weights;
-  for (int g = 0; g < h.groups; ++g) {
-    const Group& group = p.groups[g];
-    vec acc[kGroup][V];
-#pragma GCC unroll 4
-    for (int i = 0; i < kGroup; ++i) {
-#pragma GCC unroll 2
-      for (int v = 0; v < V; ++v) acc[i][v] = splat(group.start[i]);
-    }
-    const int together = group.length[kGroup - 1];
-    for (int k = 0; k < together; ++k) {
-#pragma GCC unroll 4
-      for (int i = 0; i < kGroup; ++i) step<V>(weight[i], x + index[i] * width, acc[i]);
-      index += kGroup;
-      weight += kGroup;
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < kGroup; ++i) {
-      for (int k = together; k < group.length[i]; ++k) {
-        step<V>(*weight++, x + *index++ * width, acc[i]);
-      }
-    }
-#pragma GCC unroll 4
-    for (int i = kGroup - 1; i >= 0; --i) {
-#pragma GCC unroll 2
-      for (int v = 0; v < V; ++v) {
-        store(y + group.chain[i] * width + v * kLanes, finish(h.relu, acc[i][v]));
-      }
-    }
-  }
-  if (h.runs > 1) join_chains(y, h.out, h.runs, static_cast<int>(width));
+  h.wide ? groups_of<Wide, V>(p, x, y) : groups_of<Short, V>(p, x, y);
+  if (h.runs > 1) join_chains(y, h.out, h.runs, width);
   if (h.runs > 1 || !in_register(h.activation))
     activate(h.activation, h.alpha, y, h.out * width);
 }
 
 void tile(const void* packed, const float* x, float* y, int vectors) {
   const Packed p = open(packed);
-  vectors == 1 ? tile_of<1>(p, x, y) : tile_of<2>(p, x, y);
+  if (vectors == 1) return tile_of<1>(p, x, y);
+  if (vectors == 2) return tile_of<2>(p, x, y);
+  if constexpr (kTileVectors == 4) tile_of<4>(p, x, y);
 }
 
 }  // namespace
 
-const Kernel SPARSEAGENT_SYMBOL = {"csr",        kLanes, true, true,
-                                   packed_bytes, pack,   one,  tile};
+const Kernel SPARSEAGENT_SYMBOL = {"csr",        kLanes, kTileVectors, true,    true,
+                                   packed_bytes, pack,   one,          nullptr, tile};

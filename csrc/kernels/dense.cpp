@@ -48,7 +48,7 @@ struct Header {
 };
 
 Header layout(const LayerView& layer, Path path, long* bytes) {
-  Header h;
+  Header h = blank<Header>();
   h.out = layer.out;
   h.in = layer.in;
   h.padded = static_cast<int>(round_up(layer.out, kLanes));
@@ -207,6 +207,95 @@ void one(const void* packed, const float* x, float* y) {
   activate(h.activation, h.alpha, y, h.padded);
 }
 
+// ---- 2 or 4 observations
+// ----------------------------------------------------------------------------
+
+// Sums kept in registers: vectors of rows, times the observations.
+constexpr int kFewVectors = kManyRegisters ? 4 : 2;
+
+// Adds the listed columns, `height` weights apart, to V vectors of sums of N
+// observations.
+template <int V, int N>
+void add_columns_few(const float* weight, long height, const float* x, const int* list,
+                     int count, float* sums, long stride) {
+  vec acc[N][V];
+#pragma GCC unroll 4
+  for (int n = 0; n < N; ++n) {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) acc[n][v] = load(sums + n * stride + v * kLanes);
+  }
+  for (int i = 0; i < count; ++i) {
+    const float* column = weight + list[i] * height;
+    vec input[N];
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) input[n] = splat(x[n * stride + list[i]]);
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
+      const vec w = load(column + v * kLanes);
+#pragma GCC unroll 4
+      for (int n = 0; n < N; ++n) acc[n][v] = fma(w, input[n], acc[n][v]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int n = 0; n < N; ++n) {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) store(sums + n * stride + v * kLanes, acc[n][v]);
+  }
+}
+
+// The listed columns of one block of rows, kFewVectors vectors at a time.
+template <int N>
+void add_block_few(const float* weight, int vectors, const float* x, const int* list,
+                   int count, float* sums, long stride) {
+  const long height = static_cast<long>(vectors) * kLanes;
+  int v = 0;
+  for (; v + kFewVectors <= vectors; v += kFewVectors) {
+    add_columns_few<kFewVectors, N>(weight + v * kLanes, height, x, list, count,
+                                    sums + v * kLanes, stride);
+  }
+  for (; v < vectors; ++v) {
+    add_columns_few<1, N>(weight + v * kLanes, height, x, list, count,
+                          sums + v * kLanes, stride);
+  }
+}
+
+template <int N>
+void few_of(const Packed& p, const float* x, float* y, long stride) {
+  const Header& h = p.h;
+  const float* weight = p.weight;
+  for (int n = 0; n < N; ++n) {
+    for (int r = 0; r < h.padded; r += kLanes)
+      store(y + n * stride + r, load(p.bias + r));
+  }
+  for (int start = 0; start < h.in; start += kChunk) {
+    const int columns = h.in - start < kChunk ? h.in - start : kChunk;
+    int list[kChunk];
+    int count = 0;
+    for (int c = 0; c < columns; ++c) {
+      bool any = false;
+      for (int n = 0; n < N; ++n) any |= x[n * stride + start + c] != 0.0f;
+      list[count] = c;
+      count += any;
+    }
+    for (int r = 0; r < h.padded; r += kBlockVectors * kLanes) {
+      const int left = (h.padded - r) / kLanes;
+      const int vectors = left < kBlockVectors ? left : kBlockVectors;
+      add_block_few<N>(weight, vectors, x + start, list, count, y + r, stride);
+      weight += static_cast<long>(columns) * vectors * kLanes;
+    }
+  }
+  for (int n = 0; n < N; ++n) {
+    float* sums = y + n * stride;
+    if (h.masked && !all_finite(splat(sums[0]))) careful_one(p, x + n * stride, sums);
+    activate(h.activation, h.alpha, sums, h.padded);
+  }
+}
+
+void few(const void* packed, const float* x, float* y, long stride, int count) {
+  const Packed p = open(packed);
+  count == 2 ? few_of<2>(p, x, y, stride) : few_of<4>(p, x, y, stride);
+}
+
 // ---- a tile of observations
 // ---------------------------------------------------------------------
 
@@ -215,6 +304,7 @@ struct Columns {
   const float* weight;
   const float* bias;  // null: go on from the sums in y
   const float* x;
+  long width;  // observations of the whole tile
   int count;
   bool last;  // the rows are complete after these
   bool relu;
@@ -230,7 +320,8 @@ bool row_block(const Columns& work, float* y) {
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 2
     for (int v = 0; v < V; ++v) {
-      acc[r][v] = work.bias ? splat(work.bias[r]) : load(y + (r * V + v) * kLanes);
+      acc[r][v] =
+          work.bias ? splat(work.bias[r]) : load(y + r * work.width + v * kLanes);
     }
   }
   for (int c = 0; c < work.count; ++c) {
@@ -243,7 +334,7 @@ bool row_block(const Columns& work, float* y) {
 #pragma GCC unroll 2
       for (int v = 0; v < V; ++v) acc[r][v] = fma(w, input[v], acc[r][v]);
     }
-    x += V * kLanes;
+    x += work.width;
     weight += R;
   }
   bool finite = true;
@@ -254,7 +345,7 @@ bool row_block(const Columns& work, float* y) {
 #pragma GCC unroll 2
     for (int v = 0; v < V; ++v) {
       const vec sum = work.last ? finish(work.relu, acc[r][v]) : acc[r][v];
-      store(y + (r * V + v) * kLanes, sum);
+      store(y + r * work.width + v * kLanes, sum);
     }
   }
   return finite || !work.last;
@@ -289,10 +380,11 @@ void careful_tile(const Packed& p, const float* x, float* y, int width) {
   }
 }
 
+// V vectors of observations of a tile of `width`; false if a sum of the first row is
+// not finite.
 template <int V>
-void tile_of(const Packed& p, const float* x, float* y) {
+bool columns_of(const Packed& p, const float* x, float* y, long width) {
   const Header& h = p.h;
-  constexpr int width = V * kLanes;
   const RowBlock whole = row_block<kTileRows, V>;
   bool finite = true;
   // Chunks of columns, so that their inputs stay in the first cache while all rows pass
@@ -305,28 +397,32 @@ void tile_of(const Packed& p, const float* x, float* y) {
       const RowBlock block = rows == kTileRows ? whole : block_of<V>(rows);
       const float* weight =
           p.weight + static_cast<long>(r) * h.in + static_cast<long>(c) * rows;
-      const Columns work = {weight,
-                            c == 0 ? p.bias + r : nullptr,
-                            x + static_cast<long>(c) * width,
-                            columns,
-                            last,
-                            h.relu};
-      const bool ok = block(work, y + static_cast<long>(r) * width);
+      const Columns work = {
+          weight, c == 0 ? p.bias + r : nullptr, x + c * width, width, columns, last,
+          h.relu};
+      const bool ok = block(work, y + r * width);
       finite = ok || !h.masked || r > 0;
     }
   }
-  if (!finite) careful_tile(p, x, y, width);
-  if (!in_register(h.activation)) {
-    activate(h.activation, h.alpha, y, static_cast<long>(h.out) * width);
-  }
+  return finite;
 }
 
 void tile(const void* packed, const float* x, float* y, int vectors) {
   const Packed p = open(packed);
-  vectors == 1 ? tile_of<1>(p, x, y) : tile_of<2>(p, x, y);
+  const Header& h = p.h;
+  const long width = static_cast<long>(vectors) * kLanes;
+  bool finite = true;
+  if (vectors == 1) {
+    finite = columns_of<1>(p, x, y, width);
+  } else {
+    for (long first = 0; first < width; first += 2 * kLanes)
+      finite = columns_of<2>(p, x + first, y + first, width) && finite;
+  }
+  if (!finite) careful_tile(p, x, y, static_cast<int>(width));
+  if (!in_register(h.activation)) activate(h.activation, h.alpha, y, h.out * width);
 }
 
 }  // namespace
 
-const Kernel SPARSEAGENT_SYMBOL = {"dense",      kLanes, true, true,
-                                   packed_bytes, pack,   one,  tile};
+const Kernel SPARSEAGENT_SYMBOL = {"dense",      kLanes, kTileVectors, true, true,
+                                   packed_bytes, pack,   one,          few,  tile};

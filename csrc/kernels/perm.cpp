@@ -2,25 +2,28 @@
 // from gathers.
 //
 //   block    kLanes chains side by side (a chain is a run of a row)
-//   step     two chunks of kLanes inputs, a and b; every lane looks its next input up
-//   in them with one
-//            permute and adds w * x. A lane whose next input is elsewhere waits, with
-//            weight 0.
 //   group    four blocks in lockstep: four independent sums hide the latency of the FMA
-//              [a0 b0 a1 b1 a2 b2 a3 b3] [places: 4 bytes per lane] [w block 0 .. w
-//              block 3]
+//   step     chunks of kLanes inputs: a, shared by the group, and one more for each
+//            block; every lane looks its next input up in the two with one permute and
+//            adds w * x. A lane whose next input is elsewhere waits, with weight 0.
+//              chunks: [a b0 b1 b2 b3]
+//              stream: [places: 4 bytes per lane] [w block 0 .. w block 3]
+//            The stream is aligned: no load of it crosses a cache line.
 //
-// Fast because a step costs three vector loads, a permute and an FMA for up to kLanes
-// weights, where a scalar CSR loop pays a load of the input for each. How many lanes
-// work in a step (the fill) depends on the order the row is stored in: `policy.repack`
-// lays it down for one kLanes; any other order is followed exactly, with more steps. It
-// loses to dense above about half the weights, and to csr where hardly any are left.
+// Fast because a step costs two and a half vector loads, a permute and an FMA for up to
+// kLanes weights, where a scalar CSR loop pays a load of the input for each. The loads
+// are the limit: sharing a saves a quarter of them and costs hardly a lane. Of 2 or 4
+// observations at a time all but the lookups is shared. How many lanes work in a step
+// (the fill) depends on the order the row is stored in: `policy.repack` lays it down
+// for one kLanes; any other order is followed exactly, with more steps. It loses to
+// dense above about half the weights, and to csr where hardly any are left.
 //
 // A waiting lane multiplies some input by 0, which is NaN if that input is Inf or NaN.
 // So a sum that is not finite makes the layer be done again by a careful loop that
 // knows which lanes wait.
 #include "core/kernel.h"
 #include "simd/activation.h"
+#include "simd/chains.h"
 #include "simd/join.h"
 #include "simd/layout.h"
 
@@ -51,103 +54,140 @@ struct Header {
   long starts;  // byte offsets from the header: float [groups * kGroupChains]
   long order;   // int [groups * kGroupChains]: chain of each lane, -1 for none
   long steps;   // int [groups]
+  long chunks;  // 8 bytes a step
   long stream;
 };
 
-// Bytes of one step of `blocks` blocks.
-constexpr long step_bytes(int blocks) { return 8 + kPlaceBytes + 4L * blocks * kLanes; }
+constexpr long kChunkBytes = 8;  // of one step: the shared one, then one a block
+
+// Bytes of one step of `blocks` blocks in the stream.
+constexpr long step_bytes(int blocks) { return kPlaceBytes + 4L * blocks * kLanes; }
 
 inline int blocks_of(int chains, int group) {
   const int left = chains - group * kGroupChains;
   return left >= kGroupChains ? kBlocks : (left + kLanes - 1) / kLanes;
 }
 
-inline int length_of(const LayerView& layer, int chain) {
-  return layer.indptr[chain + 1] - layer.indptr[chain];
-}
-
-// Walks the chains of one block in their stored order and chooses the two chunks of
-// every step: those that most lanes are waiting for.
+// Walks the chains of one group in their stored order and chooses the chunks of every
+// step: those that most lanes are waiting for.
 class Walk {
  public:
-  Walk(const LayerView& layer, const int* order) : layer_(layer), order_(order) {
-    for (int lane = 0; lane < kLanes; ++lane) {
-      at_[lane] = order[lane] < 0 ? 0 : layer.indptr[order[lane]];
-      end_[lane] = order[lane] < 0 ? 0 : layer.indptr[order[lane] + 1];
+  // order: the chain of every lane of the group, -1 for none.
+  Walk(const LayerView& layer, const int* order, int blocks)
+      : layer_(layer), blocks_(blocks) {
+    for (int i = 0; i < blocks * kLanes; ++i) {
+      at_[i] = order[i] < 0 ? 0 : layer.indptr[order[i]];
+      end_[i] = order[i] < 0 ? 0 : layer.indptr[order[i] + 1];
     }
+    __builtin_memset(wanted_, 0, sizeof wanted_);
   }
 
   bool done() const {
-    for (int lane = 0; lane < kLanes; ++lane) {
-      if (at_[lane] < end_[lane]) return false;
+    for (int i = 0; i < blocks_ * kLanes; ++i) {
+      if (at_[i] < end_[i]) return false;
     }
     return true;
   }
 
   // One step: the chunks, and for every lane its entry, or -1 if it waits.
-  void step(int* a, int* b, int* entry) {
-    int chunk[kLanes];
-    int weight[kLanes];
+  void step(int* shared, int* own, int* entry) {
+    const int lanes = blocks_ * kLanes;
     int longest = 0;
-    for (int lane = 0; lane < kLanes; ++lane) {
-      const int left = end_[lane] - at_[lane];
-      chunk[lane] = left > 0 ? layer_.indices[at_[lane]] / kLanes : -1;
-      weight[lane] = left;
-      if (left > longest) longest = left;
+    for (int i = 0; i < lanes; ++i) {
+      if (end_[i] - at_[i] > longest) longest = end_[i] - at_[i];
     }
-    for (int lane = 0; lane < kLanes; ++lane) {
-      weight[lane] = weight[lane] == 0 ? 0 : 16 + (weight[lane] + 2 >= longest ? 8 : 0);
+    for (int i = 0; i < lanes; ++i) {
+      const int left = end_[i] - at_[i];
+      head_[i] = left > 0 ? layer_.indices[at_[i]] / kLanes : -1;
+      // The longest chains bound the number of steps.
+      if (left > 0) wanted_[i / kLanes][head_[i]] += left + 2 >= longest ? 3 : 2;
     }
-    *a = most_wanted(chunk, weight, -1);
-    const int second = most_wanted(chunk, weight, *a);
-    *b = second < 0 ? *a : second;
-    for (int lane = 0; lane < kLanes; ++lane) {
-      const bool takes = chunk[lane] >= 0 && (chunk[lane] == *a || chunk[lane] == *b);
-      entry[lane] = takes ? at_[lane]++ : -1;
+    choose(shared, own);
+    for (int i = 0; i < lanes; ++i) {
+      if (head_[i] >= 0) wanted_[i / kLanes][head_[i]] = 0;
+      const bool takes =
+          head_[i] >= 0 && (head_[i] == *shared || head_[i] == own[i / kLanes]);
+      entry[i] = takes ? at_[i]++ : -1;
     }
   }
 
  private:
-  static int most_wanted(const int* chunk, const int* weight, int but) {
-    int best = -1;
-    int best_weight = 0;
-    for (int i = 0; i < kLanes; ++i) {
-      if (chunk[i] < 0 || chunk[i] == but) continue;
-      int sum = 0;
-      for (int j = 0; j < kLanes; ++j) sum += chunk[j] == chunk[i] ? weight[j] : 0;
-      if (sum > best_weight) {
-        best_weight = sum;
-        best = chunk[i];
+  // The two chunks that a block wants most, equal ones by number.
+  struct Favourites {
+    int chunk[2] = {-1, -1};
+    int wanted[2] = {0, 0};
+
+    void offer(int other, int much) {
+      if (other == chunk[0] || other == chunk[1]) return;
+      for (int i = 0; i < 2; ++i) {
+        if (much < wanted[i] || (much == wanted[i] && other > chunk[i])) continue;
+        if (i == 0) {
+          chunk[1] = chunk[0];
+          wanted[1] = wanted[0];
+        }
+        chunk[i] = other;
+        wanted[i] = much;
+        return;
       }
     }
-    return best;
+  };
+
+  // The shared chunk with which all blocks, each with its best other one, get most.
+  void choose(int* shared, int* own) const {
+    Favourites best[kBlocks];
+    for (int i = 0; i < blocks_ * kLanes; ++i) {
+      if (head_[i] >= 0)
+        best[i / kLanes].offer(head_[i], wanted_[i / kLanes][head_[i]]);
+    }
+    int most = -1;
+    *shared = 0;
+    for (int i = 0; i < blocks_ * kLanes; ++i) {
+      const int a = head_[i];
+      if (a < 0) continue;
+      int sum = 0;
+      for (int block = 0; block < blocks_; ++block) {
+        const Favourites& b = best[block];
+        sum += wanted_[block][a] + b.wanted[b.chunk[0] == a ? 1 : 0];
+      }
+      if (sum < most || (sum == most && a >= *shared)) continue;
+      most = sum;
+      *shared = a;
+    }
+    for (int block = 0; block < blocks_; ++block) {
+      const Favourites& b = best[block];
+      const int other = b.chunk[b.chunk[0] == *shared ? 1 : 0];
+      own[block] = other < 0 ? *shared : other;
+    }
   }
 
   const LayerView& layer_;
-  const int* order_;
-  int at_[kLanes];
-  int end_[kLanes];
+  const int blocks_;
+  int at_[kGroupChains];
+  int end_[kGroupChains];
+  int head_[kGroupChains];
+  int wanted_[kBlocks][kMaxChunks];  // by the heads; all 0 between two steps
 };
 
-int steps_of_block(const LayerView& layer, const int* order) {
-  Walk walk(layer, order);
+int steps_of_group(const LayerView& layer, const int* order, int blocks) {
+  Walk walk(layer, order, blocks);
   int steps = 0;
-  int a = 0;
-  int b = 0;
-  int entry[kLanes];
-  for (; !walk.done(); ++steps) walk.step(&a, &b, entry);
+  int shared = 0;
+  int own[kBlocks];
+  int entry[kGroupChains];
+  for (; !walk.done(); ++steps) walk.step(&shared, own, entry);
   return steps;
 }
 
 bool falls(const LayerView& layer) {
   for (int i = 1; i < layer.chains(); ++i) {
-    if (length_of(layer, i) > length_of(layer, i - 1)) return false;
+    if (chain_length(layer, i) > chain_length(layer, i - 1)) return false;
   }
   return true;
 }
 
-Header layout(const LayerView& layer) {
-  Header h;
+// All but the stream, whose place is known when the steps are counted.
+Header shape(const LayerView& layer) {
+  Header h = blank<Header>();
   h.out = layer.out;
   h.runs = layer.runs;
   h.chains = layer.chains();
@@ -160,105 +200,111 @@ Header layout(const LayerView& layer) {
   h.starts = round_up(sizeof(Header), 64);
   h.order = h.starts + 4 * lanes;
   h.steps = h.order + 4 * lanes;
-  h.stream = h.steps + round_up(4L * h.groups, 64);
+  h.chunks = h.steps + round_up(4L * h.groups, 64);
+  h.stream = 0;
   return h;
 }
 
-// Which chain sits in which lane, block by block, without memory of its own:
-// `visit(block, order)` is called with the kLanes chains of every block.
+// `visit(group, blocks, order)` for every group, with the chain of each of its lanes,
+// -1 for none.
 template <typename Visit>
-void for_each_block(const LayerView& layer, const Header& h, Visit visit) {
-  int order[kLanes];
-  const int blocks = (h.chains + kLanes - 1) / kLanes;
-  int chain = -1;   // last chain handed out
-  int length = -1;  // its length, while sorting
-  for (int i = 0; h.sorted && i < h.chains; ++i) {
-    if (length_of(layer, i) > length) length = length_of(layer, i);
+void visit_groups(const LayerView& layer, const Header& h, Visit visit) {
+  int order[kGroupChains];
+  const auto put = [&](int place, int chain) {
+    const int lane = place % kGroupChains;
+    order[lane] = chain;
+    if (lane + 1 < kGroupChains && place + 1 < h.chains) return;
+    for (int i = lane + 1; i < kGroupChains; ++i) order[i] = -1;
+    const int group = place / kGroupChains;
+    visit(group, blocks_of(h.chains, group), order);
+  };
+  if (h.sorted) {
+    by_falling_length(layer, put);
+  } else {
+    for (int i = 0; i < h.chains; ++i) put(i, i);
   }
-  for (int block = 0; block < blocks; ++block) {
-    for (int lane = 0; lane < kLanes; ++lane) {
-      const bool none = block * kLanes + lane >= h.chains;
-      ++chain;
-      while (!none && h.sorted &&
-             (chain == h.chains || length_of(layer, chain) != length)) {
-        if (chain == h.chains) {
-          chain = 0;
-          --length;
-        } else {
-          ++chain;
-        }
-      }
-      order[lane] = none ? -1 : chain;
-    }
-    visit(block, order);
-  }
+}
+
+// How long the steps of all groups are.
+struct Extent {
+  long steps = 0;
+  long stream = 0;  // bytes
+};
+
+Extent measure(const LayerView& layer, const Header& h) {
+  Extent all;
+  visit_groups(layer, h, [&](int, int blocks, const int* order) {
+    const int steps = steps_of_group(layer, order, blocks);
+    all.steps += steps;
+    all.stream += steps * step_bytes(blocks);
+  });
+  return all;
+}
+
+Header layout(const LayerView& layer, long* bytes) {
+  Header h = shape(layer);
+  const Extent extent = measure(layer, h);
+  h.stream = h.chunks + round_up(kChunkBytes * extent.steps, 64);
+  *bytes = h.stream + round_up(extent.stream, 64);
+  return h;
 }
 
 std::size_t packed_bytes(const LayerView& layer, Path) {
   if (layer.in > kMaxChunks * kLanes) return 0;
-  const Header h = layout(layer);
-  long bytes = h.stream;
-  int steps = 0;
-  for_each_block(layer, h, [&](int block, const int* order) {
-    const int own = steps_of_block(layer, order);
-    steps = block % kBlocks == 0 || own > steps ? own : steps;
-    const int group = block / kBlocks;
-    if (block % kBlocks + 1 == blocks_of(h.chains, group)) {
-      bytes += steps * step_bytes(blocks_of(h.chains, group));
-    }
-  });
-  return static_cast<std::size_t>(round_up(bytes, 64));
+  long bytes = 0;
+  layout(layer, &bytes);
+  return static_cast<std::size_t>(bytes);
 }
 
-// Writes the steps of one block into its places of the group's stream; returns how many
-// there are.
-int pack_block(const LayerView& layer, const int* order, int block, int blocks,
+// Writes the steps of one group; returns how many there are.
+int pack_group(const LayerView& layer, const int* order, int blocks, char* chunks,
                char* stream) {
-  Walk walk(layer, order);
+  Walk walk(layer, order, blocks);
   int steps = 0;
   for (; !walk.done(); ++steps) {
-    int a = 0;
-    int b = 0;
-    int entry[kLanes];
-    walk.step(&a, &b, entry);
+    int shared = 0;
+    int own[kBlocks];
+    int entry[kGroupChains];
+    walk.step(&shared, own, entry);
+    char* chunk = chunks + steps * kChunkBytes;
+    chunk[0] = static_cast<char>(shared);
+    for (int block = 0; block < blocks; ++block)
+      chunk[1 + block] = static_cast<char>(own[block]);
     char* step = stream + steps * step_bytes(blocks);
-    step[2 * block] = static_cast<char>(a);
-    step[2 * block + 1] = static_cast<char>(b);
-    unsigned char* place = reinterpret_cast<unsigned char*>(step + 8);
-    float* weight = reinterpret_cast<float*>(step + 8 + kPlaceBytes) + block * kLanes;
-    for (int lane = 0; lane < kLanes; ++lane) {
-      if (entry[lane] < 0) continue;
-      const int column = layer.indices[entry[lane]];
-      const int in_b = column / kLanes == a ? 0 : kLanes;
-      place[4 * lane + block] =
-          static_cast<unsigned char>(column % kLanes + in_b) | kWorks;
-      weight[lane] = layer.values[entry[lane]];
+    unsigned char* place = reinterpret_cast<unsigned char*>(step);
+    float* weight = reinterpret_cast<float*>(step + kPlaceBytes);
+    for (int i = 0; i < blocks * kLanes; ++i) {
+      if (entry[i] < 0) continue;
+      const int column = layer.indices[entry[i]];
+      const int in_own = column / kLanes == shared ? 0 : kLanes;
+      place[4 * (i % kLanes) + i / kLanes] =
+          static_cast<unsigned char>(column % kLanes + in_own) | kWorks;
+      weight[i] = layer.values[entry[i]];
     }
   }
   return steps;
 }
 
-void pack(const LayerView& layer, Path path, void* packed) {
-  const Header h = layout(layer);
+void pack(const LayerView& layer, Path, void* packed) {
+  long bytes = 0;
+  const Header h = layout(layer, &bytes);
   char* base = static_cast<char*>(packed);
-  __builtin_memset(base, 0, packed_bytes(layer, path));
+  __builtin_memset(base, 0, static_cast<std::size_t>(bytes));
   __builtin_memcpy(base, &h, sizeof h);
   float* starts = reinterpret_cast<float*>(base + h.starts);
   int* orders = reinterpret_cast<int*>(base + h.order);
   int* steps = reinterpret_cast<int*>(base + h.steps);
+  char* chunks = base + h.chunks;
   char* stream = base + h.stream;
-  for_each_block(layer, h, [&](int block, const int* order) {
-    const int group = block / kBlocks;
-    const int blocks = blocks_of(h.chains, group);
-    for (int lane = 0; lane < kLanes; ++lane) {
-      const int chain = order[lane];
-      orders[block * kLanes + lane] = chain;
-      const bool first = chain >= 0 && chain % layer.runs == 0;
-      starts[block * kLanes + lane] = first ? layer.bias[chain / layer.runs] : 0.0f;
+  visit_groups(layer, h, [&](int group, int blocks, const int* order) {
+    for (int i = 0; i < kGroupChains; ++i) {
+      orders[group * kGroupChains + i] = order[i];
+      starts[group * kGroupChains + i] =
+          order[i] < 0 ? 0.0f : chain_start(layer, order[i]);
     }
-    const int own = pack_block(layer, order, block % kBlocks, blocks, stream);
-    if (own > steps[group]) steps[group] = own;
-    if (block % kBlocks + 1 == blocks) stream += steps[group] * step_bytes(blocks);
+    steps[group] = pack_group(layer, order, blocks, chunks, stream);
+    chunks += steps[group] * kChunkBytes;
+    stream += steps[group] * step_bytes(blocks);
   });
 }
 
@@ -267,43 +313,45 @@ struct Packed {
   const float* starts;
   const int* order;
   const int* steps;
+  const char* chunks;
   const char* stream;
 };
 
 inline Packed open(const void* packed) {
   const char* base = static_cast<const char*>(packed);
   const Header& h = *reinterpret_cast<const Header*>(base);
-  return {h, reinterpret_cast<const float*>(base + h.starts),
+  return {h,
+          reinterpret_cast<const float*>(base + h.starts),
           reinterpret_cast<const int*>(base + h.order),
-          reinterpret_cast<const int*>(base + h.steps), base + h.stream};
+          reinterpret_cast<const int*>(base + h.steps),
+          base + h.chunks,
+          base + h.stream};
 }
 
-// One group of B blocks; returns whether all sums are finite.
-template <int B>
-bool run_group(const float* starts, const char* stream, int steps, const float* x,
-               vec* acc) {
-#pragma GCC unroll 4
-  for (int i = 0; i < B; ++i) acc[i] = load(starts + i * kLanes);
-  for (int s = 0; s < steps; ++s) {
-    unsigned long chunks;
-    __builtin_memcpy(&chunks, stream, 8);
-    ivec places = load_bytes(stream + 8);
-    const float* weight = reinterpret_cast<const float*>(stream + 8 + kPlaceBytes);
-#pragma GCC unroll 4
-    for (int i = 0; i < B; ++i) {
-      const float* a = x + ((chunks >> (16 * i)) & 0xff) * kLanes;
-      const float* b = x + ((chunks >> (16 * i + 8)) & 0xff) * kLanes;
-      acc[i] = fma(load(weight + i * kLanes), lookup(a, b, places), acc[i]);
-      places = next_byte(places);
-    }
-    stream += step_bytes(B);
+// One group where the walk stands.
+struct Group {
+  const float* starts;
+  const int* order;
+  const char* chunks;
+  const char* stream;
+  int steps;
+  int first;  // lane
+};
+
+// Visits the groups; `run(group, blocks)`.
+template <typename Run>
+inline void for_each_group(const Packed& p, Run run) {
+  Group group = {p.starts, p.order, p.chunks, p.stream, 0, 0};
+  for (int g = 0; g < p.h.groups; ++g) {
+    const int blocks = blocks_of(p.h.chains, g);
+    group.steps = p.steps[g];
+    run(group, blocks);
+    group.starts += kGroupChains;
+    group.order += kGroupChains;
+    group.chunks += group.steps * kChunkBytes;
+    group.stream += group.steps * step_bytes(blocks);
+    group.first += kGroupChains;
   }
-  bool finite = true;
-#pragma GCC unroll 4
-  for (int i = 0; i < B; ++i) {
-    finite = finite && all(less(magnitude(acc[i]), splat(__builtin_inff())));
-  }
-  return finite;
 }
 
 inline void put(const Header& h, const int* order, vec sum, float* y) {
@@ -316,72 +364,114 @@ inline void put(const Header& h, const int* order, vec sum, float* y) {
   for (int i = 0; i < kLanes && order[i] >= 0; ++i) y[order[i]] = lanes[i];
 }
 
-template <int B>
-bool group_of(const Packed& p, int group, const char* stream, const float* x,
-              float* y) {
-  const int first = group * kGroupChains;
-  vec acc[kBlocks];
-  const bool finite = run_group<B>(p.starts + first, stream, p.steps[group], x, acc);
+// B blocks for N observations, `stride` floats apart; returns whether all sums are
+// finite.
+template <int B, int N>
+bool run_group(const Header& h, const Group& group, const float* x, float* y,
+               long stride) {
+  const char* stream = group.stream;
+  vec acc[N][B];
 #pragma GCC unroll 4
   for (int i = 0; i < B; ++i) {
-    const int lane = first + i * kLanes;
-    put(p.h, p.order + lane, acc[i], p.h.sorted ? y : y + lane);
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) acc[n][i] = load(group.starts + i * kLanes);
+  }
+#pragma GCC unroll 2
+  for (int s = 0; s < group.steps; ++s) {
+    unsigned long chunks;
+    __builtin_memcpy(&chunks, group.chunks + s * kChunkBytes, sizeof chunks);
+    ivec places = load_bytes(stream);
+    const float* weight = reinterpret_cast<const float*>(stream + kPlaceBytes);
+    vec shared[N];
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n)
+      shared[n] = load(x + (chunks & 0xff) * kLanes + n * stride);
+#pragma GCC unroll 4
+    for (int i = 0; i < B; ++i) {
+      const float* own = x + ((chunks >> (8 * i + 8)) & 0xff) * kLanes;
+      const vec w = load(weight + i * kLanes);
+#pragma GCC unroll 4
+      for (int n = 0; n < N; ++n) {
+        acc[n][i] = fma(w, lookup(shared[n], own + n * stride, places), acc[n][i]);
+      }
+      places = next_byte(places);
+    }
+    stream += step_bytes(B);
+  }
+  bool finite = true;
+#pragma GCC unroll 4
+  for (int i = 0; i < B; ++i) {
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) {
+      finite = finite && all(less(magnitude(acc[n][i]), splat(__builtin_inff())));
+      float* to = y + n * stride + (h.sorted ? 0 : group.first + i * kLanes);
+      put(h, group.order + i * kLanes, acc[n][i], to);
+    }
   }
   return finite;
 }
 
 void careful(const Packed& p, const float* x, float* y) {
-  const char* stream = p.stream;
-  for (int group = 0; group < p.h.groups; ++group) {
-    const int blocks = blocks_of(p.h.chains, group);
+  for_each_group(p, [&](const Group& group, int blocks) {
     for (int i = 0; i < blocks * kLanes; ++i) {
-      const int lane = group * kGroupChains + i;
-      if (p.order[lane] < 0) continue;
-      float acc = p.starts[lane];
-      for (int s = 0; s < p.steps[group]; ++s) {
-        const char* step = stream + s * step_bytes(blocks);
-        const int block = i / kLanes;
-        const auto place =
-            static_cast<unsigned char>(step[8 + 4 * (i % kLanes) + block]);
+      if (group.order[i] < 0) continue;
+      const int block = i / kLanes;
+      float acc = group.starts[i];
+      for (int s = 0; s < group.steps; ++s) {
+        const char* step = group.stream + s * step_bytes(blocks);
+        const auto place = static_cast<unsigned char>(step[4 * (i % kLanes) + block]);
         if (!(place & kWorks)) continue;
         const int within = place & (2 * kLanes - 1);
+        const char* chunks = group.chunks + s * kChunkBytes;
         const auto chunk =
-            static_cast<unsigned char>(step[2 * block + (within >= kLanes ? 1 : 0)]);
-        const float weight = reinterpret_cast<const float*>(step + 8 + kPlaceBytes)[i];
+            static_cast<unsigned char>(chunks[within >= kLanes ? 1 + block : 0]);
+        const float weight = reinterpret_cast<const float*>(step + kPlaceBytes)[i];
         acc = __builtin_fmaf(weight, x[chunk * kLanes + within % kLanes], acc);
       }
-      y[p.order[lane]] = acc;
+      y[group.order[i]] = acc;
     }
-    stream += p.steps[group] * step_bytes(blocks);
+  });
+}
+
+template <int N>
+void few_of(const void* packed, const float* x, float* y, long stride) {
+  const Packed p = open(packed);
+  const Header& h = p.h;
+  bool finite = true;
+  for_each_group(p, [&](const Group& group, int blocks) {
+    bool ok = true;
+    switch (blocks) {
+      case 1: ok = run_group<1, N>(h, group, x, y, stride); break;
+      case 2: ok = run_group<2, N>(h, group, x, y, stride); break;
+      case 3: ok = run_group<3, N>(h, group, x, y, stride); break;
+      default: ok = run_group<4, N>(h, group, x, y, stride); break;
+    }
+    finite = finite && ok;
+  });
+  const bool stored_finished = in_register(h.activation) && h.runs == 1 && !h.sorted;
+  for (int n = 0; n < N; ++n) {
+    float* sums = y + n * stride;
+    if (!finite) careful(p, x + n * stride, sums);
+    if (h.runs > 1) join_chains(sums, h.out, h.runs, 1);
+    if (!stored_finished || !finite) {
+      activate(h.activation, h.alpha, sums, round_up(h.out, kLanes));
+    }
   }
 }
 
-void one(const void* packed, const float* x, float* y) {
-  const Packed p = open(packed);
-  const Header& h = p.h;
-  const char* stream = p.stream;
-  bool finite = true;
-  for (int group = 0; group < h.groups; ++group) {
-    const int blocks = blocks_of(h.chains, group);
-    bool ok = true;
-    switch (blocks) {
-      case 1: ok = group_of<1>(p, group, stream, x, y); break;
-      case 2: ok = group_of<2>(p, group, stream, x, y); break;
-      case 3: ok = group_of<3>(p, group, stream, x, y); break;
-      default: ok = group_of<4>(p, group, stream, x, y); break;
-    }
-    finite = finite && ok;
-    stream += p.steps[group] * step_bytes(blocks);
-  }
-  if (!finite) careful(p, x, y);
-  if (h.runs > 1) join_chains(y, h.out, h.runs, 1);
-  const bool stored_finished = in_register(h.activation) && h.runs == 1 && !h.sorted;
-  if (!stored_finished || !finite) {
-    activate(h.activation, h.alpha, y, round_up(h.out, kLanes));
+void one(const void* packed, const float* x, float* y) { few_of<1>(packed, x, y, 0); }
+
+void few(const void* packed, const float* x, float* y, long stride, int count) {
+  if (count == 4 && kManyRegisters) {
+    few_of<4>(packed, x, y, stride);
+  } else {
+    for (int n = 0; n < count; n += 2)
+      few_of<2>(packed, x + n * stride, y + n * stride, stride);
   }
 }
 
 }  // namespace
 
-const Kernel SPARSEAGENT_SYMBOL = {"perm",       kLanes, kLanes > 1, false,
-                                   packed_bytes, pack,   one,        nullptr};
+const Kernel SPARSEAGENT_SYMBOL = {"perm", kLanes,       kTileVectors, kLanes > 1,
+                                   false,  packed_bytes, pack,         one,
+                                   few,    nullptr};

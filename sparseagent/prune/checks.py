@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from numbers import Real
 
+import torch
+from torch import Tensor
+
 
 def require_sparsity(name: str, value: object) -> None:
     """Raise unless `value` is a number in [0, 1)."""
@@ -35,6 +38,15 @@ def require_callable(name: str, value: object, form: str) -> None:
     """Raise unless `value` can be called as `form` says; a class is not enough."""
     if isinstance(value, type) or not callable(value):
         raise TypeError(f"{name}: expected a callable {form}, got {_kind(value)}")
+
+
+def require_scores(scores: Tensor, kept: int) -> None:
+    """Raise unless a pattern can keep `kept` weights of `scores` `[out, in]`, `-inf` = pruned."""
+    if bool(torch.isnan(scores).any()):
+        raise ValueError("scores: expected numbers, got NaN")
+    available = int((scores > -torch.inf).sum())
+    if not 1 <= kept <= available:
+        raise ValueError(f"kept: expected 1 to {available} weights, got {kept}")
 
 
 def _number(name: str, value: object) -> float:

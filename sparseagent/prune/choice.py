@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sparseagent.prune.allocation import Allocation
+from sparseagent.prune.fixed_density import fixes_density
 from sparseagent.prune.layer import Layer
 from sparseagent.prune.layout import Part
 from sparseagent.prune.pattern.protocol import Pattern
@@ -32,7 +33,7 @@ def choose_masks(
         masks: Their present masks, `[out, in]` bool, by the name of the weight.
         sparsity: The sparsity wanted, in [0, 1).
         score: Which weights matter.
-        allocate: How the budget is split over the layers.
+        allocate: How the budget is split over the layers, unless the pattern fixes the density.
         pattern: Which shapes of zeros are legal.
 
     Returns:
@@ -42,8 +43,12 @@ def choose_masks(
         ValueError: One of the three broke its contract, or a weight is not finite.
     """
     scores = [_masked_scores(layer, masks[layer.name], score) for layer in part.layers]
-    counts = allocate(scores, 1.0 - sparsity)
-    _check_counts(counts, part.budget(sparsity), [int(masks[i.name].sum()) for i in part.layers])
+    budget = part.budget(sparsity)
+    if fixes_density(pattern):
+        counts = pattern.counts(scores, budget)
+    else:
+        counts = allocate(scores, 1.0 - sparsity)
+        _check_counts(counts, budget, [int(masks[i.name].sum()) for i in part.layers])
     chosen = {}
     for layer, layer_scores, count in zip(part.layers, scores, counts, strict=True):
         mask = pattern.mask(layer_scores, count)

@@ -50,7 +50,7 @@ class Attachment:
             weight.mul_(factor.to(weight.device))
             # `get`, because indexing would create a state, which some optimizers take for theirs.
             for value in self.optimizer.state.get(weight, {}).values():
-                if _is_moment(value, weight):
+                if is_moment(value, weight):
                     value.mul_(factor.to(value.device))
 
     def remove(self) -> None:
@@ -64,5 +64,6 @@ def holds(optimizer: Optimizer, weight: Tensor) -> bool:
     return any(weight is p for group in optimizer.param_groups for p in group["params"])
 
 
-def _is_moment(value: object, weight: Tensor) -> bool:
+def is_moment(value: object, weight: Tensor) -> bool:
+    """Whether a value in an optimizer's state is a moment of this weight: shaped like it."""
     return isinstance(value, Tensor) and value.shape == weight.shape and value.is_floating_point()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sparseagent.prune import saving
-from sparseagent.prune.allocation import Allocation, erk
+from sparseagent.prune.allocation import Allocation
 from sparseagent.prune.checks import (
     require_callable,
     require_count,
@@ -18,6 +18,7 @@ from sparseagent.prune.checks import (
     require_sparsity,
 )
 from sparseagent.prune.choice import choose_masks
+from sparseagent.prune.fixed_density import require_legal
 from sparseagent.prune.layer import Layer, Selection
 from sparseagent.prune.layout import CriticSparsity, Part, Targets, find_layout
 from sparseagent.prune.mask_set import MaskSet
@@ -61,7 +62,8 @@ class Sparsifier:
         score: Which weights matter.
         schedule: Sparsity over the progress of the run; it must not fall.
         pattern: Which shapes of zeros are legal.
-        allocate: How the budget of a part is split over its layers.
+        allocate: How the budget of a part is split over its layers; `None` for `erk`, or for what
+            a pattern such as 2:4 says by itself.
         layers: Which layers, instead of the default: names of layers or of modules around them, or
             `predicate(name, linear) -> bool`, which narrows the default choice.
         targets: Target networks of a plain module, which get its masks: copies of the module, or of
@@ -86,7 +88,7 @@ class Sparsifier:
         score: Score,
         schedule: Schedule,
         pattern: Pattern = _UNSTRUCTURED,
-        allocate: Allocation = erk,
+        allocate: Allocation | None = None,
         layers: Selection | None = None,
         targets: Targets = None,
         critic_sparsity: CriticSparsity = "auto",
@@ -95,11 +97,12 @@ class Sparsifier:
         require_method("score", score, "score")
         require_method("pattern", pattern, "mask")
         require_callable("schedule", schedule, "(progress) -> sparsity, such as Cubic(to=0.9)")
-        require_callable("allocate", allocate, "(scores, density) -> counts, such as erk")
+        if allocate is not None:
+            require_callable("allocate", allocate, "(scores, density) -> counts, such as erk")
         if every is not None:
             require_count("every", every)
         self.module = module
-        self._score, self._pattern, self._allocate = score, pattern, allocate
+        self._score, self._pattern = score, pattern
         self._schedule, self._every = schedule, every
         self._final = _final_sparsity(schedule)
         layout = find_layout(
@@ -109,6 +112,7 @@ class Sparsifier:
             targets=targets,
             critic_sparsity=critic_sparsity,
         )
+        self._allocate = require_legal(layout, pattern, allocate)
         self._parts = layout.parts
         self._masks = MaskSet(layout)
         self._position = saving.Position()

@@ -3,6 +3,20 @@
 Nothing here loads torch; matplotlib and SciPy are loaded by the functions that need them.
 """
 
+from sparseagent.report.comparison import (
+    Aggregate,
+    Estimate,
+    ProfileBand,
+    aggregate,
+    estimate,
+    improvement,
+    mean_share_of_dense,
+    normalise,
+    paired_differences,
+    profile_band,
+    share_of_dense,
+)
+from sparseagent.report.interval_curve import IntervalCurve
 from sparseagent.report.latency import Latency, measure_latency, pin_core
 from sparseagent.report.plots import (
     Curve,
@@ -13,33 +27,63 @@ from sparseagent.report.plots import (
     return_bars,
     sparsity_per_layer,
 )
+from sparseagent.report.reliability import Stability, stability, worst_decile
 from sparseagent.report.statistics import (
     bootstrap_interval,
     iqm,
+    optimality_gap,
     performance_profile,
     probability_of_improvement,
     stratified_bootstrap_interval,
 )
+from sparseagent.report.study_plots import (
+    disturbance_curves,
+    performance_profiles,
+    return_against_latency,
+    return_against_nonzeros,
+    return_against_sparsity,
+)
 from sparseagent.report.table import format_interval, format_ns, format_number, markdown_table
 
 __all__ = [
+    "Aggregate",
     "Curve",
+    "Estimate",
+    "IntervalCurve",
     "Latency",
+    "ProfileBand",
     "ReturnBar",
     "Schedule",
+    "Stability",
+    "aggregate",
     "bootstrap_interval",
+    "disturbance_curves",
+    "estimate",
     "format_interval",
     "format_ns",
     "format_number",
+    "improvement",
     "iqm",
     "latency_bars",
     "learning_curve",
     "markdown_table",
+    "mean_share_of_dense",
     "measure_latency",
+    "normalise",
+    "optimality_gap",
+    "paired_differences",
     "performance_profile",
+    "performance_profiles",
     "pin_core",
     "probability_of_improvement",
+    "profile_band",
+    "return_against_latency",
+    "return_against_nonzeros",
+    "return_against_sparsity",
     "return_bars",
+    "share_of_dense",
     "sparsity_per_layer",
+    "stability",
     "stratified_bootstrap_interval",
+    "worst_decile",
 ]

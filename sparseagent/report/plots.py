@@ -1,25 +1,28 @@
-"""The figures of a report: one function, one PNG.
-
-matplotlib is loaded inside the functions and only through its object interface: no pyplot, no
-display, no global state. Colours are those of Okabe and Ito (2008), which colour-blind readers
-can tell apart; line styles and direct labels carry the same information.
-"""
+"""The figures of a run's report: one function, one PNG."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from sparseagent.report.figure import (
+    COLOURS,
+    INK,
+    LINE_STYLES,
+    as_pair,
+    engineering_ticks,
+    log_ticks,
+    new_figure,
+    require_items,
+    save_figure,
+    style_axes,
+)
 from sparseagent.report.latency import Latency
 from sparseagent.report.table import format_ns, format_number
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 __all__ = [
     "Curve",
@@ -30,12 +33,6 @@ __all__ = [
     "return_bars",
     "sparsity_per_layer",
 ]
-
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_LINE_STYLES = ("-", "--", "-.", ":")
-_INK, _QUIET, _GRID = "#222222", "#666666", "#DDDDDD"
-_WIDTH = 7.0  # inches
-_DPI = 160
 
 
 class Curve(NamedTuple):
@@ -83,29 +80,29 @@ def learning_curve(
     Raises:
         ValueError: There is no curve, or lengths differ within one.
     """
-    _require("curves", curves)
-    figure = _figure(4.6 if schedule else 3.8)
+    require_items("curves", curves)
+    figure = new_figure(4.6 if schedule else 3.8)
     if schedule is None:
         axes, below = figure.subplots(), None
     else:
         axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     for index, curve in enumerate(curves):
-        x, y = _pair(f"curves[{index}]", curve[1], curve[2])
-        style = _LINE_STYLES[index % len(_LINE_STYLES)]
-        colour = _COLOURS[index % len(_COLOURS)]
+        x, y = as_pair(f"curves[{index}]", curve[1], curve[2])
+        style = LINE_STYLES[index % len(LINE_STYLES)]
+        colour = COLOURS[index % len(COLOURS)]
         marker = "o" if len(x) == 1 else None  # a line through one point is invisible
         axes.plot(x, y, style, color=colour, label=curve[0], linewidth=1.8, marker=marker)
-    _style(axes, title, grid="y")
+    style_axes(axes, title, grid="y")
     axes.set_ylabel("return per episode")
     if len(curves) > 1:
-        axes.legend(frameon=False, fontsize=9, labelcolor=_INK)
+        axes.legend(frameon=False, fontsize=9, labelcolor=INK)
     last = axes
     if schedule is not None and below is not None:
-        x, y = _pair("schedule", *schedule)
-        below.plot(x, y, color=_INK, linewidth=1.8)
+        x, y = as_pair("schedule", *schedule)
+        below.plot(x, y, color=INK, linewidth=1.8)
         below.set_ylim(0.0, 1.0)
         below.set_ylabel("sparsity")
-        _style(below, None, grid="y")
+        style_axes(below, None, grid="y")
         below.annotate(
             f"{y[-1]:.3g}",
             (x[-1], y[-1]),
@@ -113,14 +110,14 @@ def learning_curve(
             xytext=(-2, -4 if y[-1] > 0.5 else 4),
             ha="right",
             va="top" if y[-1] > 0.5 else "bottom",
-            color=_INK,
+            color=INK,
             fontsize=9,
         )
         figure.align_ylabels()
         last = below
     last.set_xlabel("environment steps")
-    last.xaxis.set_major_formatter(_engineering())
-    return _save(figure, path)
+    last.xaxis.set_major_formatter(engineering_ticks())
+    return save_figure(figure, path)
 
 
 def return_bars(
@@ -144,13 +141,13 @@ def return_bars(
     Raises:
         ValueError: There is no group, or a value lies outside its interval.
     """
-    _require("groups", groups)
+    require_items("groups", groups)
     for label, value, low, high in groups:
         if not low <= value <= high:
             raise ValueError(
                 f"groups: {label!r} needs low <= value <= high, got {low, value, high}"
             )
-    figure = _figure(3.8)
+    figure = new_figure(3.8)
     axes = figure.subplots()
     values = np.array([group[1] for group in groups])
     spread = np.array([(value - low, high - value) for _, value, low, high in groups]).T
@@ -158,9 +155,9 @@ def return_bars(
         range(len(groups)),
         values,
         width=0.55,
-        color=[_COLOURS[k % len(_COLOURS)] for k in range(len(groups))],
+        color=[COLOURS[k % len(COLOURS)] for k in range(len(groups))],
         yerr=spread,
-        error_kw={"ecolor": _INK, "elinewidth": 1.4, "capsize": 5, "capthick": 1.4},
+        error_kw={"ecolor": INK, "elinewidth": 1.4, "capsize": 5, "capthick": 1.4},
     )
     for index, (_, value, low, high) in enumerate(groups):
         above = value >= 0
@@ -171,18 +168,18 @@ def return_bars(
             xytext=(0, 5 if above else -5),
             ha="center",
             va="bottom" if above else "top",
-            color=_INK,
+            color=INK,
             fontsize=10,
         )
-    _style(axes, title, grid="y")
+    style_axes(axes, title, grid="y")
     axes.spines["bottom"].set_visible(False)
-    axes.axhline(0.0, color=_INK, linewidth=0.9)
+    axes.axhline(0.0, color=INK, linewidth=0.9)
     axes.margins(y=0.14)
     axes.set_xlim(-0.7, len(groups) - 0.3)
     axes.set_xticks(range(len(groups)), [group[0] for group in groups])
     axes.tick_params(axis="x", length=0, labelsize=10)
     axes.set_ylabel(ylabel)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def latency_bars(
@@ -203,18 +200,18 @@ def latency_bars(
     Raises:
         ValueError: There is none, or a time is not positive.
     """
-    _require("latencies", latencies)
+    require_items("latencies", latencies)
     for latency in latencies:
         if not 0 < latency.p50_ns <= latency.p99_ns:
             raise ValueError(f"latencies need 0 < p50 <= p99, got {latency}")
-    figure = _figure(1.5 + 0.52 * len(latencies))
+    figure = new_figure(1.5 + 0.52 * len(latencies))
     axes = figure.subplots()
     rows = np.arange(len(latencies))
     p50 = np.array([latency.p50_ns for latency in latencies])
     p99 = np.array([latency.p99_ns for latency in latencies])
-    axes.hlines(rows, p50, p99, color=_COLOURS[5], linewidth=6, zorder=1)
-    axes.plot(p50, rows, "o", color=_COLOURS[0], markersize=8, label="p50 (median)", zorder=2)
-    axes.plot(p99, rows, "D", color=_COLOURS[1], markersize=6, label="p99", zorder=2)
+    axes.hlines(rows, p50, p99, color=COLOURS[5], linewidth=6, zorder=1)
+    axes.plot(p50, rows, "o", color=COLOURS[0], markersize=8, label="p50 (median)", zorder=2)
+    axes.plot(p99, rows, "D", color=COLOURS[1], markersize=6, label="p99", zorder=2)
     for row, latency in zip(rows, latencies, strict=True):
         for value, shift, side in ((latency.p50_ns, -9, "right"), (latency.p99_ns, 9, "left")):
             axes.annotate(
@@ -224,7 +221,7 @@ def latency_bars(
                 xytext=(shift, 0),
                 ha=side,
                 va="center",
-                color=_INK,
+                color=INK,
                 fontsize=9,
             )
     axes.set_xscale("log")
@@ -233,12 +230,12 @@ def latency_bars(
     axes.set_xlim(p50.min() / room, p99.max() * room)
     axes.set_ylim(len(latencies) - 0.5, -0.5)
     axes.set_yticks(rows, [latency.name for latency in latencies])
-    _style(axes, title, grid="x")
+    style_axes(axes, title, grid="x")
     axes.tick_params(axis="y", length=0, labelsize=10)
     axes.set_xlabel("wall time of one call (logarithmic)")
-    _label_times(axes)
-    figure.legend(frameon=False, fontsize=9, labelcolor=_INK, ncols=2, loc="outside lower right")
-    return _save(figure, path)
+    log_ticks(axes, format_ns)
+    figure.legend(frameon=False, fontsize=9, labelcolor=INK, ncols=2, loc="outside lower right")
+    return save_figure(figure, path)
 
 
 def sparsity_per_layer(
@@ -264,7 +261,7 @@ def sparsity_per_layer(
     Raises:
         ValueError: There is no layer, lengths differ, or a sparsity is out of range.
     """
-    _require("names", names)
+    require_items("names", names)
     values, counts = np.asarray(sparsities, dtype=np.float64), np.asarray(kept)
     if values.shape != (len(names),) or counts.shape != (len(names),):
         raise ValueError(
@@ -273,10 +270,10 @@ def sparsity_per_layer(
         )
     if not ((values >= 0.0) & (values <= 1.0)).all():
         raise ValueError(f"sparsities must lie in [0, 1], got {values.tolist()}")
-    figure = _figure(1.4 + 0.42 * len(names))
+    figure = new_figure(1.4 + 0.42 * len(names))
     axes = figure.subplots()
     rows = np.arange(len(names))
-    axes.barh(rows, values, height=0.6, color=_COLOURS[0])
+    axes.barh(rows, values, height=0.6, color=COLOURS[0])
     cells = [f"{format_number(count)} kept" for count in counts.tolist()]
     right_edge = 46 + 5 * max(map(len, cells))  # points; a digit is 5.7 wide, other signs less
     for row, value, cell in zip(rows, values.tolist(), cells, strict=True):
@@ -289,74 +286,13 @@ def sparsity_per_layer(
                 xytext=(shift, 0),
                 ha=side,
                 va="center",
-                color=_INK,
+                color=INK,
                 fontsize=9,
             )
     axes.set_xlim(0.0, 1.0)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_yticks(rows, list(names))
-    _style(axes, title, grid="x")
+    style_axes(axes, title, grid="x")
     axes.tick_params(axis="y", length=0, labelsize=10)
     axes.set_xlabel("sparsity (fraction of zeros)")
-    return _save(figure, path)
-
-
-def _figure(height: float) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _style(axes: Axes, title: str | None, *, grid: str) -> None:
-    if title is not None:
-        axes.set_title(title, loc="left", fontsize=12, color=_INK, pad=12)
-    for side in ("top", "right", "left" if grid == "y" else "bottom"):
-        axes.spines[side].set_visible(False)
-    axes.grid(axis=grid, color=_GRID, linewidth=0.8)  # type: ignore[arg-type]
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=_QUIET, labelcolor=_INK, labelsize=9)
-    axes.xaxis.label.set(color=_INK, fontsize=10)
-    axes.yaxis.label.set(color=_INK, fontsize=10)
-
-
-def _engineering() -> Any:
-    from matplotlib.ticker import EngFormatter
-
-    return EngFormatter(sep="")
-
-
-def _label_times(axes: Axes) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    low, high = axes.get_xlim()
-    steps = (1.0,) if high / low > 200 else (1.0, 2.0, 5.0)
-    axes.xaxis.set_major_locator(LogLocator(subs=steps))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_ns(value)))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _save(figure: Figure, path: str | Path) -> Path:
-    path = Path(path)
-    if path.suffix != ".png":
-        raise ValueError(f"path must end in .png, got {path.name!r}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # No software tag: the same figure is the same file.
-    figure.savefig(path, metadata={"Software": None})
-    return path
-
-
-def _require(name: str, items: Sequence[object]) -> None:
-    if not items:
-        raise ValueError(f"{name} must hold at least one item, got none")
-
-
-def _pair(
-    name: str, x: npt.ArrayLike, y: npt.ArrayLike
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    if xs.ndim != 1 or xs.shape != ys.shape or not xs.size:
-        raise ValueError(f"{name} needs two sequences of equal length, got {xs.shape}, {ys.shape}")
-    return xs, ys
+    return save_figure(figure, path)

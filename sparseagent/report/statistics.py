@@ -6,7 +6,7 @@ Statistical Precipice" (2021). SciPy is loaded only where a bootstrap is drawn.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy.typing as npt
 __all__ = [
     "bootstrap_interval",
     "iqm",
+    "optimality_gap",
     "performance_profile",
     "probability_of_improvement",
     "stratified_bootstrap_interval",
@@ -22,6 +23,9 @@ __all__ = [
 
 Statistic = Callable[..., Any]
 """`statistic(values, axis=k)` reduces one axis, as `numpy.mean` and `iqm` do."""
+
+Scores = npt.ArrayLike | Mapping[str, npt.ArrayLike]
+"""Scores of several tasks: `[runs, tasks]`, or task -> `[runs]` where they differ in runs."""
 
 _BATCH_VALUES = 2_000_000  # values resampled at a time: 16 MB
 
@@ -42,7 +46,7 @@ def iqm(x: npt.ArrayLike, axis: int | None = None) -> Any:
     Raises:
         ValueError: `x` is empty or not finite.
     """
-    values = _as_finite("x", x)
+    values = as_finite("x", x)
     if axis is None:
         values, axis = values.ravel(), 0
     ordered = np.sort(np.moveaxis(values, axis, -1), axis=-1)
@@ -75,14 +79,14 @@ def bootstrap_interval(
     Raises:
         ValueError: `x` is not 1-D, empty or not finite, or a number is out of range.
     """
-    values = _as_finite("x", x)
+    values = as_finite("x", x)
     if values.ndim != 1:
         raise ValueError(f"x must have shape [n], got {values.shape}")
     return stratified_bootstrap_interval(values[:, None], statistic, confidence, resamples, seed)
 
 
 def stratified_bootstrap_interval(
-    scores: npt.ArrayLike,
+    scores: Scores,
     statistic: Statistic = iqm,
     confidence: float = 0.95,
     resamples: int = 9_999,
@@ -90,10 +94,11 @@ def stratified_bootstrap_interval(
 ) -> tuple[float, float]:
     """Bootstrap percentile interval over several tasks: runs are redrawn within each task.
 
-    The statistic sees all `runs * tasks` values of a resample in one row (Agarwal et al., 2021).
+    The statistic sees all values of a resample in one row (Agarwal et al., 2021), so that a task
+    with more runs has more weight.
 
     Args:
-        scores: Finite normalised scores `[runs, tasks]`.
+        scores: Finite normalised scores `[runs, tasks]`, or for each task its scores `[runs]`.
         statistic: `statistic(values, axis=k)` reduces axis `k`.
         confidence: Coverage of the interval, in (0, 1).
         resamples: How many samples are drawn, at least 1.
@@ -103,34 +108,48 @@ def stratified_bootstrap_interval(
         (low, high).
 
     Raises:
-        ValueError: `scores` is not 2-D, empty or not finite, or a number is out of range.
+        ValueError: `scores` has another shape, is empty or not finite, or a number is out of range.
     """
-    values = _as_finite("scores", scores)
-    if values.ndim != 2:
-        raise ValueError(f"scores must have shape [runs, tasks], got {values.shape}")
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence must lie in (0, 1), got {confidence}")
-    if resamples < 1:
-        raise ValueError(f"resamples must be at least 1, got {resamples}")
-    if (values == values[0]).all():  # every resample is the sample
-        only = float(statistic(values.ravel(), axis=0))
+    check_bootstrap(confidence, resamples)
+    tasks = by_task("scores", scores)
+    if all((task == task[0]).all() for task in tasks):  # every resample is the sample
+        only = float(statistic(np.concatenate(tasks), axis=0))
         return only, only
     from scipy.stats import bootstrap
 
-    def joined(*tasks: npt.NDArray[np.float64], axis: int) -> Any:
-        return statistic(np.concatenate(tasks, axis=axis), axis=axis)
+    def joined(*redrawn: npt.NDArray[np.float64], axis: int) -> Any:
+        return statistic(np.concatenate(redrawn, axis=axis), axis=axis)
 
     interval = bootstrap(
-        tuple(values.T),
+        tasks,
         joined,
         vectorized=True,
         method="percentile",
         confidence_level=confidence,
         n_resamples=resamples,
-        batch=max(1, _BATCH_VALUES // values.size),
+        batch=max(1, _BATCH_VALUES // sum(map(len, tasks))),
         random_state=np.random.default_rng(seed),
     ).confidence_interval
     return float(interval.low), float(interval.high)
+
+
+def optimality_gap(x: npt.ArrayLike, axis: int | None = None, *, target: float = 1.0) -> Any:
+    """How far the scores fall short of a target on average; what lies above it makes nothing good.
+
+    The mean of `max(0, target - x)` (Agarwal et al., 2021): 0 where every run reaches the target.
+
+    Args:
+        x: Finite normalised scores of any shape, at least one along `axis`.
+        axis: The axis to reduce; None takes all values together.
+        target: The score to reach, in the units of `x`.
+
+    Returns:
+        A float for `axis=None`, else an array without that axis; at least 0.
+
+    Raises:
+        ValueError: `x` is empty or not finite.
+    """
+    return np.maximum(0.0, target - as_finite("x", x)).mean(axis=axis)[()]
 
 
 def probability_of_improvement(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
@@ -148,7 +167,7 @@ def probability_of_improvement(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
     Raises:
         ValueError: An argument is empty or not finite, or the tasks differ.
     """
-    xs, ys = _as_finite("x", x), _as_finite("y", y)
+    xs, ys = as_finite("x", x), as_finite("y", y)
     if xs.ndim != ys.ndim or xs.ndim not in (1, 2) or xs.shape[1:] != ys.shape[1:]:
         raise ValueError(
             "x and y must have shapes [runs_x] and [runs_y], or [runs_x, tasks] and "
@@ -179,14 +198,47 @@ def performance_profile(
     Raises:
         ValueError: An argument is empty or not finite, or `thresholds` is not 1-D.
     """
-    ordered = np.sort(_as_finite("scores", scores), axis=None)
-    levels = _as_finite("thresholds", thresholds)
+    ordered = np.sort(as_finite("scores", scores), axis=None)
+    levels = as_finite("thresholds", thresholds)
     if levels.ndim != 1:
         raise ValueError(f"thresholds must have shape [T], got {levels.shape}")
-    return 1.0 - np.searchsorted(ordered, levels, side="right") / len(ordered)
+    return (len(ordered) - np.searchsorted(ordered, levels, side="right")) / len(ordered)
 
 
-def _as_finite(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def by_task(name: str, scores: Scores) -> tuple[npt.NDArray[np.float64], ...]:
+    """The scores `[runs]` of each task, checked.
+
+    Raises:
+        ValueError: `scores` has another shape, is empty or not finite.
+    """
+    if isinstance(scores, Mapping):
+        if not scores:
+            raise ValueError(f"{name} must hold at least one task, got none")
+        tasks = {task: as_finite(f"{name}[{task!r}]", runs) for task, runs in scores.items()}
+        for task, runs in tasks.items():
+            if runs.ndim != 1:
+                raise ValueError(f"{name}[{task!r}] must have shape [runs], got {runs.shape}")
+        return tuple(tasks.values())
+    values = as_finite(name, scores)
+    if values.ndim != 2:
+        raise ValueError(f"{name} must have shape [runs, tasks], got {values.shape}")
+    return tuple(values.T)
+
+
+def check_bootstrap(confidence: float, resamples: int) -> None:
+    """Raise ValueError where a number of a bootstrap is out of range."""
+    if not 0.0 < confidence < 1.0:
+        raise ValueError(f"confidence must lie in (0, 1), got {confidence}")
+    if resamples < 1:
+        raise ValueError(f"resamples must be at least 1, got {resamples}")
+
+
+def as_finite(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """The values as float64.
+
+    Raises:
+        ValueError: there is none, or one is not finite.
+    """
     array = np.asarray(values, dtype=np.float64)
     if array.size == 0 or array.ndim == 0:
         raise ValueError(f"{name} must hold at least one value, got shape {array.shape}")

@@ -21,11 +21,17 @@ SCORES: Mapping[str, str] = {
 }
 PATTERNS: Mapping[str, str] = {
     "unstructured": "any weight may be zero",
+    "block_16x1": "16 neighbouring outputs of an input together, for one observation at a time",
+    "block_4x1": "4 neighbouring outputs of an input together, for batches",
+    "lane_balanced": "equally many of every 32 inputs of a neuron",
+    "2:4": "2 of every 4 inputs of a neuron: sparsity 0.5",
+    "1:4": "1 of every 4 inputs of a neuron: sparsity 0.75",
 }
 ALLOCATIONS: Mapping[str, str] = {
     "erk": "Erdos-Renyi kernel: small layers stay denser",
     "uniform": "every layer gets the same sparsity",
     "global": "one threshold over all layers, with a floor for each of them",
+    "pattern": "as the pattern fixes it (2:4, 1:4), else erk",
 }
 SCHEDULES: Mapping[str, str] = {
     "cubic": "fast at first, then slower; Zhu and Gupta, 2017",

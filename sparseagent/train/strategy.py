@@ -16,15 +16,23 @@ _SCORES: Mapping[str, Callable[[int], prune.Score]] = {
     "magnitude": lambda seed: prune.Magnitude(),
     "random": prune.Random,
 }
-_PATTERNS: Mapping[str, Callable[[], prune.Pattern]] = {"unstructured": prune.Unstructured}
+_PATTERNS: Mapping[str, Callable[[], prune.Pattern]] = {
+    "unstructured": prune.Unstructured,
+    "block_16x1": lambda: prune.Block(16, 1),
+    "block_4x1": lambda: prune.Block(4, 1),
+    "lane_balanced": prune.LaneBalanced,
+    "2:4": lambda: prune.NM(2, 4),
+    "1:4": lambda: prune.NM(1, 4),
+}
 _SCHEDULES: Mapping[str, Callable[[float, float, float], prune.Schedule]] = {
     "cubic": lambda to, start, stop: prune.Cubic(to=to, start=start, stop=stop),
     "one_shot": lambda to, start, stop: prune.OneShot(to=to, at=stop),
 }
-_ALLOCATIONS: Mapping[str, prune.Allocation] = {
+_ALLOCATIONS: Mapping[str, prune.Allocation | None] = {
     "erk": prune.erk,
     "uniform": prune.uniform,
     "global": prune.global_,
+    "pattern": None,
 }
 
 

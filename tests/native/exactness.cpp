@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -80,9 +81,10 @@ struct Layer {
   }
 };
 
-// `shuffle` stores the entries in a random order, `runs` cuts rows into random runs.
+// `shuffle` stores the entries in a random order, `runs` cuts rows into random runs,
+// `block` neighbouring rows have the same columns in the same order.
 Layer random_layer(Random& random, int in, int out, int density_percent, bool shuffle,
-                   int runs) {
+                   int runs, int block) {
   Layer layer;
   layer.in = in;
   layer.out = out;
@@ -90,12 +92,13 @@ Layer random_layer(Random& random, int in, int out, int density_percent, bool sh
   layer.activation = static_cast<Activation>(random.below(9));
   layer.alpha = 0.25f;
   layer.indptr.push_back(0);
+  std::vector<std::int32_t> columns;
   for (int r = 0; r < out; ++r) {
-    std::vector<std::int32_t> columns;
-    for (int c = 0; c < in; ++c) {
+    if (r % block == 0) columns.clear();
+    for (int c = 0; r % block == 0 && c < in; ++c) {
       if (random.below(100) < density_percent) columns.push_back(c);
     }
-    for (std::size_t i = columns.size(); shuffle && i > 1; --i) {
+    for (std::size_t i = columns.size(); r % block == 0 && shuffle && i > 1; --i) {
       std::swap(columns[i - 1],
                 columns[static_cast<std::size_t>(random.below(static_cast<int>(i)))]);
     }
@@ -117,7 +120,6 @@ Layer random_layer(Random& random, int in, int out, int density_percent, bool sh
 
 struct Case {
   std::vector<Layer> layers;
-  bool plain = true;  // ascending, one run per row: dense kernels can follow
 
   std::vector<LayerView> views() const {
     std::vector<LayerView> all;
@@ -129,14 +131,16 @@ struct Case {
 Case random_case(Random& random) {
   const int densities[] = {0, 2, 10, 30, 60, 100};
   Case net;
-  net.plain = random.below(3) != 0;
+  const bool plain = random.below(3) != 0;  // ascending: dense kernels can follow
+  const int blocks[] = {1, 1, 4, 16};
   const int depth = 1 + random.below(3);
   int in = 1 + random.below(random.below(4) == 0 ? 600 : 70);
   for (int i = 0; i < depth; ++i) {
     const int out = 1 + random.below(random.below(4) == 0 ? 300 : 50);
-    const int runs = net.plain ? 1 : 1 + random.below(6);
+    const int block = blocks[random.below(4)];
+    const int runs = plain || block > 1 ? 1 : 1 + random.below(6);
     net.layers.push_back(
-        random_layer(random, in, out, densities[random.below(6)], !net.plain, runs));
+        random_layer(random, in, out, densities[random.below(6)], !plain, runs, block));
     in = out;
   }
   return net;
@@ -182,6 +186,38 @@ std::uint64_t digest(std::uint64_t hash, const std::vector<float>& values) {
   return hash;
 }
 
+// Whether the kernel can run every layer on the paths that it has.
+bool follows(const Kernel& kernel, const Case& net) {
+  for (const Layer& layer : net.layers) {
+    if (kernel.has_one && kernel.packed_bytes(layer.view(), Path::one) == 0)
+      return false;
+    if (kernel.has_tile && kernel.packed_bytes(layer.view(), Path::tile) == 0)
+      return false;
+  }
+  return kernel.has_one || kernel.has_tile;
+}
+
+// Equal layers pack to equal bytes, whatever was in the memory before.
+bool packs_alike(const Kernel& kernel, const Case& net) {
+  for (const Layer& layer : net.layers) {
+    for (const Path path : {Path::one, Path::tile}) {
+      if (!(path == Path::one ? kernel.has_one : kernel.has_tile)) continue;
+      const std::size_t bytes = kernel.packed_bytes(layer.view(), path);
+      Buffer a(bytes);
+      Buffer b(bytes);
+      std::memset(b.data(), 0xa5, bytes);
+      kernel.pack(layer.view(), path, a.data());
+      kernel.pack(layer.view(), path, b.data());
+      if (std::memcmp(a.data(), b.data(), bytes) != 0) {
+        std::printf("FAILED: format %s, %d lanes packs differently each time\n",
+                    kernel.format, kernel.lanes);
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
 bool run(const Case& net, const Isa& isa, const char* format, int threads,
          const std::vector<float>& rows, const std::vector<float>& expected, int most) {
   ObservationStep step;
@@ -214,6 +250,7 @@ int main(int argc, char** argv) {
   std::uint64_t hash = 14695981039346656037ull;
   long passed = 0;
   long failed = 0;
+  std::map<std::string, long> runs_of_format;
   for (int number = 0; number < cases; ++number) {
     Random random(static_cast<std::uint64_t>(number));
     const Case net = random_case(random);
@@ -228,16 +265,21 @@ int main(int argc, char** argv) {
       std::vector<const char*> formats = {""};
       for (int k = 0; k < kIsas[i].kernel_count; ++k) {
         const Kernel& kernel = *kIsas[i].kernels[k];
-        if (kernel.has_one || kernel.has_tile) formats.push_back(kernel.format);
+        if (!follows(kernel, net)) continue;
+        formats.push_back(kernel.format);
+        packs_alike(kernel, net) ? ++passed : ++failed;
       }
       for (const char* format : formats) {
-        if (!net.plain && std::strcmp(format, "dense") == 0) continue;
+        runs_of_format[format[0] == 0 ? "auto" : format] += 1;
         for (const int threads : {1, 3}) {
           run(net, kIsas[i], format, threads, rows, expected, most) ? ++passed
                                                                     : ++failed;
         }
       }
     }
+  }
+  for (const auto& [format, runs] : runs_of_format) {
+    std::printf("%s: %ld nets x 2 thread counts\n", format.c_str(), runs);
   }
   std::printf("isas:");
   for (int i = 0; i < kIsaCount; ++i) {

@@ -16,6 +16,33 @@ FORMATS = ["auto", "dense", "csr"]  # those that run every batch
 ORDERS = ["neon", "avx2", "avx512"]
 
 
+def formats_of(isa: str, policy: sa.SparsePolicy) -> list[str]:
+    """The formats of `isa` that can run `policy`, and the choice among them."""
+    info = next(info for info in sa.kernels() if info.name == isa)
+    return ["auto", *(f for f in info.formats if _follows(f, info.lanes, policy))]
+
+
+def _follows(format: str, lanes: int, policy: sa.SparsePolicy) -> bool:
+    if format == "dense":
+        return all(
+            not isinstance(layer.weight, sa.CSR) or layer.weight.is_ascending()
+            for layer in policy.layers
+        )
+    if format == "block":
+        # One observation wants blocks of `lanes` rows (where there are lanes), a tile of four.
+        sizes = {4, lanes} if lanes > 1 else {4}
+        return all(in_blocks(layer.weight, size) for layer in policy.layers for size in sizes)
+    return True
+
+
+def in_blocks(weight: Any, size: int) -> bool:
+    """Whether `size` rows, from every multiple of `size` on, store the same columns alike."""
+    if not isinstance(weight, sa.CSR):
+        return True
+    rows = [weight.indices[a:b].tolist() for a, b in pairwise(weight.indptr)]
+    return weight.runs == 1 and all(row == rows[r // size * size] for r, row in enumerate(rows))
+
+
 def random_csr(rng: Any, out: int, width: int, sparsity: float, runs: int = 1) -> sa.CSR:
     """A random mask; with several runs the entries are also stored in a random order."""
     weight = (rng.normal(size=(out, width)) / np.sqrt(width)).astype(np.float32)
@@ -53,6 +80,14 @@ def random_policy(
     return sa.SparsePolicy(tuple(layers), **parts)
 
 
+def block_csr(rng: Any, out: int, width: int, sparsity: float, size: int) -> sa.CSR:
+    """A random mask of `size` x 1 blocks; the last one may be cut."""
+    weight = rng.normal(size=(out, width)) / np.sqrt(width)
+    kept = rng.random((-(-out // size), width)) >= sparsity
+    weight[~np.repeat(kept, size, axis=0)[:out]] = 0
+    return sa.CSR.from_dense(weight.astype(np.float32))
+
+
 def floats() -> st.SearchStrategy[float]:
     """Finite float32 numbers: zeros of both signs, denormals and large ones among them."""
     return st.floats(-(2.0**40), 2.0**40, width=32)
@@ -66,7 +101,11 @@ def csr_layers(draw: Any, width: int) -> sa.Layer:
     seed = draw(st.integers(0, 2**32 - 1))
     sparsity = draw(st.sampled_from([0.0, 0.3, 0.7, 0.9, 0.98, 1.0]))
     rng = np.random.default_rng(seed)
-    weight = random_csr(rng, out, width, sparsity, runs)
+    block = draw(st.sampled_from([1, 1, 4, 16])) if runs == 1 else 1
+    if block == 1:
+        weight = random_csr(rng, out, width, sparsity, runs)
+    else:
+        weight = block_csr(rng, out, width, sparsity, block)
     if draw(st.booleans()) and weight.nnz:
         special = draw(st.lists(floats(), min_size=1, max_size=5))
         values = weight.values.copy()

@@ -47,6 +47,21 @@ def test_hand_checked() -> None:
     assert not reordered.is_ascending()
 
 
+def test_rows_in_blocks() -> None:
+    weight = np.zeros((5, 6), np.float32)
+    weight[:4, [1, 5]] = 2
+    weight[4, 3] = 1
+    csr = sa.CSR.from_dense(weight)
+    assert csr.in_blocks(1)
+    assert csr.in_blocks(2)
+    assert csr.in_blocks(4)
+    assert not csr.in_blocks(3)
+    assert not csr.in_blocks(8)
+    swapped = csr.indices.copy()
+    swapped[2:4] = [5, 1]  # the same columns in another order
+    assert not sa.CSR(csr.shape, csr.indptr, swapped, csr.values).in_blocks(2)
+
+
 def test_arrays_are_copied_and_frozen() -> None:
     values = GOOD["values"].copy()
     csr = sa.CSR(**{**GOOD, "values": values})

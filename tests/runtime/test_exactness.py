@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import FORMATS, ISAS, ORDERS, policies, random_policy, same_bits
+from networks import (
+    FORMATS,
+    ISAS,
+    ORDERS,
+    block_csr,
+    formats_of,
+    policies,
+    random_policy,
+    same_bits,
+)
 
 import sparseagent as sa
 from sparseagent.policy import ACTIVATIONS
@@ -38,11 +47,6 @@ def test_batches_1_to_300(net: str, isa: str, threads: int) -> None:
                 assert same_bits(got, expected[:batch]), (format, batch)
 
 
-def formats_of(isa: str) -> list[str]:
-    """Every format that `isa` has, and the choice among them."""
-    return ["auto", *next(info.formats for info in sa.kernels() if info.name == isa)]
-
-
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("order", ORDERS)
 def test_every_isa_runs_every_order(order: str, isa: str) -> None:
@@ -55,13 +59,41 @@ def test_every_isa_runs_every_order(order: str, isa: str) -> None:
             rows = rng.normal(size=(67, sizes[0])).astype(np.float32)
             rows[5, 0], rows[9, 1] = np.inf, np.nan
             expected = forward_exact(policy, rows)
-            for format in formats_of(isa):
-                if format == "dense":
-                    continue
+            for format in formats_of(isa, policy):
                 act = sa.compile(policy, isa=isa, format=format, tune=1)
                 assert same_bits(act(rows), expected), format
                 for row, output in zip(rows[:12], expected, strict=False):
                     assert same_bits(act(row), output), format
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("size", [4, 16])
+@pytest.mark.parametrize("out", [64, 50])
+def test_blocks(out: int, size: int, isa: str) -> None:
+    """Whole blocks and cut ones, in ascending order and packed for lanes."""
+    rng = np.random.default_rng(11)
+    layers = (
+        sa.Layer(block_csr(rng, out, 30, 0.8, size), np.ones(out, np.float32), "relu"),
+        sa.Layer(block_csr(rng, 21, out, 0.7, size), np.ones(21, np.float32), "tanh"),
+    )
+    plain = sa.SparsePolicy(layers, sa.Observation((30,)))
+    rows = rng.normal(size=(67, 30)).astype(np.float32)
+    rows[5, 0], rows[9, 1] = np.inf, np.nan
+    for policy in (plain, *(plain.repack(order) for order in ORDERS)):
+        expected = forward_exact(policy, rows)
+        formats = formats_of(isa, policy)
+        assert size == 4 or "block" in formats, "packing leaves blocks of whole vectors alone"
+        for format in formats:
+            act = sa.compile(policy, isa=isa, format=format, tune=1)
+            assert same_bits(act(rows), expected), format
+            for row, output in zip(rows[:12], expected, strict=False):
+                assert same_bits(act(row), output), format
+
+
+def test_block_refuses_rows_that_differ() -> None:
+    policy = random_policy(np.random.default_rng(1), (9, 8, 4), 0.3)
+    with pytest.raises(ValueError, match="'block' cannot follow the structure and order"):
+        sa.compile(policy, format="block")
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -85,11 +117,8 @@ def test_any_structure_and_input(policy: sa.SparsePolicy, batch: int, data: st.D
     for value in data.draw(st.lists(st.sampled_from(special), max_size=4)):
         rows[rng.integers(batch), rng.integers(policy.input_size)] = value
     expected = forward_exact(policy, rows)
-    plain = all(layer.weight.is_ascending() for layer in policy.layers)
     for isa in ISAS:
-        for format in formats_of(isa):
-            if format == "dense" and not plain:
-                continue
+        for format in formats_of(isa, policy):
             act = sa.compile(policy, isa=isa, format=format, tune=0)
             assert same_bits(act(rows), expected), (isa, format)
             assert same_bits(act(rows[0]), expected[0]), (isa, format)
@@ -152,6 +181,8 @@ def test_a_present_zero_touches_its_input() -> None:
 
 def test_dense_refuses_an_order_it_cannot_follow() -> None:
     policy = random_policy(np.random.default_rng(1), (9, 8, 4), 0.3, runs=3)
-    with pytest.raises(ValueError, match="cannot follow the summation order of layer 0"):
+    with pytest.raises(
+        ValueError, match="'dense' cannot follow the structure and order of layer 0"
+    ):
         sa.compile(policy, format="dense")
     sa.compile(policy.repack("ascending"), format="dense")

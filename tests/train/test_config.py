@@ -32,7 +32,7 @@ def test_round_trip_through_json(tmp_path):
         ("algo", "trpo", "algo: expected one of 'ppo'"),
         ("strategy", "neuron", "strategy: expected one of 'weight'"),
         ("score", "movement", "score: expected one of 'magnitude'"),
-        ("pattern", "2:4", "pattern: expected one of 'unstructured'"),
+        ("pattern", "3:4", "pattern: expected one of 'unstructured'"),
         ("allocation", "lamp", "allocation: expected one of 'erk'"),
         ("schedule", "linear", "schedule: expected one of 'cubic'"),
         ("activation", "swish", "activation: expected one of 'tanh'"),

@@ -8,7 +8,11 @@ from torch import Tensor
 
 
 class Pattern(Protocol):
-    """Turns scores into a legal mask."""
+    """Turns scores into a legal mask.
+
+    A pattern whose numbers fix the density, such as 2:4, says so as a
+    `fixed_density.FixedDensity`.
+    """
 
     def mask(self, scores: Tensor, kept: int) -> Tensor:
         """Choose the weights to keep.
@@ -20,7 +24,10 @@ class Pattern(Protocol):
 
         Returns:
             `[out, in]` bool mask, True = kept, with `kept` entries True; a pattern whose legal
-            counts are coarser keeps the largest legal count between 1 and `kept`. Ties are broken
-            the same way on every call.
+            counts are coarser keeps at least 1 and at most `kept`, as many as its shapes allow.
+            Ties are broken the same way on every call.
+
+        Raises:
+            ValueError: No legal mask keeps as few as `kept`, or a score is NaN.
         """
         ...

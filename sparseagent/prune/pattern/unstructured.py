@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sparseagent.prune.checks import require_scores
+
 
 @dataclass(frozen=True)
 class Unstructured:
@@ -28,11 +30,7 @@ class Unstructured:
         Raises:
             ValueError: `kept` is out of range, or a score is NaN.
         """
-        if bool(torch.isnan(scores).any()):
-            raise ValueError("scores: expected numbers, got NaN")
-        available = int((scores > -torch.inf).sum())
-        if not 1 <= kept <= available:
-            raise ValueError(f"kept: expected 1 to {available} weights, got {kept}")
+        require_scores(scores, kept)
         order = torch.argsort(scores.flatten(), descending=True, stable=True)
         mask = torch.zeros(scores.numel(), dtype=torch.bool, device=scores.device)
         mask[order[:kept]] = True
