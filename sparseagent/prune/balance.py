@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -74,13 +75,8 @@ class Balance:
                 f"{1 - least / weights:.4f}), where {self.pattern} keeps {low} of {self.size} "
                 f"inputs, got {kept}"
             )
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self.count(scores, middle) <= kept:
-                low = middle
-            else:
-                high = middle - 1
-        return low
+        higher = range(low + 1, high + 1)
+        return low + bisect_right(higher, kept, key=lambda level: self.count(scores, level))
 
     def _groups(self, scores: Tensor) -> Tensor:
         """The scores as `[out, groups, size]`, with `-inf` where the last group ends early."""

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from torch import nn
 
 from sparseagent.prune.allocation import budget
 from sparseagent.prune.checks import require_sparsity
+from sparseagent.prune.joint import find_sources
 from sparseagent.prune.layer import (
     Layer,
     Selection,
     below,
+    has_pick,
     linear_layers,
     require_plain,
     select,
 )
+from sparseagent.prune.networks import Roles, is_policy, policy_roles
 
 CriticSparsity: TypeAlias = float | Literal["auto"] | None
 Targets: TypeAlias = nn.Module | Iterable[nn.Module] | None
@@ -32,15 +34,28 @@ class Part:
         name: `"actor"`, `"critic"`, `"q_net"` or, for a plain module, `"module"`.
         layers: The layers, in the order of the module.
         final: Their joint sparsity at the end of the schedule, in [0, 1).
+        outputs: Names of the weights among them that are the last of a network.
+        sources: For each layer the place of the one whose neurons it reads, where these can be
+            removed, else `None`; found only for patterns that ask for it.
     """
 
     name: str
     layers: tuple[Layer, ...]
     final: float
+    outputs: frozenset[str]
+    sources: tuple[int | None, ...] = ()
 
     def budget(self, sparsity: float) -> int:
         """Weights that this part keeps at a sparsity."""
         return budget(sum(layer.weight.numel() for layer in self.layers), 1.0 - sparsity)
+
+    def sparsity_at(self, requested: float, final: float) -> float:
+        """Its sparsity where the schedule asks for `requested` on its way to `final`.
+
+        A part with another final sparsity follows the same ramp, scaled.
+        """
+        # The division makes its end exact.
+        return requested if self.final == final else requested / final * self.final
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,21 +71,6 @@ class Layout:
     twins: tuple[tuple[str, nn.Linear], ...]
 
 
-@dataclass(frozen=True)
-class _Networks:
-    """The networks of a Stable-Baselines3 policy.
-
-    `left_out` lies inside `acting`, but is pruned only if it is named.
-    """
-
-    acting_name: str
-    acting: tuple[nn.Module, ...]
-    critics: tuple[nn.Module, ...]
-    left_out: tuple[nn.Module, ...]
-    targets: tuple[tuple[nn.Module, nn.Module], ...]
-    prunes_critic: bool
-
-
 def find_layout(
     module: nn.Module,
     *,
@@ -78,6 +78,7 @@ def find_layout(
     layers: Selection | None,
     targets: Targets,
     critic_sparsity: CriticSparsity,
+    joint: bool,
 ) -> Layout:
     """Find out what to prune in a module or a Stable-Baselines3 policy.
 
@@ -87,6 +88,7 @@ def find_layout(
         layers: Which layers; see `layer.select`.
         targets: Target networks of a plain module.
         critic_sparsity: Final sparsity of the critics of a policy.
+        joint: Whether the pattern asks which layer reads which.
 
     Raises:
         TypeError: An argument is of the wrong type, or the policy is of an unknown kind.
@@ -94,7 +96,7 @@ def find_layout(
             would keep less than one weight a layer.
     """
     _require_module(module)
-    if _is_policy(module):
+    if is_policy(module):
         if targets is not None:
             raise ValueError(
                 "targets: expected None for a Stable-Baselines3 policy, whose target networks are "
@@ -107,11 +109,16 @@ def find_layout(
                 "critic_sparsity: expected 'auto' for a plain module, which has no critic, got "
                 f"{critic_sparsity!r}"
             )
-        chosen = select(linear_layers(module).values(), layers)
+        chain = list(linear_layers(module).values())
+        chosen = select(chain, layers, [chain])
         layout = Layout(
-            _parts(("module", chosen, final)), tuple(_module_twins(module, chosen, targets))
+            _parts([chain], ("module", chosen, final)),
+            tuple(_module_twins(module, chosen, targets)),
         )
     _require_feasible(layout, module)
+    if joint:
+        parts = (replace(i, sources=find_sources(module, i.layers)) for i in layout.parts)
+        layout = replace(layout, parts=tuple(parts))
     return layout
 
 
@@ -122,59 +129,20 @@ def _require_module(module: object) -> None:
         raise TypeError(f"module: expected a torch.nn.Module, got {type(module).__name__}{hint}")
 
 
-def _is_policy(module: nn.Module) -> bool:
-    # A policy exists only where Stable-Baselines3 was imported, so it need not be imported here.
-    policies = sys.modules.get("stable_baselines3.common.policies")
-    return policies is not None and isinstance(module, policies.BasePolicy)
-
-
-def _policy_networks(policy: nn.Module) -> _Networks:
-    """Sort the networks of a policy by what they do; duck-typed, so that subclasses fit too."""
-    names = dict(policy.named_children())
-    if "q_net" in names:
-        q_net, target = names["q_net"], names.get("q_net_target")
-        return _Networks("q_net", (q_net,), (), (), _pairs((q_net, target)), False)
-    if "actor" in names and "critic" in names:
-        actor, critic = names["actor"], names["critic"]
-        # The deterministic action never reads the standard deviation.
-        left_out = tuple(m for name, m in actor.named_children() if name == "log_std")
-        pairs = _pairs((actor, names.get("actor_target")), (critic, names.get("critic_target")))
-        return _Networks("actor", (actor,), (critic,), left_out, pairs, True)
-    if "mlp_extractor" in names and "action_net" in names:
-        inner = dict(names["mlp_extractor"].named_children())
-        acting = [inner.get("policy_net"), names["action_net"]]
-        critics = [inner.get("value_net"), names.get("value_net")]
-        if not getattr(policy, "share_features_extractor", True):
-            acting.append(getattr(policy, "pi_features_extractor", None))
-            critics.append(getattr(policy, "vf_features_extractor", None))
-        return _Networks("actor", _present(acting), _present(critics), (), (), False)
-    raise TypeError(
-        "module: expected a policy of PPO, A2C, DQN, SAC, TD3 or DDPG, got "
-        f"{type(policy).__name__}; prune one of its networks as a plain module instead"
-    )
-
-
-def _present(modules: Iterable[nn.Module | None]) -> tuple[nn.Module, ...]:
-    return tuple(module for module in modules if module is not None)
-
-
-def _pairs(*pairs: tuple[nn.Module, nn.Module | None]) -> tuple[tuple[nn.Module, nn.Module], ...]:
-    return tuple((online, target) for online, target in pairs if target is not None)
-
-
 def _policy_layout(
     policy: nn.Module, final: float, layers: Selection | None, critic_sparsity: CriticSparsity
 ) -> Layout:
-    nets = _policy_networks(policy)
+    nets = policy_roles(policy)
     critic_final = _critic_final(nets, final, critic_sparsity)
     acting, critics, left_out = _owned(nets.acting), _owned(nets.critics), _owned(nets.left_out)
     copies = _owned(target for _, target in nets.targets)
     pool = [layer for layer in linear_layers(policy).values() if layer.module not in copies]
-    if layers is None or callable(layers):
+    chains = _chains(nets, [layer for layer in pool if layer.module not in left_out])
+    if layers is None or callable(layers) or has_pick(layers):
         # A predicate narrows the default choice; only a name reaches beyond it.
         default = (acting - left_out) | (critics if critic_final else set())
         pool = [layer for layer in pool if layer.module in default]
-    chosen = select(pool, layers)
+    chosen = select(pool, layers, chains)
     # A features extractor that both use counts as the actor's: it runs when the agent acts.
     of_critic = [layer for layer in chosen if layer.module in critics - acting]
     of_actor = [layer for layer in chosen if layer not in of_critic]
@@ -188,11 +156,23 @@ def _policy_layout(
             f"critic_sparsity: expected None, as layers selects no critic layer, got "
             f"{critic_sparsity!r}"
         )
-    parts = _parts((nets.acting_name, of_actor, final), ("critic", of_critic, critic_final))
+    parts = _parts(chains, (nets.acting_name, of_actor, final), ("critic", of_critic, critic_final))
     return Layout(parts, tuple(_policy_twins(nets.targets, chosen)))
 
 
-def _critic_final(nets: _Networks, final: float, critic_sparsity: CriticSparsity) -> float:
+def _chains(nets: Roles, layers: Sequence[Layer]) -> list[list[Layer]]:
+    """The layers of each network of a policy, in the order in which they run."""
+    acting, critics = _owned(nets.acting), _owned(nets.critics)
+    heads = [_owned([q]) for critic in nets.critics for q in getattr(critic, "q_networks", ())]
+    chains = [[layer for layer in layers if layer.module in head] for head in heads]
+    in_heads = set().union(*heads)
+    # What several Q-networks share runs before them; a value network is one network as a whole.
+    before = [layer for layer in layers if layer.module in critics - acting - in_heads]
+    chains[:1] = [before + chains[0]] if chains else [before]
+    return [[layer for layer in layers if layer.module in acting], *chains]
+
+
+def _critic_final(nets: Roles, final: float, critic_sparsity: CriticSparsity) -> float:
     if critic_sparsity == "auto":
         # Rounded, because 0.9 - 0.1 should read 0.8 in a report. The value network of PPO and A2C
         # stays dense: it does not run at inference, and pruning it is what costs the return.
@@ -217,8 +197,15 @@ def _owned(modules: Iterable[nn.Module]) -> set[nn.Linear]:
     return {linear for module in modules for linear in below(module).values()}
 
 
-def _parts(*parts: tuple[str, Sequence[Layer], float]) -> tuple[Part, ...]:
-    return tuple(Part(name, tuple(layers), final) for name, layers, final in parts if layers)
+def _parts(
+    chains: Iterable[Sequence[Layer]], *parts: tuple[str, Sequence[Layer], float]
+) -> tuple[Part, ...]:
+    last = {chain[-1].name for chain in chains if chain}
+    return tuple(
+        Part(name, tuple(layers), final, frozenset(last & {layer.name for layer in layers}))
+        for name, layers, final in parts
+        if layers
+    )
 
 
 def _policy_twins(

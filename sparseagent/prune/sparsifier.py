@@ -8,21 +8,19 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sparseagent.prune import saving
-from sparseagent.prune.allocation import Allocation
-from sparseagent.prune.checks import (
-    require_callable,
-    require_count,
-    require_fraction,
-    require_method,
-    require_sparsity,
-)
-from sparseagent.prune.choice import choose_masks
-from sparseagent.prune.fixed_density import require_legal
+from sparseagent.prune.allocation import Allocation, erk
+from sparseagent.prune.automatic import Automatic
+from sparseagent.prune.checks import require_count, require_fraction
+from sparseagent.prune.course import Course
+from sparseagent.prune.drop import Drop
+from sparseagent.prune.growth.protocol import Growth
+from sparseagent.prune.joint import is_joint
 from sparseagent.prune.layer import Layer, Selection
-from sparseagent.prune.layout import CriticSparsity, Part, Targets, find_layout
-from sparseagent.prune.mask_set import MaskSet
-from sparseagent.prune.masking import Attachment, holds
+from sparseagent.prune.layout import CriticSparsity, Targets, find_layout
+from sparseagent.prune.legality import require_legal
+from sparseagent.prune.masking import Attachment, Attachments
+from sparseagent.prune.method import Method
+from sparseagent.prune.pace import Pace
 from sparseagent.prune.pattern.protocol import Pattern
 from sparseagent.prune.pattern.unstructured import Unstructured
 from sparseagent.prune.schedule import Schedule
@@ -33,16 +31,15 @@ if TYPE_CHECKING:
     from sparseagent.prune.callback import SparsifierCallback
 
 _UNSTRUCTURED = Unstructured()
-_MASK_CHANGES = 1000
 
 
 class Sparsifier:
     """Prunes a network while it trains, and keeps it pruned.
 
-    The masks live here, beside the module: no key of a `state_dict` is renamed, no forward hook
-    is added, and a deep copy of the module is a plain module. A step hook of the optimizer zeroes
-    the pruned weights and their moments after every update; target networks share the masks. A
-    pruned weight never comes back. Biases stay dense.
+    The masks live here: no key of a `state_dict` is renamed, no forward hook is added, and a deep
+    copy of the module is a plain module. A step hook of the optimizer zeroes the pruned weights
+    and their moments; target networks share the masks. Without `grow` a pruned weight never comes
+    back. Biases stay dense.
 
     What is pruned by default:
 
@@ -64,14 +61,27 @@ class Sparsifier:
         pattern: Which shapes of zeros are legal.
         allocate: How the budget of a part is split over its layers; `None` for `erk`, or for what
             a pattern such as 2:4 says by itself.
-        layers: Which layers, instead of the default: names of layers or of modules around them, or
-            `predicate(name, linear) -> bool`, which narrows the default choice.
+        initial: Score of the first masks; `None` for `score`. Dynamic sparse training starts from
+            `Random(seed)` masks and goes on by magnitude.
+        grow: Which pruned weights come back when the masks change, such as `RandomGrowth(seed)`
+            (SET) or `GradientGrowth()` (RigL); `None` for none ever. They start at zero.
+        drop: Beside `grow`, the share of each layer's kept weights that is exchanged at a change
+            of the masks, over the progress of the run, such as `CosineDrop(0.3)`.
+        output_floor: Least density of the output layer of each network, in [0, 1], whatever the
+            allocation says; the other layers of the part make up for it.
+        rescale_initial: Where weights are pruned before training starts, scale what remains of
+            each neuron's weights by 1 / sqrt(density of its fan-in), so that its input keeps its
+            variance (Evci et al., "Gradient Flow in Sparse Neural Networks", 2022).
+        mask_gradients: Zero the gradients of pruned weights after each backward pass, so that they
+            take no part in a gradient norm that the loop clips. Not with `grow`.
+        layers: Which layers, instead of the default: names of layers or of modules around them; or
+            `predicate(name, linear) -> bool`, `Top(n)` or `Hidden()`, which narrow the default.
         targets: Target networks of a plain module, which get its masks: copies of the module, or of
             some of its submodules under the same names. Those of a policy are found.
         critic_sparsity: Final sparsity of the critics of a policy, in [0, 1); `None` for dense
             critics; `"auto"` for the default above.
         every: Gradient updates between two changes of the masks; `None` for about 1,000 changes
-            in a run. The change that reaches the final sparsity is never late.
+            in a run, 100 with `grow`. The change that reaches the final sparsity is never late.
 
     Attributes:
         module: The network.
@@ -89,79 +99,98 @@ class Sparsifier:
         schedule: Schedule,
         pattern: Pattern = _UNSTRUCTURED,
         allocate: Allocation | None = None,
+        initial: Score | None = None,
+        grow: Growth | None = None,
+        drop: Drop | None = None,
+        output_floor: float = 0.0,
+        rescale_initial: bool = False,
+        mask_gradients: bool = False,
         layers: Selection | None = None,
         targets: Targets = None,
         critic_sparsity: CriticSparsity = "auto",
         every: int | None = None,
     ) -> None:
-        require_method("score", score, "score")
-        require_method("pattern", pattern, "mask")
-        require_callable("schedule", schedule, "(progress) -> sparsity, such as Cubic(to=0.9)")
-        if allocate is not None:
-            require_callable("allocate", allocate, "(scores, density) -> counts, such as erk")
+        self._method = Method(
+            score=score,
+            schedule=schedule,
+            pattern=pattern,
+            allocate=erk if allocate is None else allocate,
+            initial=initial,
+            grow=grow,
+            drop=drop,
+            output_floor=output_floor,
+            rescale_initial=rescale_initial,
+            mask_gradients=mask_gradients,
+        )
         if every is not None:
             require_count("every", every)
         self.module = module
-        self._score, self._pattern = score, pattern
-        self._schedule, self._every = schedule, every
-        self._final = _final_sparsity(schedule)
         layout = find_layout(
             module,
-            final=self._final,
+            final=schedule(1.0),
             layers=layers,
             targets=targets,
             critic_sparsity=critic_sparsity,
+            joint=is_joint(pattern),
         )
-        self._allocate = require_legal(layout, pattern, allocate)
-        self._parts = layout.parts
-        self._masks = MaskSet(layout)
-        self._position = saving.Position()
-        self._total_updates = 0
-        self._attached: list[Attachment] = []
+        require_legal(layout, self._method, allocate)
+        self._course = Course(layout, self._method, Pace(self._method, every, schedule(1.0)))
+        self._attached = Attachments()
+        self._milestones: list[tuple[float, Callable[[], None]]] = []
 
     @property
     def masks(self) -> dict[str, Tensor]:
         """Copies of the masks, `[out, in]` bool, True = kept, by the name of the weight."""
-        return {name: mask.clone() for name, mask in self._masks.items()}
+        return {name: mask.clone() for name, mask in self._course.masks.items()}
 
     @property
     def parts(self) -> dict[str, tuple[str, ...]]:
         """Names of the pruned weights of each part, such as `"actor"`, in the module's order."""
-        return {part.name: tuple(layer.name for layer in part.layers) for part in self._parts}
+        return {
+            part.name: tuple(layer.name for layer in part.layers) for part in self._course.parts
+        }
 
     @property
     def final_sparsity(self) -> dict[str, float]:
         """Sparsity of each part at the end of the schedule."""
-        return {part.name: part.final for part in self._parts}
+        return {part.name: part.final for part in self._course.parts}
 
     @property
     def finished(self) -> bool:
-        """Whether every part has reached its final sparsity."""
-        return all(self._masks.kept(part.layers) <= part.budget(part.final) for part in self._parts)
+        """Whether every part has reached its final sparsity.
+
+        With an automatic schedule, whether progress is past its stop.
+        """
+        return self._course.finished
 
     @property
     def frozen(self) -> bool:
         """Whether `freeze` was called."""
-        return self._position.frozen
+        return self._course.position.frozen
+
+    @property
+    def optimizers(self) -> tuple[Optimizer, ...]:
+        """Those that are attached."""
+        return self._attached.optimizers
 
     @property
     def updates(self) -> int:
         """Optimizer steps counted so far."""
-        return self._position.updates
+        return self._course.position.updates
 
     @property
     def progress(self) -> float:
         """Share of the run that was over when the masks were last looked at, in [0, 1]."""
-        return self._position.progress
+        return self._course.position.progress
 
     @property
     def start_timestep(self) -> int | None:
         """Environment step from which `callback` counts, `None` before; part of the saved state."""
-        return self._position.start_timestep
+        return self._course.position.start_timestep
 
     @start_timestep.setter
     def start_timestep(self, timestep: int) -> None:
-        self._position.start_timestep = timestep
+        self._course.position.start_timestep = timestep
 
     def sparsity(self, name: str | None = None) -> float:
         """Fraction of zeros that the masks hold now, in [0, 1).
@@ -172,27 +201,32 @@ class Sparsifier:
         Raises:
             ValueError: No part and no weight has this name.
         """
-        named: dict[str, tuple[Layer, ...]] = {i.name: (i,) for i in self._masks.layers}
-        named.update({part.name: part.layers for part in self._parts})
+        named: dict[str, tuple[Layer, ...]] = {i.name: (i,) for i in self._course.masks.layers}
+        named.update({part.name: part.layers for part in self._course.parts})
         if name is None:
-            return self._masks.sparsity(self._masks.layers)
+            return self._course.masks.sparsity(self._course.masks.layers)
         if name not in named:
-            raise ValueError(f"name: expected one of {[*self.parts, *self._masks]}, got {name!r}")
-        return self._masks.sparsity(named[name])
+            raise ValueError(
+                f"name: expected one of {[*self.parts, *self._course.masks]}, got {name!r}"
+            )
+        return self._course.masks.sparsity(named[name])
 
     def layer_sparsity(self) -> dict[str, float]:
         """Sparsity of each pruned layer, by the name of its weight."""
-        return {layer.name: self._masks.sparsity([layer]) for layer in self._masks.layers}
+        return {
+            layer.name: self._course.masks.sparsity([layer]) for layer in self._course.masks.layers
+        }
 
     def summary(self) -> str:
         """A text table: weight, part, shape, kept weights and sparsity, with totals."""
-        return summary_table(self._parts, self._masks)
+        return summary_table(self._course.parts, self._course.masks)
 
     def step(self, progress: float) -> None:
         """Bring the masks to the schedule's sparsity at `progress`, now.
 
         For loops without optimizer hooks, and for pruning outside of training. Where there is
-        more sparsity than the schedule asks for, nothing changes.
+        more sparsity than the schedule asks for, nothing changes. With `grow`, weights are
+        exchanged as well, except with the first masks.
 
         Args:
             progress: Share of the run that is over, in [0, 1].
@@ -203,15 +237,49 @@ class Sparsifier:
                 contract.
         """
         require_fraction("progress", progress)
-        if self.frozen:
-            raise RuntimeError("step: the masks are frozen; make a new Sparsifier to prune further")
-        self._position.progress = progress
-        requested = self._requested(progress)
-        if requested > self._position.reached:
-            for part in self._parts:
-                self._prune(part, requested)
-            self._position.reached = requested
+        if self._course.change(progress):
             self.apply()
+
+    def observe(self) -> None:
+        """Let scores and growth see the present gradients of all pruned layers.
+
+        The hooks do this before each step of an attached optimizer. Without them, call it between
+        the backward pass and the step. Layers without a gradient are skipped.
+        """
+        self._course.observe(self._course.masks.layers)
+
+    def report(self, signal: float) -> None:
+        """Tell an automatic schedule how well the agent does; higher = better.
+
+        Args:
+            signal: Such as the return of an episode, or the negative loss of an update.
+
+        Raises:
+            ValueError: The schedule is not `Automatic`, or `signal` is not finite.
+        """
+        self._course.hear(signal)
+
+    @property
+    def wants_reports(self) -> bool:
+        """Whether the schedule is automatic, and so waits for `report`."""
+        return isinstance(self._method.schedule, Automatic)
+
+    @property
+    def was_judged(self) -> bool:
+        """Whether an automatic schedule has had enough reports for at least one judgement."""
+        return self._course.position.track.best is not None
+
+    def when(self, progress: float, action: Callable[[], None]) -> None:
+        """Call `action` once, after the update with which the run reaches `progress`.
+
+        It is not part of the saved state.
+
+        Args:
+            progress: In [0, 1].
+            action: Takes no arguments.
+        """
+        require_fraction("progress", progress)
+        self._milestones.append((progress, action))
 
     def advance(self, progress: float) -> None:
         """Count one gradient update, and change the masks if it is time to.
@@ -220,21 +288,33 @@ class Sparsifier:
             progress: Share of the run that is over with this update, in [0, 1].
         """
         require_fraction("progress", progress)
-        self._position.updates += 1
+        self._course.position.updates += 1
         self._look(progress)
+
+    def take_over(self, masks: Mapping[str, Tensor]) -> None:
+        """Go on from these masks, such as those of `found_masks`.
+
+        Args:
+            masks: `[out, in]` bool, True = kept, by the name of the weight. Layers that are not
+                named keep the masks they have.
+
+        Raises:
+            ValueError: A name, type or shape is not that of a pruned layer, or nothing is kept.
+        """
+        self._course.take_over(masks)
+        self.apply()
 
     def freeze(self) -> None:
         """Keep the masks as they are from now on: fine-tuning goes on under them."""
-        self._position.frozen = True
+        self._course.position.frozen = True
 
     def apply(self) -> None:
         """Zero the pruned weights, their twins in target networks, and their moments.
 
         The hooks do this by themselves. Call it after weights were loaded or copied from elsewhere.
         """
-        self._masks.zero_weights()
-        for attachment in self._attached:
-            attachment.zero(self._masks.factors)
+        self._course.masks.zero_weights()
+        self._attached.zero(self._course.masks.factors)
 
     def attach(
         self,
@@ -263,13 +343,7 @@ class Sparsifier:
             ValueError: The optimizer is attached already or holds no pruned weight, or both
                 `total_updates` and `progress` are given.
         """
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(
-                f"optimizer: expected a torch.optim.Optimizer, got {type(optimizer).__name__}"
-            )
-        if any(attachment.optimizer is optimizer for attachment in self._attached):
-            raise ValueError("optimizer: expected one that is not attached yet, got it again")
-        held = tuple(layer for layer in self._masks.layers if holds(optimizer, layer.weight))
+        held = self._attached.held(optimizer, self._course.masks.layers)
         if not held and progress is None:
             raise ValueError(
                 "optimizer: expected one that holds a pruned weight, got one with other parameters"
@@ -278,23 +352,22 @@ class Sparsifier:
             require_count("total_updates", total_updates)
             if progress is not None:
                 raise ValueError("progress: expected None beside total_updates, got both")
-            self._total_updates += total_updates
-            progress = self._counted_progress
-        attachment = Attachment(optimizer, held, progress)
-        attachment.handles.append(
-            optimizer.register_step_post_hook(lambda *_: self._after_step(attachment))
+            self._attached.total_updates += total_updates
+            progress = lambda: min(1.0, self.updates / self._attached.total_updates)  # noqa: E731
+        attachment = Attachment(optimizer, held, progress, self._method.grow is not None)
+        attachment.hook(
+            before=lambda: self._course.observe(held), after=lambda: self._after_step(attachment)
         )
-        self._attached.append(attachment)
+        if self._method.mask_gradients:
+            attachment.mask_gradients(self._course.masks.factors)
+        self._attached.add(attachment)
         self.apply()
-        if progress is not None and self.updates == 0 and not self.frozen:
+        if progress is not None and self._course.starts_pruned:
             self.step(0.0)
 
     def detach(self) -> None:
         """Remove all hooks. The masks stay, but nothing keeps the weights at zero any more."""
-        for attachment in self._attached:
-            attachment.remove()
         self._attached.clear()
-        self._total_updates = 0
 
     def callback(self, total_timesteps: int | None = None) -> SparsifierCallback:
         """A Stable-Baselines3 callback that prunes during `model.learn`.
@@ -308,11 +381,11 @@ class Sparsifier:
         return SparsifierCallback(self, total_timesteps)
 
     def state_dict(self) -> dict[str, Any]:
-        """Masks, counters and position in the schedule: plain values and CPU tensors only.
+        """Masks, counters and position: plain values and CPU tensors, without the weights.
 
-        `torch.save` and `torch.load(weights_only=True)` take it. The weights are not in it.
+        `torch.save` and `torch.load(weights_only=True)` take it.
         """
-        return saving.to_state(self._masks, self._position)
+        return self._course.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over a state, and zero the weights it prunes.
@@ -327,70 +400,26 @@ class Sparsifier:
             TypeError: `state` is not a mapping.
             ValueError: It is no such state, or its names or shapes are not those of this module.
         """
-        masks, self._position = saving.from_state(state, self._masks)
-        self._masks.replace(masks)
+        self._course.load_state_dict(state)
         self.apply()
 
-    def _requested(self, progress: float) -> float:
-        sparsity = self._schedule(progress)
-        require_sparsity(f"schedule({progress})", sparsity)
-        return min(sparsity, self._final)
-
-    def _prune(self, part: Part, requested: float) -> None:
-        # A part with another final sparsity follows the same ramp, scaled. The division makes its
-        # end exact.
-        sparsity = requested if part.final == self._final else requested / self._final * part.final
-        if part.budget(sparsity) >= self._masks.kept(part.layers):
-            return
-        self._masks.replace(
-            choose_masks(
-                part,
-                self._masks,
-                sparsity,
-                score=self._score,
-                allocate=self._allocate,
-                pattern=self._pattern,
-            )
-        )
-
-    def _counted_progress(self) -> float:
-        return min(1.0, self.updates / self._total_updates)
-
     def _after_step(self, attachment: Attachment) -> None:
-        attachment.zero(self._masks.factors)
+        attachment.zero(self._course.masks.factors)
         if attachment.clock is None:
             return
-        self._position.updates += 1
-        clocks = [other for other in self._attached if other.clock is not None]
+        self._course.position.updates += 1
         progress = attachment.clock()
-        if attachment is clocks[-1] or progress >= 1.0:
+        if self._attached.ends_update(attachment) or progress >= 1.0:
             self._look(progress)
 
     def _look(self, progress: float) -> None:
         """Change the masks if it is time to."""
-        position = self._position
-        before, position.progress = position.progress, progress
-        checked, position.checked = position.checked, position.updates
-        if self.frozen or position.reached >= self._final:
-            return
-        if self._every is None:
-            due = int(progress * _MASK_CHANGES) > int(before * _MASK_CHANGES)
-        else:
-            due = position.updates // self._every > checked // self._every
-        if due or self._requested(progress) >= self._final:
+        if self._course.move(progress):
             self.step(progress)
+        self._pass_milestones(progress)
 
-
-def _final_sparsity(schedule: Schedule) -> float:
-    """The sparsity at the end, after a look at the whole way: what is pruned cannot come back."""
-    before = 0.0
-    for progress in (percent / 100.0 for percent in range(101)):
-        sparsity = schedule(progress)
-        require_sparsity(f"schedule({progress})", sparsity)
-        if sparsity < before:
-            raise ValueError(
-                f"schedule: expected a sparsity that never falls, got {before} and then {sparsity} "
-                f"at progress {progress}"
-            )
-        before = sparsity
-    return before
+    def _pass_milestones(self, progress: float) -> None:
+        passed = [action for at, action in self._milestones if at <= progress]
+        self._milestones = [(at, action) for at, action in self._milestones if at > progress]
+        for action in passed:
+            action()

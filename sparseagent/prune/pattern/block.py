@@ -75,9 +75,18 @@ class Block:
                 f"kept: expected at least {int(sizes[sizes > 0].min())} weights, the smallest "
                 f"block of {self} in a layer of {list(scores.shape)}, got {kept}"
             )
-        grid = chosen.view(-1, self._across(scores))
+        return self._spread(chosen, scores) & alive
+
+    def pool(self, values: Tensor) -> Tensor:
+        """The mean of each block, `[out, in]`; see `growable.GrowablePattern`."""
+        values = values.to(torch.float64)
+        return self._spread(self._sums(values) / self._sums(torch.ones_like(values)), values)
+
+    def _spread(self, blocks: Tensor, like: Tensor) -> Tensor:
+        """One value per block, row-major, at each of its weights, `[out, in]` as in `like`."""
+        grid = blocks.view(-1, self._across(like))
         wide = grid.repeat_interleave(self.rows, 0).repeat_interleave(self.columns, 1)
-        return wide[: scores.shape[0], : scores.shape[1]] & alive
+        return wide[: like.shape[0], : like.shape[1]]
 
     def _across(self, scores: Tensor) -> int:
         return -(-scores.shape[1] // self.columns)

@@ -72,5 +72,9 @@ class LaneBalanced:
         """Weights kept at the end; see `fixed_density.FixedDensity`."""
         return self._balance().count(scores, self._balance().fewest)
 
+    def pool(self, values: Tensor) -> Tensor:
+        """The values themselves, `[out, in]`; see `growable.GrowablePattern`."""
+        return values
+
     def _balance(self) -> Balance:
         return Balance(str(self), _GROUP, self.n or 1)

@@ -66,5 +66,9 @@ class NM:
         """Weights kept at the end; see `fixed_density.FixedDensity`."""
         return self._balance().count(scores, self.n)
 
+    def pool(self, values: Tensor) -> Tensor:
+        """The values themselves, `[out, in]`; see `growable.GrowablePattern`."""
+        return values
+
     def _balance(self) -> Balance:
         return Balance(str(self), self.m, self.n)

@@ -11,7 +11,8 @@ class Pattern(Protocol):
     """Turns scores into a legal mask.
 
     A pattern whose numbers fix the density, such as 2:4, says so as a
-    `fixed_density.FixedDensity`.
+    `fixed_density.FixedDensity`; one into which pruned weights can come back, as a
+    `growable.GrowablePattern`.
     """
 
     def mask(self, scores: Tensor, kept: int) -> Tensor:

@@ -35,3 +35,7 @@ class Unstructured:
         mask = torch.zeros(scores.numel(), dtype=torch.bool, device=scores.device)
         mask[order[:kept]] = True
         return mask.view(scores.shape)
+
+    def pool(self, values: Tensor) -> Tensor:
+        """The values themselves, `[out, in]`; see `growable.GrowablePattern`."""
+        return values
