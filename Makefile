@@ -92,8 +92,20 @@ format: $(VENV)/.dev ## format all sources
 
 # --- benchmarks and packages ---------------------------------------------------------------------
 
-bench: $(VENV)/.bench ## the full benchmark matrix, table and plots (about an hour on one core)
+# STUDY=runs/study also times every trained policy below that folder.
+bench: $(VENV)/.bench ## the full benchmark: matrix, studies, goals, report (about 90 minutes, idle core)
 	$(BIN)/python -m bench.run
+	$(BIN)/python -m bench.run --goals
+	$(BIN)/python -m bench.run --goals --isa avx2 --contenders sparseagent-auto sparseagent-dense
+	$(BIN)/python -m bench.run --pattern erk --sparsities 0.9 0.95 --batches 1 32 512
+	$(if $(STUDY),$(BIN)/python -m bench.trained $(STUDY))
+	$(BIN)/python -m bench.crossover
+	$(BIN)/python -m bench.tails
+	$(BIN)/python -m bench.jitter
+	$(BIN)/python -m bench.update
+	-$(BIN)/python -m bench.call_overhead
+	-$(BIN)/python -m bench.threads
+	$(BIN)/python -m bench.goals
 	$(BIN)/python -m bench.report
 
 bench-quick: $(VENV)/.bench ## a small part of it (minutes)

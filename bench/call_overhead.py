@@ -4,40 +4,64 @@ Loops of calls are timed as a whole, so that reading the clock costs nothing per
 loop is taken off. The forward is timed inside C++ call by call, and what the clock costs there is
 taken off too: it is bounded by the time that a net of one weight reports. All of it takes turns
 round by round on one observation, so that caches and branch predictors are as warm on both sides.
+The policy runs in the order made for the instruction set, as conversion would have written it.
 """
 
 from __future__ import annotations
 
-import argparse
 import gc
 import itertools
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 import sparseagent as sa
+from bench import sheet
+from bench.contenders import ours
 from bench.machine import describe, load_average
 from bench.nets import NETS, aligned, observations, random_case
+from bench.run import isa_name
 from bench.timing import forward_clock_cost
 
 LIMIT_NS = 200.0
-FORWARD = "C++ forward"
+FORWARD, INTO, PREDICT = "C++ forward", "act(obs, out)", "act.predict(obs)"
 CALLS, ROUNDS = 500, 400
+
+
+@dataclass(frozen=True)
+class Overhead:
+    """What calls cost over the forward, in ns.
+
+    Attributes:
+        net: name of the net.
+        sparsity: fraction of zeros.
+        forward_ns: median time of the forward in C++.
+        into_ns: what `act(obs, out)` takes longer.
+        returning_ns: what `act(obs)` takes longer.
+        predict_ns: what `act.predict(obs)` takes longer.
+    """
+
+    net: str
+    sparsity: float
+    forward_ns: float
+    into_ns: float
+    returning_ns: float
+    predict_ns: float
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; returns 1 if `act(obs, out)` costs more than the limit."""
-    parser = argparse.ArgumentParser(prog="python -m bench.call_overhead", description=__doc__)
+    parser = sheet.arguments("call_overhead", __doc__)
     parser.add_argument("--net", choices=list(NETS), default="M")
     parser.add_argument("--sparsity", type=float, default=0.9)
     parser.add_argument("--limit", type=float, default=LIMIT_NS, help="ns allowed")
-    parser.add_argument("--core", type=int, help="core to run on; default: the last one")
     options = parser.parse_args(arguments)
-    machine = describe(options.core)
+    machine, isa = describe(options.core), isa_name(options.isa)
     case = random_case(NETS[options.net], options.sparsity)
-    act = sa.compile(case.policy, threads=1)
+    act = sa.compile(case.policy.repack(ours.own_order(isa)), threads=1, isa=isa)
     measured = measure(act, observations(case, 1)[0][0])
     forward = measured[FORWARD]
     print(f"{machine.cpu}, core {machine.core}, isa {act.isa}, commit {machine.commit}")
@@ -45,7 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{'':<20}{'ns':>8}{'over the forward':>20}")
     for name, nanoseconds in measured.items():
         print(f"{name:<20}{nanoseconds:>8.0f}{nanoseconds - forward:>20.0f}")
-    over = measured["act(obs, out)"] - forward
+    extra = [measured[name] - forward for name in (INTO, "act(obs)", PREDICT)]
+    row = Overhead(options.net, options.sparsity, forward, *extra)
+    sheet.write(options.out, [row], machine, isa)
+    over = row.into_ns
     verdict = "within" if over <= options.limit else "OVER"
     print(
         f"act(obs, out): {over:.0f} ns over the forward, {verdict} the limit {options.limit:g} ns"
@@ -58,9 +85,9 @@ def measure(act: sa.Plan, observation: Any) -> dict[str, float]:
     out = aligned((act.policy.output_size,))
     loops: dict[str, Callable[[], float]] = {
         FORWARD: lambda: float(np.median(act.time(observation, CALLS))),
-        "act(obs, out)": lambda: _loop_into(act, observation, out),
+        INTO: lambda: _loop_into(act, observation, out),
         "act(obs)": lambda: _loop(act, observation),
-        "act.predict(obs)": lambda: _loop(act.predict, observation),
+        PREDICT: lambda: _loop(act.predict, observation),
     }
     samples: dict[str, list[float]] = {name: [] for name in loops}
     empty = []

@@ -82,7 +82,7 @@ def enter(
     try:
         variants = contender.prepare(case.policy, batch)
         prepare_s = time.perf_counter() - start
-        ready = [_ready(variant, arrays, expected) for variant in variants]
+        ready = [make_track(variant, arrays, expected) for variant in variants]
     except (UnsupportedError, WrongResultError) as problem:
         return Entry(contender, str(problem))
     except Exception as problem:  # a peer that breaks must not take the run with it
@@ -91,7 +91,9 @@ def enter(
     return Entry(contender, "ok", track, error, prepare_s)
 
 
-def _ready(variant: Variant, arrays: Sequence[Float32], expected: Expected) -> tuple[Track, float]:
+def make_track(
+    variant: Variant, arrays: Sequence[Float32], expected: Expected
+) -> tuple[Track, float]:
     """`variant` verified and tried out, with its error; raises `WrongResultError`."""
     wrapped = [variant.wrap(array) for array in arrays]
     error = verify(variant, wrapped, expected)

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.contenders import contenders
+from bench.masks import PATTERNS
 from bench.nets import NETS
 from bench.results import Cell, Row
 
-AUTO, CSR, DENSE = "sparseagent-auto", "sparseagent-csr", "sparseagent-dense"
+OWN = "sparseagent-"
+AUTO, CSR, DENSE = f"{OWN}auto", f"{OWN}csr", f"{OWN}dense"
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +49,10 @@ class Grid:
 
     @property
     def nets(self) -> list[tuple[str, str]]:
-        """`(net, source)` pairs: the reference nets first, then policy files by name."""
+        """`(net, source)` pairs: the reference nets by kind of mask, then policy files by name."""
         found = {(cell.net, cell.source) for cell in self.cells}
-        reference = [(net, "random") for net in NETS if (net, "random") in found]
+        every = [(net, source) for source in PATTERNS for net in NETS]
+        reference = [pair for pair in every if pair in found]
         return reference + sorted(found - set(reference))
 
     def sparsities(self, net: str, source: str) -> list[float]:
@@ -77,22 +80,39 @@ def p50(rows: Mapping[str, Row], contender: str) -> float:
     return row.p50_ns if row is not None and row.ok else math.nan
 
 
-def best_peer(rows: Mapping[str, Row]) -> Row | None:
-    """The fastest of the peers, dense or sparse; None if no peer has a time."""
-    peers = [row for name, row in rows.items() if row.ok and not name.startswith("sparseagent")]
+def best_peer(rows: Mapping[str, Row], *, dense_only: bool = False) -> Row | None:
+    """The fastest of the peers, dense or sparse; None if no peer has a time.
+
+    With `dense_only` peers that multiply by the nonzeros alone do not count.
+    """
+    peers = [row for name, row in rows.items() if row.ok and not name.startswith(OWN)]
+    if dense_only:
+        dense = {name for name, contender in contenders().items() if contender.stores == "all"}
+        peers = [row for row in peers if row.contender in dense]
     return min(peers, key=lambda row: row.p50_ns, default=None)
 
 
+def best_sparse(rows: Mapping[str, Row]) -> Row | None:
+    """The fastest of our sparse formats that were forced; None if none has a time."""
+    own = [
+        row
+        for name, row in rows.items()
+        if row.ok and name.startswith(OWN) and name not in (AUTO, DENSE)
+    ]
+    return min(own, key=lambda row: row.p50_ns, default=None)
+
+
 def crossover(grid: Grid, net: str, source: str, batch: int) -> float:
-    """The sparsity from which CSR is faster than our dense, in [0, 1).
+    """The sparsity from which the best sparse format is faster than our dense, in [0, 1).
 
     Interpolated on the logarithm of the ratio between the last measured sparsity at which dense
-    wins and the next; 0 if CSR always wins, NaN if it never does.
+    wins and the next; 0 if sparse always wins, NaN if it never does.
     """
     points: list[tuple[float, float]] = []
     for sparsity in grid.sparsities(net, source):
         rows = grid.cell(net, source, sparsity, batch)
-        ratio = p50(rows, CSR) / p50(rows, DENSE)
+        sparse = best_sparse(rows)
+        ratio = sparse.p50_ns / p50(rows, DENSE) if sparse is not None else math.nan
         if not math.isnan(ratio):
             points.append((sparsity, math.log(ratio)))
     lost = [number for number, (_, log_ratio) in enumerate(points) if log_ratio > 0]

@@ -1,4 +1,4 @@
-"""The policies that are timed: the four reference nets under random masks, and policy files."""
+"""The policies that are timed: the four reference nets under generated masks, and policy files."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import sparseagent as sa
+from bench.masks import Bools, masks
 
 Float32 = NDArray[np.float32]
 
@@ -57,8 +58,9 @@ class Case:
 
     Attributes:
         net: name of the net, or of the policy file.
-        source: `random` (masks and weights) or `file` (a trained policy).
-        sparsity: fraction of zeros over all layers, in [0, 1), rounded to 4 digits.
+        source: pattern of the generated mask, one of `PATTERNS`, or `file` (a trained policy).
+        sparsity: fraction of zeros over all layers, in [0, 1), rounded to 4 digits: the one asked
+            for, which patterns of blocks or groups meet as nearly as they can.
         policy: layers only; the observation step and the head belong to `predict`, which no peer
             has, so they are left out.
         pool: float32 `[n, in]` real inputs of the first layer to draw from, or None for N(0, 1).
@@ -76,30 +78,37 @@ class Case:
         return sum(layer.shape[0] * layer.shape[1] for layer in self.policy.layers)
 
 
-def random_case(net: Net, sparsity: float, seed: int = 0) -> Case:
-    """`net` with a random mask of the same sparsity in every layer, first and last included.
+def random_case(net: Net, sparsity: float, seed: int = 0, pattern: str = "random") -> Case:
+    """`net` with a generated mask and random weights.
 
-    Each layer keeps exactly `round((1 - sparsity) * out * in)` weights. They are He-scaled (He et
-    al., 2015) to the number of inputs that remain, so that activations keep their size at any
-    sparsity and about half of the ReLUs are active.
+    With the pattern `random` each layer, first and last included, keeps exactly
+    `round((1 - sparsity) * out * in)` weights. They are He-scaled (He et al., 2015) to the number
+    of inputs that remain, so that activations keep their size at any sparsity and about half of
+    the ReLUs are active.
 
     Raises:
-        ValueError: `sparsity` is outside [0, 1) or leaves a layer without weights.
+        ValueError: `sparsity` is outside [0, 1) or leaves a layer without weights, or `pattern`
+            is unknown.
     """
     if not 0.0 <= sparsity < 1.0:
         raise ValueError(f"sparsity: expected a fraction in [0, 1), got {sparsity}")
-    rng = np.random.default_rng([seed, zlib.crc32(net.name.encode()), round(sparsity * 10_000)])
-    last = len(net.sizes) - 2
+    name = net.name if pattern == "random" else f"{net.name} {pattern}"
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode()), round(sparsity * 10_000)])
+    shapes = list(zip(net.sizes[1:], net.sizes[:-1], strict=True))
+    last = len(shapes) - 1
     layers = tuple(
-        _random_layer(rng, out, width, sparsity, "identity" if number == last else net.activation)
-        for number, (width, out) in enumerate(zip(net.sizes[:-1], net.sizes[1:], strict=True))
+        _random_layer(rng, mask, "identity" if number == last else net.activation)
+        for number, mask in enumerate(masks(rng, shapes, sparsity, pattern))
     )
     policy = sa.SparsePolicy(layers=layers, observation=sa.Observation((net.sizes[0],)))
-    return Case(net.name, "random", round(sparsity, 4), policy)
+    return Case(net.name, pattern, round(sparsity, 4), policy)
 
 
-def file_case(path: str | Path) -> Case:
-    """The trained policy in the file `path`; its golden observations, if any, are the inputs."""
+def file_case(path: str | Path, name: str | None = None) -> Case:
+    """The trained policy in the file `path`; its golden observations, if any, are the inputs.
+
+    Without `name` the net is called like the file.
+    """
     policy = sa.load(path)
     pool = None
     if policy.golden is not None:
@@ -107,7 +116,7 @@ def file_case(path: str | Path) -> Case:
     bare = replace(
         policy, observation=sa.Observation((policy.input_size,)), head=sa.Raw(), golden=None
     )
-    return Case(Path(path).stem, "file", round(policy.sparsity, 4), bare, pool)
+    return Case(name or Path(path).stem, "file", round(policy.sparsity, 4), bare, pool)
 
 
 def observations(case: Case, batch: int, seed: int = 0) -> list[Float32]:
@@ -144,18 +153,14 @@ def aligned_copy(array: NDArray[Any]) -> Float32:
     return copy
 
 
-def _random_layer(
-    rng: np.random.Generator, out: int, width: int, sparsity: float, activation: str
-) -> sa.Layer:
-    kept = round((1.0 - sparsity) * out * width)
-    if kept == 0:
-        raise ValueError(f"sparsity: {sparsity} leaves no weight in a layer {out} x {width}")
-    scale = np.sqrt(2.0 * out / kept)
-    weight = np.zeros(out * width, np.float32)
-    places = rng.choice(out * width, kept, replace=False)
-    weight[places] = rng.standard_normal(kept, np.float32) * np.float32(scale)
-    bias = rng.standard_normal(out, np.float32) * np.float32(0.1)
-    layer = sa.Layer(sa.CSR.from_dense(weight.reshape(out, width)), bias, activation)
-    if layer.nnz != kept:  # a weight drawn as exactly 0 would silently raise the sparsity
+def _random_layer(rng: np.random.Generator, mask: Bools, activation: str) -> sa.Layer:
+    """Weights under `mask`; a weight drawn as exactly 0 would silently raise the sparsity."""
+    kept = int(mask.sum())
+    scale = np.float32(np.sqrt(2.0 * len(mask) / kept))
+    weight = np.zeros(mask.shape, np.float32)
+    weight[mask] = rng.standard_normal(kept, np.float32) * scale
+    bias = rng.standard_normal(len(mask), np.float32) * np.float32(0.1)
+    layer = sa.Layer(sa.CSR.from_dense(weight), bias, activation)
+    if layer.nnz != kept:
         raise ValueError(f"seed: drew a zero weight, {layer.nnz} of {kept} kept; choose another")
     return layer

@@ -1,7 +1,8 @@
 """Tables and plots from the measured rows: `python -m bench.report`.
 
 Writes `bench/results/report.md` (everything), `bench/results/summary.md` (the README's table) and
-the PNGs in `bench/figures/`. Times are taken from the CSV file alone; nothing is measured here.
+the PNGs of the matrix in `bench/figures/`. Times are taken from the CSV files alone, those of the
+single studies from beside the rows; nothing is measured here.
 """
 
 from __future__ import annotations
@@ -11,13 +12,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import tables
+from bench import study_tables, tables
 from bench.grid import Grid
-from bench.machine import ROOT
 from bench.plots import draw_all
-from bench.results import DEFAULT_CSV, latest, read
-
-FIGURES = ROOT / "bench" / "figures"
+from bench.results import DEFAULT_CSV, FIGURES, latest, read
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"no rows in {options.csv}: run python -m bench.run first")
         return 1
     grid = Grid.of(latest(rows), options.isa)
-    figures = draw_all(grid, options.figures)
+    drawn = draw_all(grid, options.figures)
+    figures = [
+        *drawn,
+        *(path for path in sorted(options.figures.glob("*.png")) if path not in drawn),
+    ]
     report, summary = (options.csv.parent / name for name in ("report.md", "summary.md"))
     report.write_text(text(grid, figures, report.parent), encoding="utf-8")
     summary.write_text(tables.summary(grid) + "\n", encoding="utf-8")
@@ -53,9 +55,9 @@ def text(grid: Grid, figures: Sequence[Path], folder: Path) -> str:
         "then against the best peer of any kind, which is named. Lines: batch size; columns: "
         "sparsity.\n\n" + tables.speedups(grid),
         "Where we lose": tables.losses(grid),
-        "Crossover": tables.crossovers(grid),
-        "Arithmetic": "GFLOP/s on nonzeros and share of the FMA peak, call included.\n\n"
-        + tables.peak_shares(grid),
+        **study_tables.sections(folder),
+        "Arithmetic": "GFLOP/s of the plan's choice on nonzeros and share of the FMA peak, "
+        "call included.\n\n" + tables.peak_shares(grid),
         "Figures": "\n\n".join(
             f"![{path.stem}]({Path(os.path.relpath(path, folder)).as_posix()})" for path in figures
         ),

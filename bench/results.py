@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 
 from bench.machine import ROOT
 
-DEFAULT_CSV = ROOT / "bench" / "results" / "results.csv"
+RESULTS = ROOT / "bench" / "results"
+FIGURES = ROOT / "bench" / "figures"
+DEFAULT_CSV = RESULTS / "results.csv"
 
 
 class Cell(NamedTuple):
@@ -32,7 +34,7 @@ class Row:
 
     Attributes:
         net: name of the net or policy file.
-        source: `random` or `file`.
+        source: pattern of the generated mask, or `file`.
         sparsity: fraction of zeros, in [0, 1).
         batch: observations per call, `B`.
         isa: instruction set of sparseagent's kernels and of the measured peak.

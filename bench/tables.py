@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from bench.grid import AUTO, CSR, DENSE, Grid, best_peer, crossover, p50, spread
+from bench.grid import AUTO, DENSE, Grid, best_peer, crossover, p50, spread
+from bench.masks import PATTERNS
 from bench.nets import NETS
 
 #: The plan promises to be at most this much slower than dense.
@@ -20,7 +21,7 @@ def summary(grid: Grid, sparsity: float = 0.9) -> str:
     columns = [_times(grid, *pair, sparsity, 1) for pair in nets]
     head = [f"us per call, B=1, sparsity {sparsity:g}", *(_label(*pair) for pair in nets)]
     lines = [[name, *(column.get(name, "-") for column in columns)] for name in grid.contenders()]
-    return _table(head, lines)
+    return table(head, lines)
 
 
 def speedups(grid: Grid) -> str:
@@ -33,7 +34,7 @@ def speedups(grid: Grid) -> str:
             texts = [_speedup(grid, net, source, sparsity, batch) for sparsity in sparsities]
             lines.append([f"B={batch}", *texts])
         head = [_label(net, source), *(f"{sparsity:g}" for sparsity in sparsities)]
-        parts.append(_table(head, lines))
+        parts.append(table(head, lines))
     return "\n\n".join(parts)
 
 
@@ -42,7 +43,8 @@ def losses(grid: Grid) -> str:
     lines = []
     for cell, rows in sorted(grid.cells.items()):
         own, dense, peer = p50(rows, AUTO), p50(rows, DENSE), best_peer(rows)
-        where = f"{cell.net}, sparsity {cell.sparsity:g}, B={cell.batch}"
+        mask = "" if cell.source == "random" else f" {cell.source}"
+        where = f"{cell.net}{mask}, sparsity {cell.sparsity:g}, B={cell.batch}"
         if peer is not None and peer.p50_ns < own:
             lines.append(
                 f"- {where}: {peer.contender} {_us(peer.p50_ns)} us, ours {_us(own)} us "
@@ -57,7 +59,7 @@ def losses(grid: Grid) -> str:
 
 
 def crossovers(grid: Grid) -> str:
-    """From which sparsity on CSR is faster than our dense, per net and batch size."""
+    """From which sparsity on a sparse format is faster than our dense, per net and batch size."""
     batches = sorted({cell.batch for cell in grid.cells})
     lines = []
     for net, source in grid.nets:
@@ -67,24 +69,25 @@ def crossovers(grid: Grid) -> str:
         lines.append([_label(net, source), *("-" if math.isnan(x) else f"{x:.2f}" for x in found)])
     if not lines:
         return "Needs two sparsities of a net."
-    return _table(["CSR wins from", *(f"B={batch}" for batch in batches)], lines)
+    return table(["sparse wins from", *(f"B={batch}" for batch in batches)], lines)
 
 
 def peak_shares(grid: Grid) -> str:
-    """GFLOP/s on nonzeros of CSR and its share of the FMA peak; dense counts all its weights."""
+    """GFLOP/s on nonzeros and share of the FMA peak; dense counts all its weights."""
     lines = []
     for net, source in grid.nets:
         for batch in grid.batches(net, source):
             cells = [(s, grid.cell(net, source, s, batch)) for s in grid.sparsities(net, source)]
-            sparse = {s: rows[CSR] for s, rows in cells if CSR in rows and rows[CSR].ok}
+            sparse = {s: rows[AUTO] for s, rows in cells if AUTO in rows and rows[AUTO].ok}
             dense = [rows[DENSE] for _, rows in cells if DENSE in rows and rows[DENSE].ok]
             texts = [f"{row.gflops:.0f} ({row.peak_share:.0%})" for row in sparse.values()]
             best = max((row.peak_share_stored for row in dense), default=math.nan)
-            lines.append((tuple(sparse), [net, str(batch), *texts, f"{best:.0%}"]))
+            name = net if source == "random" else f"{net} {source}"
+            lines.append((tuple(sparse), [name, str(batch), *texts, f"{best:.0%}"]))
     parts = []
     for sparsities in dict.fromkeys(found for found, _ in lines):
-        head = ["net", "B", *(f"CSR {s:g}" for s in sparsities), "dense, all weights"]
-        parts.append(_table(head, [line for found, line in lines if found == sparsities]))
+        head = ["net", "B", *(f"sparse {s:g}" for s in sparsities), "dense, all weights"]
+        parts.append(table(head, [line for found, line in lines if found == sparsities]))
     return "\n\n".join(parts)
 
 
@@ -95,11 +98,12 @@ def all_times(grid: Grid) -> str:
         sparsities = grid.sparsities(net, source)
         for batch in grid.batches(net, source):
             columns = [_times(grid, net, source, s, batch, p99=True) for s in sparsities]
-            head = [f"{net}, B={batch}", *(f"{s:g}" for s in sparsities)]
+            mask = "" if source == "random" else f" {source}"
+            head = [f"{net}{mask}, B={batch}", *(f"{s:g}" for s in sparsities)]
             lines = [
                 [name, *(column.get(name, "-") for column in columns)] for name in grid.contenders()
             ]
-            parts.append(_table(head, lines))
+            parts.append(table(head, lines))
     return "\n\n".join(parts)
 
 
@@ -109,7 +113,7 @@ def without_time(grid: Grid) -> str:
     for cell, rows in grid.cells.items():
         for name, row in rows.items():
             if not row.ok:
-                where = f"{cell.net} {cell.sparsity:g} B={cell.batch}"
+                where = f"{cell.net} {cell.source} {cell.sparsity:g} B={cell.batch}"
                 reasons.setdefault((name, row.status), []).append(where)
     lines = [
         f"- {name}: {status} ({len(places)} cells: {', '.join(places[:4])}"
@@ -170,13 +174,17 @@ def _us(nanoseconds: float) -> str:
 
 
 def _label(net: str, source: str) -> str:
-    return NETS[net].label if source == "random" and net in NETS else f"{net} (trained)"
+    if source not in PATTERNS or net not in NETS:
+        return f"{net} (trained)"
+    mask = "" if source == "random" else f", {PATTERNS[source].label}"
+    return NETS[net].label + mask
 
 
 def _each(values: Iterable[str]) -> str:
     return " / ".join(dict.fromkeys(values))
 
 
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; all columns but the first are set to the right."""
     marks = ["---", *("---:" for _ in head[1:])]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, marks, *lines))

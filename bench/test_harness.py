@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,16 +14,20 @@ import numpy as np
 import pytest
 
 import sparseagent as sa
-from bench import tables
+from bench import goal_table, tables
 from bench.cell import Entry, Setting, enter, measure_cell
 from bench.contenders import PEERS, Contender, UnsupportedError, Variant, contenders
+from bench.goals import judge, verdicts
 from bench.grid import Grid, best_peer, crossover
 from bench.machine import Machine, compiler_flags
+from bench.masks import DEAD_SHARE, GROUP
 from bench.nets import ALIGNMENT, NETS, Case, Net, aligned, file_case, observations, random_case
 from bench.report import main as report
 from bench.results import Cell, Row, append, latest, read
 from bench.run import main as run
+from bench.study_tables import sections
 from bench.timing import percentile
+from bench.trained import main as trained
 from bench.verify import Expected, WrongResultError, verify
 
 TINY = Net("S", (8, 16, 4), "tanh")
@@ -57,6 +63,41 @@ def test_random_masks_have_the_exact_count(net: Net, sparsity: float) -> None:
     for layer in random_case(net, sparsity).policy.layers:
         out, width = layer.shape
         assert layer.nnz == round((1 - sparsity) * out * width)
+
+
+def test_blocks_and_lanes_keep_whole_groups() -> None:
+    for rows in (4, 16):
+        for layer in random_case(NETS["M"], 0.9, pattern=f"block{rows}x1").policy.layers:
+            kept = layer.dense_weight() != 0
+            for start in range(0, len(kept), rows):
+                block = kept[start : start + rows]
+                assert np.array_equal(block.any(axis=0), block.all(axis=0))
+            assert layer.sparsity == pytest.approx(0.9, abs=0.04)
+    for layer in random_case(NETS["L"], 0.9, pattern="lanes").policy.layers:
+        kept = layer.dense_weight() != 0
+        for start in range(0, kept.shape[1], GROUP):
+            width = min(GROUP, kept.shape[1] - start)
+            assert set(kept[:, start : start + width].sum(axis=1)) == {max(1, 3 * width // GROUP)}
+
+
+def test_erk_keeps_the_budget_and_leaves_neurons_dead() -> None:
+    net = NETS["M"]
+    layers = random_case(net, 0.9, pattern="erk").policy.layers
+    weights = sum(math.prod(layer.shape) for layer in layers)
+    assert sum(layer.nnz for layer in layers) == round(0.1 * weights)
+    assert layers[-1].sparsity == 0.0  # the output layer stays whole
+    # In proportion to in + out: (17 + 256) to (256 + 256).
+    assert layers[0].nnz / layers[1].nnz == pytest.approx(273 / 512, rel=1e-3)
+    kept = layers[1].dense_weight() != 0
+    lengths = kept.sum(axis=1)
+    assert (lengths == 0).sum() >= round(DEAD_SHARE * 256)
+    assert (kept.sum(axis=0) == 0).sum() >= round(DEAD_SHARE * 256)
+    assert lengths.std() > 0.5 * lengths.mean()  # uneven: 0.26 for even chances
+
+
+def test_unknown_pattern_is_named() -> None:
+    with pytest.raises(ValueError, match=r"pattern: expected one of random.*'nm'"):
+        random_case(TINY, 0.5, pattern="nm")
 
 
 def test_cases_and_observations_repeat() -> None:
@@ -250,6 +291,90 @@ def test_run_resumes_and_report_reads_it(
     assert "sparseagent-csr" in (tmp_path / "summary.md").read_text()
     assert "## Where we lose" in (tmp_path / "report.md").read_text()
     assert (tmp_path / "latency_batch1.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_goals_take_the_worst_cell_and_name_the_peer(tmp_path: Path) -> None:
+    rows = [
+        row("sparseagent-auto", 100.0, 0.9, net="M", batch=1),
+        row("sparseagent-dense", 221.0, 0.9, net="M", batch=1),
+        row("numpy", 700.0, 0.9, net="M", batch=1),
+        row("litert", 499.0, 0.9, net="M", batch=1),
+    ]
+    append(tmp_path / "results.csv", rows)
+    (tmp_path / "tails.csv").write_text("net,batch,rise\nM,17,0.1\nM,33,0.2\nM,16,0.9\nM,40,\n")
+    found = {verdict.goal: verdict for verdict in verdicts(tmp_path)}
+    dense = found["M, 0.9, batch 1: against our dense"]
+    assert (dense.reached, dense.measured) == (True, "2.21x (M 0.9 B=1)")
+    peer = found["M, 0.9, batch 1: against the best peer"]
+    assert (peer.reached, peer.measured) == (False, "4.99x (M 0.9 B=1, litert)")
+    assert found["L, 0.9, batch 1: against our dense"].reached is None
+    (rise,) = (verdict for goal, verdict in found.items() if "rise" in goal)
+    assert (rise.reached, rise.measured) == (False, "0.2 (M B=33)")
+
+
+def test_a_goal_with_missing_cells_is_not_reached_yet() -> None:
+    good, bad, missing = (2.0, "a"), (1.0, "b"), (math.nan, "c")
+    results = [judge("", 1.5, f, str).reached for f in ([good], [good, missing], [bad, missing])]
+    assert results == [True, None, False]
+    assert judge("", 1.5, [good, bad], str, at_most=True).reached is False
+
+
+def test_the_goals_find_their_cells_in_the_selection() -> None:
+    def cells(part: goal_table.Selection) -> set[tuple[str, str, float, int]]:
+        return {
+            (net, part.source, sparsity, batch)
+            for net in part.nets
+            for sparsity in part.sparsities
+            for batch in part.batches
+        }
+
+    measured = set().union(*map(cells, goal_table.SELECTION))
+    speeds = [goal.where for goal in goal_table.SPEEDS]
+    shares = [goal.where for goal in goal_table.SHARES]
+    for where in (goal_table.DENSE, *speeds, *shares):
+        assert cells(where) <= measured
+
+
+@pytest.mark.parametrize("study", ["tails", "jitter", "update", "crossover", "threads"])
+def test_studies_write_their_rows_and_the_report_shows_them(study: str, tmp_path: Path) -> None:
+    short = {
+        "tails": ["--nets", "S", "--batches", "16", "17", "--seconds", "0.02"],
+        "jitter": ["--nets", "S", "--calls", "50", "--cold-calls", "20"],
+        "update": ["--nets", "S", "--seconds", "0.02"],
+        "crossover": ["--nets", "S", "--sparsities", "0", "0.9", "--batches", "1"],
+        "threads": ["--nets", "S", "--batches", "64", "--seconds", "0.02"],
+    }[study]
+    if study == "crossover":
+        short += ["--seconds", "0.02"]
+    if study == "threads" and len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("needs two cores")
+    path = tmp_path / f"{study}.csv"
+    places = ["--out", str(path), "--figures", str(tmp_path)]
+    allowed = os.sched_getaffinity(0)
+    try:
+        assert importlib.import_module(f"bench.{study}").main([*short, *places]) == 0
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert path.stat().st_size > 0
+    titles = {"tails": "Every batch size", "jitter": "Jitter and cold calls"}
+    titles |= {"update": "New weights in place", "crossover": "Crossover", "threads": "Two threads"}
+    assert "Not measured" not in sections(tmp_path)[titles[study]]
+    if study != "update":
+        assert (tmp_path / f"{study}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_trained_names_policies_by_their_path(tmp_path: Path) -> None:
+    for seed in ("0", "1"):
+        folder = tmp_path / "study" / seed
+        folder.mkdir(parents=True)
+        random_case(TINY, 0.5).policy.save(folder / "policy.safetensors")
+    out = tmp_path / "trained.csv"
+    arguments = [str(tmp_path / "study"), "--batches", "1", "--seconds", "0.02", "--out", str(out)]
+    assert trained([*arguments, "--contenders", "sparseagent-auto", "sparseagent-dense"]) == 0
+    assert {(r.net, r.source, r.ok) for r in read(out)} == {
+        ("0/policy", "file", True),
+        ("1/policy", "file", True),
+    }
 
 
 def test_flags_come_from_the_build_files() -> None:

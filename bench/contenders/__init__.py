@@ -1,15 +1,13 @@
-"""Everything that is timed. A new contender: one file with a `CONTENDER`, one line here.
-
-Contenders meant to follow: OpenVINO (told float32: by default it computes in bfloat16 and fails
-the check) and a Numba CSR kernel.
-"""
+"""Everything that is timed. A new contender: one file with a `CONTENDER`, one line here."""
 
 from __future__ import annotations
 
 from bench.contenders import (
     litert,
+    numba_csr,
     numpy_blas,
     onnx_runtime,
+    openvino_f32,
     ours,
     scipy_csr,
     torch_compile,
@@ -25,9 +23,11 @@ PEERS = (
     torch_compile.CONTENDER,
     torch_onednn.CONTENDER,
     onnx_runtime.CONTENDER,
+    openvino_f32.CONTENDER,
     litert.CONTENDER,
     scipy_csr.CONTENDER,
     torch_csr.CONTENDER,
+    numba_csr.CONTENDER,
 )
 
 

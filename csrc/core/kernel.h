@@ -34,9 +34,10 @@ struct Kernel {
   // asked for paths that it has.
   std::size_t (*packed_bytes)(const LayerView& layer, Path path);
 
-  // Fill `packed`, 64-byte aligned, packed_bytes() long. Weights and biases are copied,
-  // never computed with, to places that are multiples of 4 bytes and depend on the
-  // structure alone: so the plan can find the places and refresh them (core/scatter.h).
+  // Fill `packed`, 64-byte aligned, packed_bytes() long, every byte of it: equal layers
+  // pack to equal bytes. Weights and biases are copied, never computed with, to places
+  // that are multiples of 4 bytes and depend on the structure alone: so the plan can
+  // find the places and refresh them (core/scatter.h).
   void (*pack)(const LayerView& layer, Path path, void* packed);
 
   // y = layer(x): x [in] and a zero behind it, which absent weights may be multiplied

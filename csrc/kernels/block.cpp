@@ -80,7 +80,7 @@ void blocks_by_falling_length(const LayerView& layer, int rows, Visit visit) {
 Header layout(const LayerView& layer, Path path, long* bytes) {
   const int rows = rows_of(path);
   const int together = blocks_per_group(path);
-  Header h;
+  Header h = blank<Header>();
   h.out = layer.out;
   h.blocks = (layer.out + rows - 1) / rows;
   h.relu = layer.activation == Activation::relu;

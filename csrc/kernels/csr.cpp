@@ -62,7 +62,7 @@ long count_steps(const LayerView& layer) {
 }
 
 Header layout(const LayerView& layer, long* bytes) {
-  Header h;
+  Header h = blank<Header>();
   h.out = layer.out;
   h.runs = layer.runs;
   h.groups = (layer.chains() + kGroup - 1) / kGroup;

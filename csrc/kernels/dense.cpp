@@ -48,7 +48,7 @@ struct Header {
 };
 
 Header layout(const LayerView& layer, Path path, long* bytes) {
-  Header h;
+  Header h = blank<Header>();
   h.out = layer.out;
   h.in = layer.in;
   h.padded = static_cast<int>(round_up(layer.out, kLanes));

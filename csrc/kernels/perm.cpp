@@ -187,7 +187,7 @@ bool falls(const LayerView& layer) {
 
 // All but the stream, whose place is known when the steps are counted.
 Header shape(const LayerView& layer) {
-  Header h;
+  Header h = blank<Header>();
   h.out = layer.out;
   h.runs = layer.runs;
   h.chains = layer.chains();

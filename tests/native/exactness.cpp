@@ -197,6 +197,27 @@ bool follows(const Kernel& kernel, const Case& net) {
   return kernel.has_one || kernel.has_tile;
 }
 
+// Equal layers pack to equal bytes, whatever was in the memory before.
+bool packs_alike(const Kernel& kernel, const Case& net) {
+  for (const Layer& layer : net.layers) {
+    for (const Path path : {Path::one, Path::tile}) {
+      if (!(path == Path::one ? kernel.has_one : kernel.has_tile)) continue;
+      const std::size_t bytes = kernel.packed_bytes(layer.view(), path);
+      Buffer a(bytes);
+      Buffer b(bytes);
+      std::memset(b.data(), 0xa5, bytes);
+      kernel.pack(layer.view(), path, a.data());
+      kernel.pack(layer.view(), path, b.data());
+      if (std::memcmp(a.data(), b.data(), bytes) != 0) {
+        std::printf("FAILED: format %s, %d lanes packs differently each time\n",
+                    kernel.format, kernel.lanes);
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
 bool run(const Case& net, const Isa& isa, const char* format, int threads,
          const std::vector<float>& rows, const std::vector<float>& expected, int most) {
   ObservationStep step;
@@ -244,7 +265,9 @@ int main(int argc, char** argv) {
       std::vector<const char*> formats = {""};
       for (int k = 0; k < kIsas[i].kernel_count; ++k) {
         const Kernel& kernel = *kIsas[i].kernels[k];
-        if (follows(kernel, net)) formats.push_back(kernel.format);
+        if (!follows(kernel, net)) continue;
+        formats.push_back(kernel.format);
+        packs_alike(kernel, net) ? ++passed : ++failed;
       }
       for (const char* format : formats) {
         runs_of_format[format[0] == 0 ? "auto" : format] += 1;
