@@ -11,7 +11,8 @@ class Pattern(Protocol):
     """Turns scores into a legal mask.
 
     A pattern whose numbers fix the density, such as 2:4, says so as a
-    `fixed_density.FixedDensity`.
+    `fixed_density.FixedDensity`; one that has to see all layers at once, such as whole neurons, is
+    a `joint.JointPattern`.
 
     A pattern may also have an attribute `grows = True`: pruned weights that come back with high
     scores then find a legal place, whichever they are. Without it, it is refused beside `grow`.
