@@ -6,9 +6,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparseagent.prune import Unstructured, erk, global_, uniform
+from sparseagent.prune import Unstructured, erk, global_, lamp, uniform
 
-ALLOCATIONS = [uniform, erk, global_, partial(global_, floor=0.0), partial(global_, floor=1.0)]
+ALLOCATIONS = [
+    uniform,
+    erk,
+    lamp,
+    global_,
+    partial(global_, floor=0.0),
+    partial(global_, floor=1.0),
+]
 
 # Densities of the layers, by net (inputs first) and sparsity, to three digits.
 ERK_DENSITIES = {

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparseagent.prune import Cubic, OneShot
+from sparseagent.prune import Cubic, Geometric, OneShot
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_one_shot_prunes_before_training_by_default():
 def test_schedules_never_fall_and_stay_in_range(to, ends, points):
     start, stop = sorted(ends)
     early, late = sorted(points)
-    for schedule in (Cubic(to, start, stop), OneShot(to, start)):
+    for schedule in (Cubic(to, start, stop), Geometric(to, start, stop), OneShot(to, start)):
         # Powers of neighbouring floats may differ in the last bit.
         assert 0.0 <= schedule(early) <= schedule(late) * (1 + 1e-12) <= to * (1 + 2e-12)
         assert schedule(1.0) == to
