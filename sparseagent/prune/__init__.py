@@ -6,8 +6,8 @@
                                   schedule=prune.Cubic(to=0.95))
     model.learn(500_000, callback=sparsifier.callback())
 
-A new score, growth or pattern is one file with one class, and one line here. Needs torch;
-Stable-Baselines3 only for `Sparsifier.callback`.
+A new score, growth, pattern, neuron score or penalty is one file with one class, and one line here.
+Needs torch; Stable-Baselines3 only for `Sparsifier.callback`.
 """
 
 from sparseagent.prune.allocation import Allocation as Allocation

@@ -150,7 +150,7 @@ def _what(config: RunConfig, parts: str) -> str:
     stays = "and stay zero" if config.grow == "none" else "and others come back"
     end = "highest" if config.schedule == "automatic" else "final"
     return (
-        f"'{config.strategy}': single weights are set to zero {stays} ({end} sparsity: {parts}). "
+        f"'{config.strategy}': weights are set to zero {stays} ({end} sparsity: {parts}). "
         "Biases stay dense. Only the acting network is deployed, so only its weights are counted."
     )
 

@@ -11,7 +11,8 @@ class Pattern(Protocol):
     """Turns scores into a legal mask.
 
     A pattern whose numbers fix the density, such as 2:4, says so as a
-    `fixed_density.FixedDensity`; one into which pruned weights can come back, as a
+    `fixed_density.FixedDensity`; one that has to see all layers at once, such as whole neurons, is
+    a `joint.JointPattern`; one into which pruned weights can come back, a
     `growable.GrowablePattern`.
     """
 
