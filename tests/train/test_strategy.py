@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from sparseagent.train import config, configure, strategy
 from sparseagent.train.agent import make_envs, make_model
@@ -138,3 +139,30 @@ def test_every_pattern_makes_a_plan(pattern):
 def test_a_pattern_that_splits_the_budget_takes_no_allocation():
     with pytest.raises(ValueError, match="allocation: expected 'pattern' beside the pattern '2:4'"):
         configure("CartPole-v1", "ppo", sparsity=0.5, pattern="2:4")
+
+
+@pytest.mark.parametrize("grow", [name for name in config.GROWTHS if name != "none"])
+@pytest.mark.parametrize("pattern", config.PATTERNS)
+def test_growth_is_made_or_refused_for_every_pattern(pattern, grow):
+    options = {
+        "sparsity": {"2:4": 0.5, "1:4": 0.75}.get(pattern, 0.8),
+        "pattern": pattern,
+        "allocation": "pattern",
+        "schedule": "early",
+        "prune_start": 0.0,
+        "grow": grow,
+    }
+    if pattern in ("neurons", "hybrid"):
+        with pytest.raises(
+            ValueError, match=f"grow: expected 'none' beside the pattern {pattern!r}"
+        ):
+            configure("CartPole-v1", "ppo", **options)
+        return
+    chosen = configure("CartPole-v1", "ppo", **options)
+    sparsifier = make_sparsifier(chosen, fresh_policy(chosen), seed=0)
+    sparsifier.step(0.0)
+    first = sparsifier.masks
+    if grow == "random":
+        sparsifier.step(0.1)
+        assert any(not torch.equal(first[name], mask) for name, mask in sparsifier.masks.items())
+    assert sparsifier.finished
