@@ -6,15 +6,22 @@
                                   schedule=prune.Cubic(to=0.95))
     model.learn(500_000, callback=sparsifier.callback())
 
-A new score or pattern is one file with one class, and one line here. Needs torch;
+A new score, growth or pattern is one file with one class, and one line here. Needs torch;
 Stable-Baselines3 only for `Sparsifier.callback`.
 """
 
 from sparseagent.prune.allocation import Allocation as Allocation
 from sparseagent.prune.allocation import erk as erk
 from sparseagent.prune.allocation import global_ as global_
+from sparseagent.prune.allocation import lamp as lamp
 from sparseagent.prune.allocation import uniform as uniform
+from sparseagent.prune.automatic import Automatic as Automatic
 from sparseagent.prune.connectivity import effective_weights as effective_weights
+from sparseagent.prune.drop import CosineDrop as CosineDrop
+from sparseagent.prune.drop import Drop as Drop
+from sparseagent.prune.growth.gradient_growth import GradientGrowth as GradientGrowth
+from sparseagent.prune.growth.protocol import Growth as Growth
+from sparseagent.prune.growth.random_growth import RandomGrowth as RandomGrowth
 from sparseagent.prune.layer import Layer as Layer
 from sparseagent.prune.neuron.contribution import NeuronContribution as NeuronContribution
 from sparseagent.prune.neuron.dormancy import NeuronDormancy as NeuronDormancy
@@ -22,6 +29,7 @@ from sparseagent.prune.neuron.l1 import NeuronL1 as NeuronL1
 from sparseagent.prune.neuron.l2 import NeuronL2 as NeuronL2
 from sparseagent.prune.neuron.protocol import NeuronScore as NeuronScore
 from sparseagent.prune.neuron.taylor import NeuronTaylor as NeuronTaylor
+from sparseagent.prune.observation import Observer as Observer
 from sparseagent.prune.pattern.block import Block as Block
 from sparseagent.prune.pattern.lane_balanced import LaneBalanced as LaneBalanced
 from sparseagent.prune.pattern.n_m import NM as NM
@@ -33,7 +41,13 @@ from sparseagent.prune.removal import remove_neurons as remove_neurons
 from sparseagent.prune.schedule import Cubic as Cubic
 from sparseagent.prune.schedule import OneShot as OneShot
 from sparseagent.prune.schedule import Schedule as Schedule
+from sparseagent.prune.score.fisher import Fisher as Fisher
 from sparseagent.prune.score.magnitude import Magnitude as Magnitude
+from sparseagent.prune.score.movement import Movement as Movement
 from sparseagent.prune.score.protocol import Score as Score
 from sparseagent.prune.score.random import Random as Random
+from sparseagent.prune.score.snip import Snip as Snip
+from sparseagent.prune.score.taylor import Taylor as Taylor
+from sparseagent.prune.selection import Hidden as Hidden
+from sparseagent.prune.selection import Top as Top
 from sparseagent.prune.sparsifier import Sparsifier as Sparsifier

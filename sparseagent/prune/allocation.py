@@ -106,7 +106,50 @@ def global_(scores: Sequence[Tensor], density: float, /, *, floor: float = 0.5) 
     """
     require_fraction("floor", floor)
     least = [max(1, int(floor * count)) for count in erk(scores, density)]
-    total = budget(sum(s.numel() for s in scores), density)
+    return _highest(scores, least, budget(sum(s.numel() for s in scores), density))
+
+
+def lamp(scores: Sequence[Tensor], density: float, /) -> list[int]:
+    """One threshold over the layers for scores that say what a layer loses with a weight.
+
+    The LAMP score of a weight is s^2 over the sum of t^2 of all weights of its layer that score as
+    high or higher, itself included. With magnitudes that is the share of the layer's remaining
+    norm that goes with the weight, so layers with small weights are not emptied first, and no
+    floor is needed: the highest weight of every layer has the LAMP score 1.
+
+    Source: Lee et al., "Layer-adaptive Sparsity for the Magnitude-based Pruning", 2021.
+
+    Args:
+        scores: Per layer `[out, in]`, at least 0 and proportional to a magnitude, `-inf` = pruned
+            for good.
+        density: Fraction of all weights to keep, in (0, 1].
+
+    Returns:
+        Kept weights per layer.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: As in `uniform`, or a score is below 0.
+    """
+    _, total = _alive_and_total(scores, density)
+    adapted = []
+    for index, layer_scores in enumerate(scores):
+        flat = layer_scores.detach().flatten().to("cpu", torch.float64)
+        alive = flat > -torch.inf
+        if bool((flat[alive] < 0).any()):
+            raise ValueError(f"scores: expected at least 0 for lamp, got less in layer {index}")
+        order = torch.argsort(flat, descending=True, stable=True)
+        squares = flat[order].masked_fill(~alive[order], 0.0).square()
+        # Where everything up to a weight is 0, it is as dispensable as one can be.
+        shares = squares / torch.cumsum(squares, dim=0).clamp(min=torch.finfo(torch.float64).tiny)
+        values = torch.empty_like(flat)
+        values[order] = shares
+        adapted.append(values.masked_fill(~alive, -torch.inf))
+    return _highest(adapted, [1] * len(scores), total)
+
+
+def _highest(scores: Sequence[Tensor], least: Sequence[int], total: int) -> list[int]:
+    """Counts of the `total` highest scores of all layers, after the `least` highest of each."""
     ranked = []
     for layer_scores, reserved in zip(scores, least, strict=True):
         flat = layer_scores.detach().flatten().to("cpu", torch.float64)

@@ -11,7 +11,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from torch.optim import Optimizer
 
 from sparseagent.prune.checks import require_count
-from sparseagent.prune.masking import holds
+from sparseagent.prune.masking import holds, optimizers_of
 
 if TYPE_CHECKING:
     from sparseagent.prune.sparsifier import Sparsifier
@@ -32,6 +32,8 @@ class SparsifierCallback(BaseCallback):
     state of the sparsifier goes on where it stopped. Training dense first, and pruning in a later
     call with `reset_num_timesteps=False`, counts from that call.
 
+    An automatic schedule is told the return of every training episode, as a `Monitor` sees it.
+
     Logs `prune/sparsity`, and `prune/sparsity_<part>` where there are several parts.
 
     Args:
@@ -43,7 +45,7 @@ class SparsifierCallback(BaseCallback):
         TypeError: At the start, the model is of an unknown kind.
         ValueError: At the start, the model has another policy, or nothing would be learned.
         RuntimeError: At the end, the final sparsity was not reached: training was stopped early, or
-            nothing was learned.
+            nothing was learned, or too few episodes ended for an automatic schedule.
     """
 
     def __init__(self, sparsifier: Sparsifier, total_timesteps: int | None = None) -> None:
@@ -74,13 +76,17 @@ class SparsifierCallback(BaseCallback):
         # What an interrupted `learn` may have left behind.
         self.sparsifier.detach()
         clock = self._clock()
-        for optimizer in self._optimizers():
+        for optimizer in optimizers_of(self.model.policy):
             if optimizer is clock:
                 self.sparsifier.attach(optimizer, progress=self._after_update)
             elif self._holds_pruned(optimizer):
                 self.sparsifier.attach(optimizer)
 
     def _on_step(self) -> bool:
+        if self.sparsifier.wants_reports:
+            for info in self.locals["infos"]:
+                if "episode" in info:
+                    self.sparsifier.report(float(info["episode"]["r"]))
         return True
 
     def _on_rollout_start(self) -> None:
@@ -144,15 +150,6 @@ class SparsifierCallback(BaseCallback):
         size = model.n_steps * model.n_envs
         return getattr(model, "n_epochs", 1) * math.ceil(size / getattr(model, "batch_size", size))
 
-    def _optimizers(self) -> list[Optimizer]:
-        """The optimizers that a policy keeps beside its networks."""
-        return [
-            value
-            for module in self.model.policy.modules()
-            for value in vars(module).values()
-            if isinstance(value, Optimizer)
-        ]
-
     def _clock(self) -> Optimizer:
         """The optimizer that ends a gradient update.
 
@@ -170,6 +167,11 @@ class SparsifierCallback(BaseCallback):
     def _finish(self) -> None:
         """End the ramp, or say why it cannot be ended."""
         sparsifier = self.sparsifier
+        if sparsifier.wants_reports and not sparsifier.was_judged:
+            raise RuntimeError(
+                "training ended without enough episodes for the automatic schedule to judge by: "
+                "wrap the environments in a Monitor, train longer, or lower Automatic(average=...)"
+            )
         if sparsifier.frozen or sparsifier.finished:
             return
         reached = (

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Protocol, TypeGuard
 
-import torch
 from torch import Tensor
 
-from sparseagent.prune.allocation import Allocation, erk, uniform
-from sparseagent.prune.layout import Layout, Part
 from sparseagent.prune.pattern.protocol import Pattern
-
-# Whoever asks for 0.875 where groups at the edge make it 0.8764 means the same.
-_ROUNDED = 0.005
 
 
 class FixedDensity(Pattern, Protocol):
@@ -51,67 +44,3 @@ class FixedDensity(Pattern, Protocol):
 def fixes_density(pattern: Pattern) -> TypeGuard[FixedDensity]:
     """Whether the pattern, and not an allocation, splits the budget."""
     return bool(getattr(pattern, "fixes_density", False))
-
-
-def require_legal(layout: Layout, pattern: Pattern, allocate: Allocation | None) -> Allocation:
-    """Refuse a pattern that cannot reach the final sparsities, before training starts.
-
-    An allocation that looks at the scores is known only when it is asked, so the combination with
-    one is checked at each change of the masks instead.
-
-    Args:
-        layout: What is pruned, and how far.
-        pattern: Which shapes of zeros are legal.
-        allocate: How the budget of a part is split; `None` for the default.
-
-    Returns:
-        The allocation to use; a pattern of fixed density does not ask it.
-
-    Raises:
-        ValueError: The pattern fixes the density and an allocation or another sparsity was asked
-            for, or a layer's share is too small for the pattern.
-    """
-    if fixes_density(pattern):
-        if allocate is not None:
-            raise ValueError(
-                f"allocate: expected None beside {pattern}, which fixes the density of every layer"
-            )
-        for part in _pruned(layout):
-            _require_final(part, pattern)
-        return uniform
-    chosen = erk if allocate is None else allocate
-    if chosen in (erk, uniform):
-        for part in _pruned(layout):
-            for scores, kept in zip(
-                blank := _blank(part), chosen(blank, _density(part)), strict=True
-            ):
-                pattern.mask(scores, kept)
-    return chosen
-
-
-def _pruned(layout: Layout) -> list[Part]:
-    return [part for part in layout.parts if part.final > 0.0]
-
-
-def _density(part: Part) -> float:
-    return 1.0 - part.final
-
-
-def _blank(part: Part) -> list[Tensor]:
-    return [torch.zeros(layer.weight.shape) for layer in part.layers]
-
-
-def _require_final(part: Part, pattern: FixedDensity) -> None:
-    """The final sparsity must be the pattern's own, or less by at most `_ROUNDED`."""
-    blank, budget = _blank(part), part.budget(part.final)
-    final = pattern.final_count(blank)
-    gives = 1.0 - final / part.budget(0.0)
-    near = budget >= final and part.final >= gives - _ROUNDED
-    if not near or sum(pattern.counts(blank, budget)) != final:
-        # Rounded down: asking for this number leaves room for every weight.
-        shown = math.floor(gives * 1e6) / 1e6
-        argument = "critic_sparsity" if part.name == "critic" else "schedule"
-        raise ValueError(
-            f"{argument}: expected a final sparsity of {shown} for the {part.name}, as {pattern} "
-            f"gives, got {part.final}"
-        )

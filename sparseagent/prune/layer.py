@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, TypeGuard
 
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
-
-Selection: TypeAlias = Sequence[str] | Callable[[str, nn.Linear], bool]
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,15 +18,46 @@ class Layer:
         name: Key of the weight in the module's `state_dict`, such as `"net.0.weight"`. Masks,
             summaries and saved states use this name.
         module: The layer itself; its weight is `[out, in]`.
+        observed: What the score or growth that is asked has observed of this layer, averaged over
+            the updates, `[out, in]`; `None` before the first one. See `Observer`.
     """
 
     name: str
     module: nn.Linear
+    observed: Tensor | None = None
 
     @property
     def weight(self) -> Tensor:
         """The live weight, `[out, in]`, masked in place."""
         return self.module.weight
+
+    def require_observed(self, name: str) -> Tensor:
+        """What was observed, `[out, in]`.
+
+        Args:
+            name: The argument of `Sparsifier` that asks, for the message.
+
+        Raises:
+            ValueError: No update was seen yet.
+        """
+        if self.observed is None:
+            raise ValueError(
+                f"{name}: expected at least one gradient update before weights of {self.name!r} "
+                "are chosen by gradients, got none; prune later, such as OneShot(to, at=0.01), or "
+                "call Sparsifier.observe() after a backward pass"
+            )
+        return self.observed
+
+
+class Pick(Protocol):
+    """A choice of layers by their place in a network, such as `Top(2)` or `Hidden()`."""
+
+    def pick(self, chain: Sequence[Layer]) -> Sequence[Layer]:
+        """Those chosen of one network, whose layers come in the order in which they run."""
+        ...
+
+
+Selection: TypeAlias = Sequence[str] | Callable[[str, nn.Linear], bool] | Pick
 
 
 def linear_layers(module: nn.Module) -> dict[str, Layer]:
@@ -70,13 +99,16 @@ def require_plain(layer: Layer) -> None:
         )
 
 
-def select(layers: Iterable[Layer], selection: Selection | None) -> list[Layer]:
-    """Pick layers by name or by predicate.
+def select(
+    layers: Iterable[Layer], selection: Selection | None, chains: Iterable[Sequence[Layer]]
+) -> list[Layer]:
+    """Pick layers by name, by predicate, or by their place in a network.
 
     Args:
         layers: The layers to choose from.
         selection: `None` for all; names, where `"net"` takes everything below `net` and
-            `"net.0"` or `"net.0.weight"` one layer; or `predicate(name, linear) -> bool`.
+            `"net.0"` or `"net.0.weight"` one layer; `predicate(name, linear) -> bool`; or a `Pick`.
+        chains: The layers of each network, in the order in which they run.
 
     Returns:
         The chosen layers, in the order of `layers`.
@@ -88,12 +120,19 @@ def select(layers: Iterable[Layer], selection: Selection | None) -> list[Layer]:
     pool = list(layers)
     if selection is None:
         return pool
+    if isinstance(selection, type):
+        raise TypeError(
+            f"layers: expected an object, got the class {selection.__name__} (call it to make one)"
+        )
+    if has_pick(selection):
+        picked = {layer.name for chain in chains for layer in selection.pick(chain)}
+        return [layer for layer in pool if layer.name in picked]
     if callable(selection):
         return [layer for layer in pool if selection(layer.name, layer.module)]
     if isinstance(selection, str) or not isinstance(selection, Sequence):
         raise TypeError(
-            "layers: expected a list of names or a callable (name, linear) -> bool, "
-            f"got {type(selection).__name__}"
+            "layers: expected a list of names, a callable (name, linear) -> bool, or a choice such "
+            f"as Top(2), got {type(selection).__name__}"
         )
     chosen: set[str] = set()
     for entry in selection:
@@ -107,6 +146,11 @@ def select(layers: Iterable[Layer], selection: Selection | None) -> list[Layer]:
             raise ValueError(f"layers: expected names among [{known}], got {entry!r}")
         chosen.update(matched)
     return [layer for layer in pool if layer.name in chosen]
+
+
+def has_pick(selection: object) -> TypeGuard[Pick]:
+    """Whether a selection goes by the place of a layer in its network."""
+    return callable(getattr(selection, "pick", None))
 
 
 def below(module: nn.Module) -> dict[str, nn.Linear]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -15,10 +14,12 @@ from sparseagent.prune.layer import (
     Layer,
     Selection,
     below,
+    has_pick,
     linear_layers,
     require_plain,
     select,
 )
+from sparseagent.prune.networks import is_policy
 
 CriticSparsity: TypeAlias = float | Literal["auto"] | None
 Targets: TypeAlias = nn.Module | Iterable[nn.Module] | None
@@ -32,11 +33,13 @@ class Part:
         name: `"actor"`, `"critic"`, `"q_net"` or, for a plain module, `"module"`.
         layers: The layers, in the order of the module.
         final: Their joint sparsity at the end of the schedule, in [0, 1).
+        outputs: Names of the weights among them that are the last of a network.
     """
 
     name: str
     layers: tuple[Layer, ...]
     final: float
+    outputs: frozenset[str]
 
     def budget(self, sparsity: float) -> int:
         """Weights that this part keeps at a sparsity."""
@@ -94,7 +97,7 @@ def find_layout(
             would keep less than one weight a layer.
     """
     _require_module(module)
-    if _is_policy(module):
+    if is_policy(module):
         if targets is not None:
             raise ValueError(
                 "targets: expected None for a Stable-Baselines3 policy, whose target networks are "
@@ -107,9 +110,11 @@ def find_layout(
                 "critic_sparsity: expected 'auto' for a plain module, which has no critic, got "
                 f"{critic_sparsity!r}"
             )
-        chosen = select(linear_layers(module).values(), layers)
+        chain = list(linear_layers(module).values())
+        chosen = select(chain, layers, [chain])
         layout = Layout(
-            _parts(("module", chosen, final)), tuple(_module_twins(module, chosen, targets))
+            _parts([chain], ("module", chosen, final)),
+            tuple(_module_twins(module, chosen, targets)),
         )
     _require_feasible(layout, module)
     return layout
@@ -120,12 +125,6 @@ def _require_module(module: object) -> None:
         has_policy = isinstance(getattr(module, "policy", None), nn.Module)
         hint = "; pass model.policy" if has_policy else ""
         raise TypeError(f"module: expected a torch.nn.Module, got {type(module).__name__}{hint}")
-
-
-def _is_policy(module: nn.Module) -> bool:
-    # A policy exists only where Stable-Baselines3 was imported, so it need not be imported here.
-    policies = sys.modules.get("stable_baselines3.common.policies")
-    return policies is not None and isinstance(module, policies.BasePolicy)
 
 
 def _policy_networks(policy: nn.Module) -> _Networks:
@@ -170,11 +169,12 @@ def _policy_layout(
     acting, critics, left_out = _owned(nets.acting), _owned(nets.critics), _owned(nets.left_out)
     copies = _owned(target for _, target in nets.targets)
     pool = [layer for layer in linear_layers(policy).values() if layer.module not in copies]
-    if layers is None or callable(layers):
+    chains = _chains(nets, [layer for layer in pool if layer.module not in left_out])
+    if layers is None or callable(layers) or has_pick(layers):
         # A predicate narrows the default choice; only a name reaches beyond it.
         default = (acting - left_out) | (critics if critic_final else set())
         pool = [layer for layer in pool if layer.module in default]
-    chosen = select(pool, layers)
+    chosen = select(pool, layers, chains)
     # A features extractor that both use counts as the actor's: it runs when the agent acts.
     of_critic = [layer for layer in chosen if layer.module in critics - acting]
     of_actor = [layer for layer in chosen if layer not in of_critic]
@@ -188,8 +188,20 @@ def _policy_layout(
             f"critic_sparsity: expected None, as layers selects no critic layer, got "
             f"{critic_sparsity!r}"
         )
-    parts = _parts((nets.acting_name, of_actor, final), ("critic", of_critic, critic_final))
+    parts = _parts(chains, (nets.acting_name, of_actor, final), ("critic", of_critic, critic_final))
     return Layout(parts, tuple(_policy_twins(nets.targets, chosen)))
+
+
+def _chains(nets: _Networks, layers: Sequence[Layer]) -> list[list[Layer]]:
+    """The layers of each network of a policy, in the order in which they run."""
+    acting, critics = _owned(nets.acting), _owned(nets.critics)
+    heads = [_owned([q]) for critic in nets.critics for q in getattr(critic, "q_networks", ())]
+    chains = [[layer for layer in layers if layer.module in head] for head in heads]
+    in_heads = set().union(*heads)
+    # What several Q-networks share runs before them; a value network is one network as a whole.
+    before = [layer for layer in layers if layer.module in critics - acting - in_heads]
+    chains[:1] = [before + chains[0]] if chains else [before]
+    return [[layer for layer in layers if layer.module in acting], *chains]
 
 
 def _critic_final(nets: _Networks, final: float, critic_sparsity: CriticSparsity) -> float:
@@ -217,8 +229,15 @@ def _owned(modules: Iterable[nn.Module]) -> set[nn.Linear]:
     return {linear for module in modules for linear in below(module).values()}
 
 
-def _parts(*parts: tuple[str, Sequence[Layer], float]) -> tuple[Part, ...]:
-    return tuple(Part(name, tuple(layers), final) for name, layers, final in parts if layers)
+def _parts(
+    chains: Iterable[Sequence[Layer]], *parts: tuple[str, Sequence[Layer], float]
+) -> tuple[Part, ...]:
+    last = {chain[-1].name for chain in chains if chain}
+    return tuple(
+        Part(name, tuple(layers), final, frozenset(last & {layer.name for layer in layers}))
+        for name, layers, final in parts
+        if layers
+    )
 
 
 def _policy_twins(

@@ -68,3 +68,19 @@ class MaskSet(Mapping[str, Tensor]):
         for name, weight in [(layer.name, layer.weight) for layer in self.layers] + twins:
             if name in self.factors:
                 weight.masked_fill_(~self._masks[name].to(weight.device), 0.0)
+
+    @torch.no_grad()
+    def rescale(self, before: Mapping[str, Tensor]) -> None:
+        """Scale the kept weights of each neuron, and of its twins, by 1 / sqrt(share that is left).
+
+        Args:
+            before: Masks before the change, `[out, in]` bool, by the name of the weight.
+        """
+        factors = {}
+        for layer in self.layers:
+            now, then = self._masks[layer.name].sum(1), before[layer.name].sum(1)
+            # A neuron that lost all its weights has nothing to scale.
+            factors[layer.name] = (then / now.clamp(min=1)).sqrt().to(layer.weight.dtype)
+        twins = [(name, linear.weight) for name, linear in self._twins]
+        for name, weight in [(layer.name, layer.weight) for layer in self.layers] + twins:
+            weight.mul_(factors[name].to(weight.device)[:, None])

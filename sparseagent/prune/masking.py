@@ -6,11 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from sparseagent.prune.layer import Layer
+
+# What optimizers call their averages of squared or absolute gradients. They set the size of a step,
+# and never move a weight by themselves.
+_SCALES = frozenset({"exp_avg_sq", "max_exp_avg_sq", "square_avg", "sum", "exp_inf"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,12 +26,16 @@ class Attachment:
         layers: The pruned layers that it updates.
         clock: Returns the progress after a step of this optimizer; `None` where its steps do not
             count.
+        regrows: Whether pruned weights may come back. Then the averages of squared gradients run
+            on: a grown weight that met a squared average of zero would take a first step of 3.2
+            times the learning rate with Adam.
         handles: The hooks, to be removed.
     """
 
     optimizer: Optimizer
     layers: tuple[Layer, ...]
     clock: Callable[[], float] | None
+    regrows: bool = False
     handles: list[RemovableHandle] = field(default_factory=list)
 
     @torch.no_grad()
@@ -49,8 +57,8 @@ class Attachment:
             weight = layer.weight
             weight.mul_(factor.to(weight.device))
             # `get`, because indexing would create a state, which some optimizers take for theirs.
-            for value in self.optimizer.state.get(weight, {}).values():
-                if is_moment(value, weight):
+            for name, value in self.optimizer.state.get(weight, {}).items():
+                if is_moment(value, weight) and not (self.regrows and name in _SCALES):
                     value.mul_(factor.to(value.device))
 
     def remove(self) -> None:
@@ -62,6 +70,16 @@ class Attachment:
 def holds(optimizer: Optimizer, weight: Tensor) -> bool:
     """Whether the optimizer updates this weight."""
     return any(weight is p for group in optimizer.param_groups for p in group["params"])
+
+
+def optimizers_of(module: nn.Module) -> list[Optimizer]:
+    """The optimizers that a module and its submodules keep as attributes, as policies do."""
+    return [
+        value
+        for child in module.modules()
+        for value in vars(child).values()
+        if isinstance(value, Optimizer)
+    ]
 
 
 def is_moment(value: object, weight: Tensor) -> bool:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparseagent.prune.hidden import Hidden
 from sparseagent.prune.networks import is_policy
+from sparseagent.prune.neuron_layers import NeuronLayer
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class Neurons:
         return self.recorded
 
 
-def look(hidden: Hidden, recorded: Tensor | None) -> Neurons:
+def look(hidden: NeuronLayer, recorded: Tensor | None) -> Neurons:
     """Neurons as a score sees them; `recorded` holds their activations `[N, out]` or `None`."""
     layer, readers = hidden.layer, [read.layer for read in hidden.reads]
     return Neurons(
@@ -58,7 +58,7 @@ def look(hidden: Hidden, recorded: Tensor | None) -> Neurons:
     )
 
 
-def record(module: nn.Module, hidden: Sequence[Hidden], batch: Any) -> dict[str, Tensor]:
+def record(module: nn.Module, hidden: Sequence[NeuronLayer], batch: Any) -> dict[str, Tensor]:
     """Activations of hidden neurons on a batch, as the layers that read them take them in.
 
     The module runs once, in evaluation mode and without gradients; a policy runs its actor and,

@@ -12,12 +12,13 @@ from torch.optim import Optimizer
 
 from sparseagent.prune.architecture import update_architecture
 from sparseagent.prune.checks import require_method, require_sparsity
-from sparseagent.prune.hidden import Hidden, find_hidden, removable, with_twin
-from sparseagent.prune.layer import Layer, Selection, require_plain, select
+from sparseagent.prune.layer import Layer, Selection, has_pick, require_plain, select
+from sparseagent.prune.masking import optimizers_of
 from sparseagent.prune.networks import is_policy
 from sparseagent.prune.neuron.protocol import NeuronScore
+from sparseagent.prune.neuron_layers import NeuronLayer, find_neurons, removable, with_twin
 from sparseagent.prune.neurons import look, record
-from sparseagent.prune.surgery import as_optimizers, cut_inputs, cut_outputs, find_optimizers
+from sparseagent.prune.surgery import as_optimizers, cut_inputs, cut_outputs
 
 Optimizers = Optimizer | Iterable[Optimizer]
 
@@ -148,7 +149,7 @@ def remove_dead_neurons(
         total = _joined(total, removed)
 
 
-def _require_biases(hidden: Sequence[Hidden]) -> None:
+def _require_biases(hidden: Sequence[NeuronLayer]) -> None:
     for one in hidden:
         if not _has_biases(one):
             raise ValueError(
@@ -157,7 +158,7 @@ def _require_biases(hidden: Sequence[Hidden]) -> None:
             )
 
 
-def _checked(scores: Tensor, hidden: Hidden) -> Tensor:
+def _checked(scores: Tensor, hidden: NeuronLayer) -> Tensor:
     width = hidden.layer.out_features
     if scores.shape != (width,) or not bool(torch.isfinite(scores).all()):
         raise ValueError(
@@ -166,21 +167,21 @@ def _checked(scores: Tensor, hidden: Hidden) -> Tensor:
     return scores.detach()
 
 
-def _alive(hidden: Hidden) -> Tensor:
+def _alive(hidden: NeuronLayer) -> Tensor:
     """Which neurons do something in any of the copies, `[out]` bool."""
     marks = [_constant(copy) & _has_biases(copy) | _unread(copy) for copy in hidden.copies]
     return ~torch.stack([mark.cpu() for mark in marks]).all(dim=0)
 
 
-def _constant(hidden: Hidden) -> Tensor:
+def _constant(hidden: NeuronLayer) -> Tensor:
     return ~(hidden.layer.weight != 0).any(dim=1)
 
 
-def _unread(hidden: Hidden) -> Tensor:
+def _unread(hidden: NeuronLayer) -> Tensor:
     return ~torch.stack([(read.layer.weight != 0).any(dim=0) for read in hidden.reads]).any(dim=0)
 
 
-def _has_biases(hidden: Hidden) -> bool:
+def _has_biases(hidden: NeuronLayer) -> bool:
     return all(read.layer._parameters["bias"] is not None for read in hidden.reads)
 
 
@@ -199,7 +200,7 @@ class _Work:
 
     module: nn.Module
     model: Any
-    hidden: list[Hidden]
+    hidden: list[NeuronLayer]
     names: dict[nn.Linear, str]
     optimizers: list[Optimizer]
 
@@ -218,7 +219,7 @@ class _Work:
                 "module: expected a torch.nn.Module or a Stable-Baselines3 model, got "
                 f"{type(given).__name__}"
             )
-        found = find_hidden(module)
+        found = find_neurons(module)
         if target is not None:
             if is_policy(module):
                 raise ValueError("target: expected None for a policy, whose targets are found")
@@ -229,7 +230,7 @@ class _Work:
             for copy in hidden.copies:
                 for layer in (copy.layer, *(read.layer for read in copy.reads)):
                     require_plain(Layer(hidden.name, layer))
-        all_optimizers = [*find_optimizers(module), *as_optimizers(optimizers)]
+        all_optimizers = [*optimizers_of(module), *as_optimizers(optimizers)]
         return _Work(module, model, chosen, names, all_optimizers)
 
     @torch.no_grad()
@@ -257,23 +258,27 @@ class _Work:
         return removed
 
 
-def _choose(found: list[Hidden], layers: Selection | None, critics: bool) -> list[Hidden]:
-    if layers is None or callable(layers):
+def _choose(found: list[NeuronLayer], layers: Selection | None, critics: bool) -> list[NeuronLayer]:
+    if layers is None or callable(layers) or has_pick(layers):
         found = [i for i in found if not i.fixed and (critics or not i.critic)]
     by_name = {hidden.name: hidden for hidden in found}
-    chosen = select([Layer(hidden.name, hidden.layer) for hidden in found], layers)
-    hidden = [removable(by_name[layer.name]) for layer in chosen]
+    pool = [Layer(hidden.name, hidden.layer) for hidden in found]
+    chains: dict[int, list[Layer]] = {}
+    for hidden, layer in zip(found, pool, strict=True):
+        chains.setdefault(hidden.network, []).append(layer)
+    chosen = select(pool, layers, chains.values())
+    picked = [removable(by_name[layer.name]) for layer in chosen]
     for one in found:
-        together = [i for i in hidden if i.group == one.group]
-        if together and one not in hidden:
+        together = [i for i in picked if i.group == one.group]
+        if together and one not in picked:
             raise ValueError(
                 f"layers: expected {one.name!r} too, which has to stay as wide as "
                 f"{together[0].name!r}, got only the latter"
             )
-    return hidden
+    return picked
 
 
-def _fold(hidden: Hidden, gone: Tensor, means: Tensor | None) -> None:
+def _fold(hidden: NeuronLayer, gone: Tensor, means: Tensor | None) -> None:
     """Add what the neurons `gone` (indices) give, where that is constant, to the biases."""
     constant = _constant(hidden)
     own = hidden.layer._parameters["bias"]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sparseagent.prune.checks import require_fraction, require_sparsity
+from sparseagent.prune.layer import Layer
+from sparseagent.prune.observation import Averages
+from sparseagent.prune.track import Track
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass
@@ -23,56 +26,100 @@ class Position:
         checked: How many there were when the masks were last looked at.
         progress: Progress at that time, in [0, 1].
         reached: Sparsity that the schedule asked for last, in [0, 1).
+        changes: How many times weights were dropped and grown.
         frozen: Whether the masks are final.
         start_timestep: Environment step at which a callback began to count, `None` before.
+        track: What an automatic schedule has judged.
     """
 
     updates: int = 0
     checked: int = 0
     progress: float = 0.0
     reached: float = 0.0
+    changes: int = 0
     frozen: bool = False
     start_timestep: int | None = None
+    track: Track = field(default_factory=Track)
 
 
-def to_state(masks: Mapping[str, Tensor], position: Position) -> dict[str, Any]:
-    """Masks and position as plain values and CPU tensors, safe for `weights_only` loading."""
-    saved = {name: mask.detach().to("cpu", copy=True) for name, mask in masks.items()}
-    return {"version": _VERSION, "masks": saved, **asdict(position)}
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """All that a sparsifier saves.
+
+    Attributes:
+        masks: `[out, in]` bool, by the name of the weight.
+        position: Where the run stands.
+        observed: Running averages, by the argument that they are for.
+    """
+
+    masks: Mapping[str, Tensor]
+    position: Position
+    observed: Mapping[str, Averages]
 
 
-def from_state(
-    state: Mapping[str, Any], present: Mapping[str, Tensor]
-) -> tuple[dict[str, Tensor], Position]:
-    """Check a state against the masks of the module that is to take it.
+def to_state(saved: Saved) -> dict[str, Any]:
+    """Plain values and CPU tensors, safe for `weights_only` loading."""
+    return {
+        "version": _VERSION,
+        "masks": {name: mask.detach().to("cpu", copy=True) for name, mask in saved.masks.items()},
+        "observed": {role: averages.to_state() for role, averages in saved.observed.items()},
+        **asdict(saved.position),
+    }
+
+
+def from_state(state: Mapping[str, Any], present: Saved, layers: Sequence[Layer]) -> Saved:
+    """Check a state against the sparsifier that is to take it.
 
     Args:
         state: What `to_state` made.
-        present: Masks of the module, `[out, in]` bool, by the name of the weight.
+        present: What the sparsifier holds now.
+        layers: The layers that it prunes.
 
     Returns:
-        The saved masks, in the order of `present`, and the position.
+        What was saved, with the masks in the order of those in `present`.
 
     Raises:
         TypeError: `state` is not a mapping.
-        ValueError: It is no such state, or of a newer version, or its names or shapes differ.
+        ValueError: It is no such state, or of another version, or its names or shapes differ.
     """
     if not isinstance(state, Mapping):
         raise TypeError(f"state: expected a mapping, got {type(state).__name__}")
-    keys = {"version", "masks", *(field.name for field in fields(Position))}
+    version = state.get("version")
+    if version != _VERSION:
+        raise ValueError(f"state: expected version {_VERSION}, got {version!r}")
+    keys = {"version", "masks", "observed", *(field.name for field in fields(Position))}
     if set(state) != keys:
         raise ValueError(f"state: expected the keys {sorted(keys)}, got {sorted(map(str, state))}")
-    if state["version"] != _VERSION:
-        raise ValueError(f"state: expected version {_VERSION}, got {state['version']!r}")
     masks = state["masks"]
-    if not isinstance(masks, Mapping) or set(masks) != set(present):
+    if not isinstance(masks, Mapping) or set(masks) != set(present.masks):
         got = sorted(map(str, masks)) if isinstance(masks, Mapping) else type(masks).__name__
-        raise ValueError(f"state: expected masks for {sorted(present)}, got {got}")
-    for name, mask in present.items():
+        raise ValueError(f"state: expected masks for {sorted(present.masks)}, got {got}")
+    for name, mask in present.masks.items():
         _check_mask(name, masks[name], mask)
-    position = Position(**{field.name: state[field.name] for field in fields(Position)})
+    observed = state["observed"]
+    if not isinstance(observed, Mapping) or set(observed) != set(present.observed):
+        raise ValueError(f"state: expected observations {sorted(present.observed)}, got {observed}")
+    position = Position(**{f.name: state[f.name] for f in fields(Position) if f.name != "track"})
+    position.track = _track(state["track"])
     _check_position(position)
-    return {name: masks[name].clone() for name in present}, position
+    return Saved(
+        {name: masks[name].clone() for name in present.masks},
+        position,
+        {role: old.from_state(observed[role], layers) for role, old in present.observed.items()},
+    )
+
+
+def _track(saved: object) -> Track:
+    names = {field.name for field in fields(Track)}
+    if not isinstance(saved, Mapping) or set(saved) != names:
+        raise ValueError(f"state: expected {sorted(names)} for 'track', got {saved!r}")
+    track = Track(**saved)
+    try:
+        require_fraction("earned", track.earned)
+        require_fraction("allowed", track.allowed)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"state: {error}") from error
+    return track
 
 
 def _check_mask(name: str, saved: object, present: Tensor) -> None:
@@ -88,7 +135,7 @@ def _check_mask(name: str, saved: object, present: Tensor) -> None:
 
 
 def _check_position(position: Position) -> None:
-    for name in ("updates", "checked", "start_timestep"):
+    for name in ("updates", "checked", "changes", "start_timestep"):
         count = getattr(position, name)
         if count is None and name == "start_timestep":
             continue

@@ -66,3 +66,22 @@ class Cubic:
             return self.to
         ramp = max(0.0, (progress - self.start) / (self.stop - self.start))
         return self.to * (1.0 - (1.0 - ramp) ** 3)
+
+
+def final_sparsity(schedule: Schedule) -> float:
+    """The sparsity at the end, after a look at the whole way.
+
+    Raises:
+        ValueError: The schedule leaves [0, 1) or falls: what is pruned cannot come back.
+    """
+    before = 0.0
+    for progress in (percent / 100.0 for percent in range(101)):
+        sparsity = schedule(progress)
+        require_sparsity(f"schedule({progress})", sparsity)
+        if sparsity < before:
+            raise ValueError(
+                f"schedule: expected a sparsity that never falls, got {before} and then {sparsity} "
+                f"at progress {progress}"
+            )
+        before = sparsity
+    return before

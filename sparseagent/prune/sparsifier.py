@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,20 +10,20 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sparseagent.prune import saving
-from sparseagent.prune.allocation import Allocation
-from sparseagent.prune.checks import (
-    require_callable,
-    require_count,
-    require_fraction,
-    require_method,
-    require_sparsity,
-)
-from sparseagent.prune.choice import choose_masks
-from sparseagent.prune.fixed_density import require_legal
+from sparseagent.prune.allocation import Allocation, erk
+from sparseagent.prune.automatic import Automatic
+from sparseagent.prune.checks import require_count, require_fraction
+from sparseagent.prune.choice import exchange_part, prune_part
+from sparseagent.prune.drop import Drop
+from sparseagent.prune.growth.protocol import Growth
 from sparseagent.prune.layer import Layer, Selection
 from sparseagent.prune.layout import CriticSparsity, Part, Targets, find_layout
+from sparseagent.prune.legality import require_legal
 from sparseagent.prune.mask_set import MaskSet
 from sparseagent.prune.masking import Attachment, holds
+from sparseagent.prune.method import Method
+from sparseagent.prune.observation import Averages
+from sparseagent.prune.pace import Pace
 from sparseagent.prune.pattern.protocol import Pattern
 from sparseagent.prune.pattern.unstructured import Unstructured
 from sparseagent.prune.schedule import Schedule
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from sparseagent.prune.callback import SparsifierCallback
 
 _UNSTRUCTURED = Unstructured()
-_MASK_CHANGES = 1000
 
 
 class Sparsifier:
@@ -41,8 +41,8 @@ class Sparsifier:
 
     The masks live here, beside the module: no key of a `state_dict` is renamed, no forward hook
     is added, and a deep copy of the module is a plain module. A step hook of the optimizer zeroes
-    the pruned weights and their moments after every update; target networks share the masks. A
-    pruned weight never comes back. Biases stay dense.
+    the pruned weights and their moments after every update; target networks share the masks.
+    Without `grow` a pruned weight never comes back. Biases stay dense.
 
     What is pruned by default:
 
@@ -64,14 +64,25 @@ class Sparsifier:
         pattern: Which shapes of zeros are legal.
         allocate: How the budget of a part is split over its layers; `None` for `erk`, or for what
             a pattern such as 2:4 says by itself.
-        layers: Which layers, instead of the default: names of layers or of modules around them, or
-            `predicate(name, linear) -> bool`, which narrows the default choice.
+        initial: Score of the first masks; `None` for `score`. Dynamic sparse training starts from
+            `Random(seed)` masks and goes on by magnitude.
+        grow: Which pruned weights come back when the masks change, such as `RandomGrowth(seed)`
+            (SET) or `GradientGrowth()` (RigL); `None` for none ever. They start at zero.
+        drop: Beside `grow`, the share of each layer's kept weights that is exchanged at a change
+            of the masks, over the progress of the run, such as `CosineDrop(0.3)`.
+        output_floor: Least density of the output layer of each network, in [0, 1], whatever the
+            allocation says; the other layers of the part make up for it.
+        rescale_initial: Where weights are pruned before training starts, scale what remains of
+            each neuron's weights by 1 / sqrt(density of its fan-in), so that its input keeps its
+            variance (Evci et al., "Gradient Flow in Sparse Neural Networks", 2022).
+        layers: Which layers, instead of the default: names of layers or of modules around them; or
+            `predicate(name, linear) -> bool`, `Top(n)` or `Hidden()`, which narrow the default.
         targets: Target networks of a plain module, which get its masks: copies of the module, or of
             some of its submodules under the same names. Those of a policy are found.
         critic_sparsity: Final sparsity of the critics of a policy, in [0, 1); `None` for dense
             critics; `"auto"` for the default above.
         every: Gradient updates between two changes of the masks; `None` for about 1,000 changes
-            in a run. The change that reaches the final sparsity is never late.
+            in a run, 100 with `grow`. The change that reaches the final sparsity is never late.
 
     Attributes:
         module: The network.
@@ -89,35 +100,46 @@ class Sparsifier:
         schedule: Schedule,
         pattern: Pattern = _UNSTRUCTURED,
         allocate: Allocation | None = None,
+        initial: Score | None = None,
+        grow: Growth | None = None,
+        drop: Drop | None = None,
+        output_floor: float = 0.0,
+        rescale_initial: bool = False,
         layers: Selection | None = None,
         targets: Targets = None,
         critic_sparsity: CriticSparsity = "auto",
         every: int | None = None,
     ) -> None:
-        require_method("score", score, "score")
-        require_method("pattern", pattern, "mask")
-        require_callable("schedule", schedule, "(progress) -> sparsity, such as Cubic(to=0.9)")
-        if allocate is not None:
-            require_callable("allocate", allocate, "(scores, density) -> counts, such as erk")
+        self._method = Method(
+            score=score,
+            schedule=schedule,
+            pattern=pattern,
+            allocate=erk if allocate is None else allocate,
+            initial=initial,
+            grow=grow,
+            drop=drop,
+            output_floor=output_floor,
+            rescale_initial=rescale_initial,
+        )
         if every is not None:
             require_count("every", every)
         self.module = module
-        self._score, self._pattern = score, pattern
-        self._schedule, self._every = schedule, every
-        self._final = _final_sparsity(schedule)
+        self._pace = Pace(self._method, every, schedule(1.0))
         layout = find_layout(
             module,
-            final=self._final,
+            final=self._pace.final,
             layers=layers,
             targets=targets,
             critic_sparsity=critic_sparsity,
         )
-        self._allocate = require_legal(layout, pattern, allocate)
+        require_legal(layout, self._method, allocate)
         self._parts = layout.parts
         self._masks = MaskSet(layout)
+        self._observed = {role: Averages(method) for role, method in self._method.roles.items()}
         self._position = saving.Position()
         self._total_updates = 0
         self._attached: list[Attachment] = []
+        self._milestones: list[tuple[float, Callable[[], None]]] = []
 
     @property
     def masks(self) -> dict[str, Tensor]:
@@ -136,7 +158,12 @@ class Sparsifier:
 
     @property
     def finished(self) -> bool:
-        """Whether every part has reached its final sparsity."""
+        """Whether every part has reached its final sparsity.
+
+        With an automatic schedule, whether progress is past its stop.
+        """
+        if isinstance(self._method.schedule, Automatic):
+            return self.progress >= self._method.schedule.stop
         return all(self._masks.kept(part.layers) <= part.budget(part.final) for part in self._parts)
 
     @property
@@ -192,7 +219,8 @@ class Sparsifier:
         """Bring the masks to the schedule's sparsity at `progress`, now.
 
         For loops without optimizer hooks, and for pruning outside of training. Where there is
-        more sparsity than the schedule asks for, nothing changes.
+        more sparsity than the schedule asks for, nothing changes. With `grow`, weights are
+        exchanged as well, except with the first masks.
 
         Args:
             progress: Share of the run that is over, in [0, 1].
@@ -205,13 +233,68 @@ class Sparsifier:
         require_fraction("progress", progress)
         if self.frozen:
             raise RuntimeError("step: the masks are frozen; make a new Sparsifier to prune further")
-        self._position.progress = progress
-        requested = self._requested(progress)
-        if requested > self._position.reached:
-            for part in self._parts:
-                self._prune(part, requested)
-            self._position.reached = requested
-            self.apply()
+        position = self._position
+        self._pace.move(position, progress)
+        requested = self._pace.requested(position, progress)
+        share = self._pace.share(position, progress)
+        if requested <= position.reached and not share:
+            return
+        before = self.masks
+        for part in self._parts:
+            self._change(part, self._scaled(part, requested), share)
+        if self._method.rescale_initial and not position.updates:
+            self._masks.rescale(before)
+        position.changes += position.reached > 0.0
+        position.reached = max(requested, position.reached)
+        self.apply()
+
+    def observe(self) -> None:
+        """Let scores and growth see the present gradients of all pruned layers.
+
+        The hooks do this before each step of an attached optimizer. Without them, call it between
+        the backward pass and the step. Layers without a gradient are skipped.
+        """
+        self._observe(self._masks.layers)
+
+    def report(self, signal: float) -> None:
+        """Tell an automatic schedule how well the agent does; higher = better.
+
+        Args:
+            signal: Such as the return of an episode, or the negative loss of an update.
+
+        Raises:
+            ValueError: The schedule is not `Automatic`, or `signal` is not finite.
+        """
+        schedule = self._method.schedule
+        if not isinstance(schedule, Automatic):
+            raise ValueError(
+                f"report: expected the schedule Automatic, got {type(schedule).__name__}"
+            )
+        if not math.isfinite(signal):
+            raise ValueError(f"signal: expected a finite number, got {signal}")
+        self._position.track = schedule.hear(self._position.track, float(signal))
+
+    @property
+    def wants_reports(self) -> bool:
+        """Whether the schedule is automatic, and so waits for `report`."""
+        return isinstance(self._method.schedule, Automatic)
+
+    @property
+    def was_judged(self) -> bool:
+        """Whether an automatic schedule has had enough reports for at least one judgement."""
+        return self._position.track.best is not None
+
+    def when(self, progress: float, action: Callable[[], None]) -> None:
+        """Call `action` once, after the update with which the run reaches `progress`.
+
+        It is not part of the saved state.
+
+        Args:
+            progress: In [0, 1].
+            action: Takes no arguments.
+        """
+        require_fraction("progress", progress)
+        self._milestones.append((progress, action))
 
     def advance(self, progress: float) -> None:
         """Count one gradient update, and change the masks if it is time to.
@@ -280,14 +363,17 @@ class Sparsifier:
                 raise ValueError("progress: expected None beside total_updates, got both")
             self._total_updates += total_updates
             progress = self._counted_progress
-        attachment = Attachment(optimizer, held, progress)
+        attachment = Attachment(optimizer, held, progress, self._method.grow is not None)
+        attachment.handles.append(
+            optimizer.register_step_pre_hook(lambda *_: self._observe(attachment.layers))
+        )
         attachment.handles.append(
             optimizer.register_step_post_hook(lambda *_: self._after_step(attachment))
         )
         self._attached.append(attachment)
         self.apply()
         if progress is not None and self.updates == 0 and not self.frozen:
-            self.step(0.0)
+            self._start()
 
     def detach(self) -> None:
         """Remove all hooks. The masks stay, but nothing keeps the weights at zero any more."""
@@ -312,7 +398,7 @@ class Sparsifier:
 
         `torch.save` and `torch.load(weights_only=True)` take it. The weights are not in it.
         """
-        return saving.to_state(self._masks, self._position)
+        return saving.to_state(self._saved())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over a state, and zero the weights it prunes.
@@ -327,31 +413,49 @@ class Sparsifier:
             TypeError: `state` is not a mapping.
             ValueError: It is no such state, or its names or shapes are not those of this module.
         """
-        masks, self._position = saving.from_state(state, self._masks)
-        self._masks.replace(masks)
+        saved = saving.from_state(state, self._saved(), self._masks.layers)
+        self._position, self._observed = saved.position, dict(saved.observed)
+        self._masks.replace(saved.masks)
         self.apply()
 
-    def _requested(self, progress: float) -> float:
-        sparsity = self._schedule(progress)
-        require_sparsity(f"schedule({progress})", sparsity)
-        return min(sparsity, self._final)
+    def _saved(self) -> saving.Saved:
+        return saving.Saved(self._masks, self._position, self._observed)
 
-    def _prune(self, part: Part, requested: float) -> None:
+    def _start(self) -> None:
+        """Prune before the first update, if the schedule says so and it was not done."""
+        if self._pace.requested(self._position, 0.0) > self._position.reached:
+            self.step(0.0)
+
+    def _observe(self, layers: tuple[Layer, ...]) -> None:
+        for averages in self._observed.values():
+            averages.update(layers)
+
+    def _scaled(self, part: Part, requested: float) -> float:
         # A part with another final sparsity follows the same ramp, scaled. The division makes its
         # end exact.
-        sparsity = requested if part.final == self._final else requested / self._final * part.final
-        if part.budget(sparsity) >= self._masks.kept(part.layers):
-            return
-        self._masks.replace(
-            choose_masks(
+        final = self._pace.final
+        return requested if part.final == final else requested / final * part.final
+
+    def _change(self, part: Part, sparsity: float, share: float) -> None:
+        position = self._position
+        first = not position.reached
+        if self._method.grow is not None and not first:
+            masks = exchange_part(
                 part,
                 self._masks,
                 sparsity,
-                score=self._score,
-                allocate=self._allocate,
-                pattern=self._pattern,
+                self._method,
+                self._observed,
+                share=share,
+                change=position.changes,
             )
-        )
+        elif part.budget(sparsity) >= self._masks.kept(part.layers):
+            return
+        else:
+            masks = prune_part(
+                part, self._masks, sparsity, self._method, self._observed, first=first
+            )
+        self._masks.replace(masks)
 
     def _counted_progress(self) -> float:
         return min(1.0, self.updates / self._total_updates)
@@ -369,28 +473,15 @@ class Sparsifier:
     def _look(self, progress: float) -> None:
         """Change the masks if it is time to."""
         position = self._position
-        before, position.progress = position.progress, progress
-        checked, position.checked = position.checked, position.updates
-        if self.frozen or position.reached >= self._final:
-            return
-        if self._every is None:
-            due = int(progress * _MASK_CHANGES) > int(before * _MASK_CHANGES)
-        else:
-            due = position.updates // self._every > checked // self._every
-        if due or self._requested(progress) >= self._final:
+        before, checked = position.progress, position.checked
+        self._pace.move(position, progress)
+        position.checked = position.updates
+        if self._pace.is_due(position, before, checked):
             self.step(progress)
+        self._pass_milestones(progress)
 
-
-def _final_sparsity(schedule: Schedule) -> float:
-    """The sparsity at the end, after a look at the whole way: what is pruned cannot come back."""
-    before = 0.0
-    for progress in (percent / 100.0 for percent in range(101)):
-        sparsity = schedule(progress)
-        require_sparsity(f"schedule({progress})", sparsity)
-        if sparsity < before:
-            raise ValueError(
-                f"schedule: expected a sparsity that never falls, got {before} and then {sparsity} "
-                f"at progress {progress}"
-            )
-        before = sparsity
-    return before
+    def _pass_milestones(self, progress: float) -> None:
+        passed = [action for at, action in self._milestones if at <= progress]
+        self._milestones = [(at, action) for at, action in self._milestones if at > progress]
+        for action in passed:
+            action()

@@ -12,16 +12,6 @@ from torch.optim import Optimizer
 from sparseagent.prune.masking import is_moment
 
 
-def find_optimizers(module: nn.Module) -> list[Optimizer]:
-    """The optimizers that a policy of Stable-Baselines3 keeps beside its networks."""
-    return [
-        value
-        for child in module.modules()
-        for value in vars(child).values()
-        if isinstance(value, Optimizer)
-    ]
-
-
 def as_optimizers(optimizers: Optimizer | Iterable[Optimizer]) -> list[Optimizer]:
     """A list of them.
 

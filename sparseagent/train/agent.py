@@ -18,6 +18,7 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from sparseagent.prune import Magnitude, OneShot, Sparsifier
+from sparseagent.prune.masking import optimizers_of
 from sparseagent.train.config import RunConfig
 
 _CLASSES: Mapping[str, type[BaseAlgorithm]] = {
@@ -111,9 +112,14 @@ def make_model(
     arguments = {key: _schedule(value) for key, value in given.items()}
     if noise is not None:
         arguments["action_noise"] = noise
-    return algorithm(config.algo)(
+    model = algorithm(config.algo)(
         "MlpPolicy", env, policy_kwargs=policy_kwargs, seed=seed, device="cpu", **arguments
     )
+    # Set here, because `optimizer_kwargs` would replace what the algorithm gives its optimizer.
+    for optimizer in optimizers_of(model.policy):
+        for group in optimizer.param_groups:
+            group["weight_decay"] = config.weight_decay
+    return model
 
 
 def actor_weights(policy: torch.nn.Module) -> tuple[torch.Tensor, ...]:

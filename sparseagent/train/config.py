@@ -18,6 +18,10 @@ STRATEGIES: Mapping[str, str] = {
 SCORES: Mapping[str, str] = {
     "magnitude": "small weights go first",
     "random": "a random order, the control experiment",
+    "snip": "connections that the loss feels least go first, judged before training; Lee, 2019",
+    "taylor": "small (weight x gradient)^2 goes first; Molchanov, 2019",
+    "movement": "weights that shrink in training go first; Sanh, 2020",
+    "fisher": "small weight^2 x gradient^2 goes first; Theis, 2018",
 }
 PATTERNS: Mapping[str, str] = {
     "unstructured": "any weight may be zero",
@@ -31,11 +35,19 @@ ALLOCATIONS: Mapping[str, str] = {
     "erk": "Erdos-Renyi kernel: small layers stay denser",
     "uniform": "every layer gets the same sparsity",
     "global": "one threshold over all layers, with a floor for each of them",
+    "lamp": "one threshold over all layers for shares of each layer's norm; Lee, 2021",
     "pattern": "as the pattern fixes it (2:4, 1:4), else erk",
 }
 SCHEDULES: Mapping[str, str] = {
     "cubic": "fast at first, then slower; Zhu and Gupta, 2017",
     "one_shot": "everything at once, where pruning stops",
+    "early": "everything at once, where pruning starts; with a start of 0 before training",
+    "automatic": "as far as the return allows, at most to the sparsity; after Vincent, 2025",
+}
+GROWTHS: Mapping[str, str] = {
+    "none": "what is pruned stays pruned",
+    "random": "pruned weights come back at random; SET, Mocanu, 2018",
+    "gradient": "pruned weights of large gradient come back; RigL, Evci, 2020",
 }
 ACTIVATIONS = ("tanh", "relu", "elu", "leaky_relu", "sigmoid", "silu", "gelu")
 
@@ -58,6 +70,14 @@ class RunConfig:
         pattern: one of `PATTERNS`.
         allocation: one of `ALLOCATIONS`.
         schedule: one of `SCHEDULES`.
+        grow: one of `GROWTHS`. With one, the first masks of the schedule "early" are random, and
+            weights are exchanged by score until `prune_stop`.
+        drop_fraction: share of the kept weights that is exchanged at a change of the masks, in
+            [0, 1), at first; it falls to 0 at `prune_stop`.
+        output_floor: least density of the output layer, in [0, 1].
+        rescale_initial: whether weights that survive pruning before training are scaled up, so
+            that each neuron's input keeps its variance.
+        weight_decay: of every optimizer, 0 or more, as the optimizer understands it.
         prune_start: progress in [0, 1) of the pruned agent's training at which pruning starts.
         prune_stop: progress in (prune_start, 1] at which the mask is final; the rest of the
             training fine-tunes under the frozen mask.
@@ -90,6 +110,11 @@ class RunConfig:
     pattern: str = "unstructured"
     allocation: str = "erk"
     schedule: str = "cubic"
+    grow: str = "none"
+    drop_fraction: float = 0.3
+    output_floor: float = 0.0
+    rescale_initial: bool = False
+    weight_decay: float = 0.0
     prune_start: float = 0.2
     prune_stop: float = 0.8
     total_timesteps: int = 100_000
@@ -180,6 +205,7 @@ class RunConfig:
             ("pattern", PATTERNS),
             ("allocation", ALLOCATIONS),
             ("schedule", SCHEDULES),
+            ("grow", GROWTHS),
         ):
             _check_choice(name, getattr(self, name), known)
         if self.activation is not None:
@@ -197,6 +223,13 @@ class RunConfig:
                     "critic_sparsity: expected 'auto' for dqn, which has no critic, "
                     f"got {self.critic_sparsity}"
                 )
+        _check_sparsity("drop_fraction", self.drop_fraction)
+        if not 0 <= _number("output_floor", self.output_floor) <= 1:
+            raise ValueError(f"output_floor: expected a density in [0, 1], got {self.output_floor}")
+        if not isinstance(self.rescale_initial, bool):
+            raise TypeError(f"rescale_initial: expected a bool, got {self.rescale_initial!r}")
+        if _number("weight_decay", self.weight_decay) < 0:
+            raise ValueError(f"weight_decay: expected 0 or more, got {self.weight_decay}")
         start = _number("prune_start", self.prune_start)
         stop = _number("prune_stop", self.prune_stop)
         if not 0 <= start < stop <= 1:

@@ -124,7 +124,9 @@ def _weights(config: RunConfig, agent: _Agent) -> Row:
     masks = [weight != 0 for weight in actor]
     weights = sum(mask.numel() for mask in masks)
     kept = sum(int(mask.sum()) for mask in masks)
-    wanted = 1.0 - config.sparsity if agent.name == "pruned" else 1.0
+    # An automatic schedule has a limit, no target.
+    has_target = agent.name == "pruned" and config.schedule != "automatic"
+    wanted = 1.0 - config.sparsity if has_target else 1.0
     return {
         "network": network_name(actor),
         "weights": weights,

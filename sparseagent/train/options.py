@@ -14,6 +14,7 @@ import typer
 from sparseagent.train.config import (
     ALGORITHMS,
     ALLOCATIONS,
+    GROWTHS,
     PATTERNS,
     SCHEDULES,
     SCORES,
@@ -78,6 +79,23 @@ class RunOptions:
     schedule: Annotated[str | None, typer.Option(help=_choices("When they come: ", SCHEDULES))] = (
         None
     )
+    grow: Annotated[
+        str | None, typer.Option(help=_choices("Which pruned weights come back: ", GROWTHS))
+    ] = None
+    drop_fraction: Annotated[
+        float | None,
+        typer.Option(help="With --grow, share of the weights exchanged at first. Default: 0.3."),
+    ] = None
+    output_floor: Annotated[
+        float | None, typer.Option(help="Least density of the output layer. Default: 0.")
+    ] = None
+    rescale_initial: Annotated[
+        bool | None,
+        typer.Option(help="Scale up what pruning before training leaves of each neuron's input."),
+    ] = None
+    weight_decay: Annotated[
+        float | None, typer.Option(help="Weight decay of the optimizers. Default: 0.")
+    ] = None
     prune_start: Annotated[
         float | None, typer.Option(help="Share of the training after which pruning starts.")
     ] = None
@@ -136,6 +154,11 @@ class RunOptions:
             "pattern": self.pattern,
             "allocation": self.allocation,
             "schedule": self.schedule,
+            "grow": self.grow,
+            "drop_fraction": self.drop_fraction,
+            "output_floor": self.output_floor,
+            "rescale_initial": self.rescale_initial,
+            "weight_decay": self.weight_decay,
             "prune_start": self.prune_start,
             "prune_stop": self.prune_stop,
             "net_arch": None if self.net is None else _widths(self.net),

@@ -9,12 +9,23 @@ from typing import Any
 from torch import nn
 
 from sparseagent import prune
-from sparseagent.train.config import ALLOCATIONS, PATTERNS, SCHEDULES, SCORES, RunConfig
+from sparseagent.train.config import (
+    ALLOCATIONS,
+    GROWTHS,
+    PATTERNS,
+    SCHEDULES,
+    SCORES,
+    RunConfig,
+)
 
 # What the names of a configuration stand for. A new name is one line here and one in `config.py`.
 _SCORES: Mapping[str, Callable[[int], prune.Score]] = {
     "magnitude": lambda seed: prune.Magnitude(),
     "random": prune.Random,
+    "snip": lambda seed: prune.Snip(),
+    "taylor": lambda seed: prune.Taylor(),
+    "movement": lambda seed: prune.Movement(),
+    "fisher": lambda seed: prune.Fisher(),
 }
 _PATTERNS: Mapping[str, Callable[[], prune.Pattern]] = {
     "unstructured": prune.Unstructured,
@@ -27,12 +38,20 @@ _PATTERNS: Mapping[str, Callable[[], prune.Pattern]] = {
 _SCHEDULES: Mapping[str, Callable[[float, float, float], prune.Schedule]] = {
     "cubic": lambda to, start, stop: prune.Cubic(to=to, start=start, stop=stop),
     "one_shot": lambda to, start, stop: prune.OneShot(to=to, at=stop),
+    "early": lambda to, start, stop: prune.OneShot(to=to, at=start),
+    "automatic": lambda to, start, stop: prune.Automatic(limit=to, start=start, stop=stop),
 }
 _ALLOCATIONS: Mapping[str, prune.Allocation | None] = {
     "erk": prune.erk,
     "uniform": prune.uniform,
     "global": prune.global_,
+    "lamp": prune.lamp,
     "pattern": None,
+}
+_GROWTHS: Mapping[str, Callable[[int], prune.Growth | None]] = {
+    "none": lambda seed: None,
+    "random": prune.RandomGrowth,
+    "gradient": lambda seed: prune.GradientGrowth(),
 }
 
 
@@ -74,8 +93,17 @@ class Strategy:
 
 def make_sparsifier(config: RunConfig, policy: nn.Module, seed: int) -> prune.Sparsifier:
     """The sparsifier of a run for a policy of Stable-Baselines3."""
-    schedule = _SCHEDULES[config.schedule](config.sparsity, *config.ramp)
-    return _sparsifier(config, policy, seed, schedule)
+    grow = _GROWTHS[config.grow](seed)
+    return prune.Sparsifier(
+        policy,
+        score=_SCORES[config.score](seed),
+        schedule=_SCHEDULES[config.schedule](config.sparsity, *config.ramp),
+        initial=prune.Random(seed) if grow and config.schedule == "early" else None,
+        grow=grow,
+        drop=prune.CosineDrop(config.drop_fraction, stop=config.ramp[1]) if grow else None,
+        rescale_initial=config.rescale_initial,
+        **_where(config),
+    )
 
 
 def choose_strategy(config: RunConfig, policy: nn.Module) -> Strategy:
@@ -84,9 +112,15 @@ def choose_strategy(config: RunConfig, policy: nn.Module) -> Strategy:
     Args:
         config: the run.
         policy: a fresh policy of the run, pruned here to see what the allocation does. With
-            `allocation="global"` the plan is that of fresh weights and may change in training.
+            `allocation="global"` or `"lamp"` the plan is that of the magnitudes of fresh weights,
+            and changes in training.
     """
-    probe = _sparsifier(config, policy, config.seeds[0], prune.OneShot(to=config.sparsity))
+    probe = prune.Sparsifier(
+        policy,
+        score=prune.Magnitude(),
+        schedule=prune.OneShot(to=config.sparsity),
+        **_where(config),
+    )
     probe.step(1.0)
     shapes = {name: parameter.shape for name, parameter in policy.named_parameters()}
     layers = tuple(
@@ -98,32 +132,31 @@ def choose_strategy(config: RunConfig, policy: nn.Module) -> Strategy:
     return Strategy(_what(config, parts), _how(config), _why(config), layers)
 
 
-def _sparsifier(
-    config: RunConfig, policy: nn.Module, seed: int, schedule: prune.Schedule
-) -> prune.Sparsifier:
+def _where(config: RunConfig) -> dict[str, Any]:
+    """Where the zeros go: the arguments of a sparsifier that decide how many each layer gets."""
     critic: Any = config.critic_sparsity
-    return prune.Sparsifier(
-        policy,
-        score=_SCORES[config.score](seed),
-        pattern=_PATTERNS[config.pattern](),
-        allocate=_ALLOCATIONS[config.allocation],
-        schedule=schedule,
-        critic_sparsity=None if critic == 0 else critic,
-    )
+    return {
+        "pattern": _PATTERNS[config.pattern](),
+        "allocate": _ALLOCATIONS[config.allocation],
+        "output_floor": config.output_floor,
+        "critic_sparsity": None if critic == 0 else critic,
+    }
 
 
 def _what(config: RunConfig, parts: str) -> str:
+    stays = "and stay zero" if config.grow == "none" else "and others come back"
+    end = "highest" if config.schedule == "automatic" else "final"
     return (
-        f"'{config.strategy}': single weights are set to zero and stay zero "
-        f"(final sparsity: {parts}). Biases stay dense. Only the acting network is deployed, so "
-        "only its weights are counted."
+        f"'{config.strategy}': single weights are set to zero {stays} ({end} sparsity: {parts}). "
+        "Biases stay dense. Only the acting network is deployed, so only its weights are counted."
     )
 
 
 def _how(config: RunConfig) -> str:
     total, extra = config.total_timesteps, config.finetune_timesteps
     start, stop = round(config.prune_start * total), round(config.prune_stop * total)
-    steps = f"from step {start:,} to {stop:,}" if config.schedule == "cubic" else f"at {stop:,}"
+    ramp = f"from step {start:,} to {stop:,}"
+    steps = {"one_shot": f"at {stop:,}", "early": f"at {start:,}"}.get(config.schedule, ramp)
     tail = total + extra - stop
     added = f", of them {extra:,} extra ones that the other agents do not get" if extra else ""
     return (
@@ -131,7 +164,17 @@ def _how(config: RunConfig) -> str:
         f"Pattern: {config.pattern} ({PATTERNS[config.pattern]}). "
         f"Allocation: {config.allocation} ({ALLOCATIONS[config.allocation]}). "
         f"Schedule: {config.schedule} ({SCHEDULES[config.schedule]}), {steps} of {total:,} "
-        f"environment steps. Fine-tuning under the frozen mask: the last {tail:,} steps{added}."
+        f"environment steps. {_growth(config)}"
+        f"Fine-tuning under the frozen mask: the last {tail:,} steps{added}."
+    )
+
+
+def _growth(config: RunConfig) -> str:
+    if config.grow == "none":
+        return ""
+    return (
+        f"Growth: {config.grow} ({GROWTHS[config.grow]}), {config.drop_fraction:g} of the weights "
+        "at first, falling to 0 where pruning stops. "
     )
 
 

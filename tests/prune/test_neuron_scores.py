@@ -10,7 +10,7 @@ from torch import nn
 
 from sparseagent import prune
 from sparseagent.prune import NeuronContribution, NeuronDormancy, NeuronL1, NeuronL2, NeuronTaylor
-from sparseagent.prune.hidden import find_hidden
+from sparseagent.prune.neuron_layers import find_neurons
 from sparseagent.prune.neurons import look, record
 
 
@@ -30,7 +30,7 @@ BATCH = torch.tensor([[1.0, 0.0], [0.0, 1.0]])  # activations: 3 1 2 and 0 1 2
 
 
 def neurons(net, batch=BATCH):
-    hidden = find_hidden(net)
+    hidden = find_neurons(net)
     return look(hidden[0], record(net, hidden, batch)["0.weight"])
 
 
@@ -75,7 +75,7 @@ def test_taylor_is_the_first_order_change_of_the_loss(net):
 
 
 def test_scores_say_what_they_lack(net):
-    plain = look(find_hidden(net)[0], None)
+    plain = look(find_neurons(net)[0], None)
     for score in (NeuronContribution(), NeuronDormancy()):
         with pytest.raises(ValueError, match="batch: expected inputs"):
             score.score(plain)

@@ -91,7 +91,9 @@ def test_unstructured_refuses_nan():
         Unstructured().mask(torch.tensor([[1.0, float("nan")]]), 1)
 
 
-@pytest.mark.parametrize(("folder", "method"), [("score", "score"), ("pattern", "mask")])
+@pytest.mark.parametrize(
+    ("folder", "method"), [("score", "score"), ("pattern", "mask"), ("growth", "growth")]
+)
 def test_one_file_is_one_exported_class(folder, method):
     package = importlib.import_module(f"sparseagent.prune.{folder}")
     modules = [name for _, name, _ in pkgutil.iter_modules(package.__path__)]

@@ -78,7 +78,7 @@ def test_loading_restores_a_frozen_state(make_net):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "state: expected version 1, got 2"),
+        ({"version": 1}, "state: expected version 2, got 1"),
         ({"extra": 1}, "state: expected the keys"),
         ({"masks": None}, "state: expected masks for"),
         (

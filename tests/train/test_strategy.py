@@ -10,6 +10,7 @@ def test_every_name_of_a_configuration_stands_for_something():
     assert set(strategy._PATTERNS) == set(config.PATTERNS)
     assert set(strategy._ALLOCATIONS) == set(config.ALLOCATIONS)
     assert set(strategy._SCHEDULES) == set(config.SCHEDULES)
+    assert set(strategy._GROWTHS) == set(config.GROWTHS)
 
 
 def fresh_policy(chosen):
@@ -18,8 +19,8 @@ def fresh_policy(chosen):
     return make_model(chosen, envs, seed=0).policy
 
 
-@pytest.mark.parametrize("allocation", ["erk", "uniform", "global"])
-@pytest.mark.parametrize("score", ["magnitude", "random"])
+@pytest.mark.parametrize("allocation", config.ALLOCATIONS)
+@pytest.mark.parametrize("score", config.SCORES)
 def test_the_plan_adds_up_to_the_sparsity(allocation, score):
     chosen = configure("CartPole-v1", "ppo", sparsity=0.9, allocation=allocation, score=score)
     plan = choose_strategy(chosen, fresh_policy(chosen))
@@ -53,6 +54,61 @@ def test_the_critic_is_pruned_as_asked(algo, critic, parts):
         "Pendulum-v1", algo, sparsity=0.9, critic_sparsity=critic, net_arch=(16, 16), n_envs=1
     )
     assert make_sparsifier(chosen, fresh_policy(chosen), seed=0).final_sparsity == parts
+
+
+def test_growth_starts_from_random_masks_and_ends_where_pruning_stops():
+    chosen = configure(
+        "CartPole-v1", "ppo", grow="random", schedule="early", prune_start=0.0, prune_stop=0.6
+    )
+    assert (
+        "random (pruned weights come back at random"
+        in choose_strategy(chosen, fresh_policy(chosen)).how
+    )
+    sparsifiers = [make_sparsifier(chosen, fresh_policy(chosen), seed) for seed in (0, 0, 1)]
+    for sparsifier in sparsifiers:
+        sparsifier.step(0.0)
+    first, again, other = (sparsifier.masks["action_net.weight"] for sparsifier in sparsifiers)
+    assert first.equal(again)
+    assert not first.equal(other)
+    sparsifiers[0].step(0.3)
+    changed = sparsifiers[0].masks["action_net.weight"]
+    assert not changed.equal(first)
+    sparsifiers[0].step(0.6)
+    assert sparsifiers[0].masks["action_net.weight"].equal(changed)
+
+
+def test_the_options_of_pruning_reach_the_sparsifier():
+    chosen = configure(
+        "CartPole-v1", "ppo", schedule="early", prune_start=0.0, output_floor=1.0, sparsity=0.9
+    )
+    policy = fresh_policy(chosen)
+    norm = policy.mlp_extractor.policy_net[2].weight.norm().item()
+    sparsifier = make_sparsifier(chosen, policy, seed=0)
+    sparsifier.step(0.0)
+    assert sparsifier.sparsity("action_net.weight") == 0.0
+    assert sparsifier.sparsity() == pytest.approx(0.9, abs=1e-3)
+    rescaled = configure(
+        "CartPole-v1",
+        "ppo",
+        schedule="early",
+        prune_start=0.0,
+        rescale_initial=True,
+        score="random",
+    )
+    policy = fresh_policy(rescaled)
+    make_sparsifier(rescaled, policy, seed=0).step(0.0)
+    assert policy.mlp_extractor.policy_net[2].weight.norm().item() == pytest.approx(norm, rel=0.3)
+
+
+@pytest.mark.parametrize("algo", ["ppo", "a2c", "dqn"])
+def test_weight_decay_reaches_every_optimizer_and_nothing_else(algo):
+    plain, decayed = (
+        fresh_policy(configure("CartPole-v1", algo, weight_decay=decay)).optimizer.param_groups[0]
+        for decay in (0.0, 1e-4)
+    )
+    assert decayed["weight_decay"] == 1e-4
+    for key in plain.keys() - {"params", "weight_decay"}:
+        assert plain[key] == decayed[key]
 
 
 @pytest.mark.parametrize("schedule", ["cubic", "one_shot"])

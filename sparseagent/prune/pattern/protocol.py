@@ -12,6 +12,9 @@ class Pattern(Protocol):
 
     A pattern whose numbers fix the density, such as 2:4, says so as a
     `fixed_density.FixedDensity`.
+
+    A pattern may also have an attribute `grows = True`: pruned weights that come back with high
+    scores then find a legal place, whichever they are. Without it, it is refused beside `grow`.
     """
 
     def mask(self, scores: Tensor, kept: int) -> Tensor:

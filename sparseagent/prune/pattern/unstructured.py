@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ class Unstructured:
 
     Among equal scores the lowest row-major index is kept first.
     """
+
+    grows: ClassVar[bool] = True
 
     def mask(self, scores: Tensor, kept: int) -> Tensor:
         """Choose the weights to keep.

@@ -16,8 +16,8 @@ class Score(Protocol):
         """Score the weights of one layer.
 
         Args:
-            layer: The layer; its weight is `[out, in]`, and `layer.weight.grad` holds the
-                gradient of the last update, if there was one.
+            layer: The layer; its weight is `[out, in]`. `layer.observed` holds the average of what
+                `observe` returned, if this score has that method (see `Observer`).
 
         Returns:
             `[out, in]` finite scores, higher = keep. The layer must not be changed, and equal

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
+from sparseagent.prune.draw import draw, require_seed
 from sparseagent.prune.layer import Layer
 
 
@@ -26,13 +25,8 @@ class Random:
     seed: int
 
     def __post_init__(self) -> None:
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
-            raise TypeError(f"seed: expected an int, got {type(self.seed).__name__}")
+        require_seed(self.seed)
 
     def score(self, layer: Layer) -> Tensor:
         """Uniform numbers in [0, 1), `[out, in]`."""
-        digest = hashlib.blake2b(f"{self.seed}:{layer.name}".encode(), digest_size=8).digest()
-        # Drawn on the CPU: the generators of other devices give other numbers.
-        generator = torch.Generator().manual_seed(int.from_bytes(digest, "little"))
-        scores = torch.rand(layer.weight.shape, generator=generator)
-        return scores.to(layer.weight.device)
+        return draw(layer, f"{self.seed}:{layer.name}")

@@ -52,7 +52,7 @@ class Read:
 
 
 @dataclass(frozen=True, eq=False)
-class Hidden:
+class NeuronLayer:
     """A layer of neurons: the outputs of one `nn.Linear`.
 
     Attributes:
@@ -61,6 +61,7 @@ class Hidden:
         reads: The layers that take the neurons in.
         fixed: Why no neuron can be removed; empty where all can.
         critic: Whether it is part of a critic.
+        network: Number of the network of a policy that it belongs to.
         group: Layers of the same group have to keep equally many neurons: the twin critics of a
             policy.
         twin: The same neurons of a target network, or `None`.
@@ -71,11 +72,12 @@ class Hidden:
     reads: tuple[Read, ...] = ()
     fixed: str = ""
     critic: bool = False
+    network: int = 0
     group: str = ""
-    twin: Hidden | None = None
+    twin: NeuronLayer | None = None
 
     @property
-    def copies(self) -> tuple[Hidden, ...]:
+    def copies(self) -> tuple[NeuronLayer, ...]:
         """These neurons and those of the target network."""
         return (self,) if self.twin is None else (self, self.twin)
 
@@ -84,7 +86,7 @@ class _FixedError(Exception):
     """Neurons that cannot be removed; the message says why."""
 
 
-def find_hidden(module: nn.Module) -> list[Hidden]:
+def find_neurons(module: nn.Module) -> list[NeuronLayer]:
     """Every `nn.Linear` of a module as a layer of neurons, in the order of the computation.
 
     A plain module is traced symbolically (`torch.fx`), so any `forward` whose control flow does not
@@ -102,19 +104,19 @@ def find_hidden(module: nn.Module) -> list[Hidden]:
     if not is_policy(module):
         return _analyse(module, names)
     found = []
-    for network in policy_networks(module):
+    for number, network in enumerate(policy_networks(module)):
         layers = _analyse(network.module, names)
         if network.twin is not None:
             twins = _analyse(network.twin, names)
             layers = [_twinned(one, two) for one, two in zip(layers, twins, strict=True)]
         found += [
-            replace(layer, critic=network.critic, group=f"{network.arch}{place}")
+            replace(layer, critic=network.critic, network=number, group=f"{network.arch}{place}")
             for place, layer in enumerate(layers)
         ]
     return found
 
 
-def removable(hidden: Hidden) -> Hidden:
+def removable(hidden: NeuronLayer) -> NeuronLayer:
     """The same neurons, if they can be removed.
 
     Raises:
@@ -128,13 +130,13 @@ def removable(hidden: Hidden) -> Hidden:
     return hidden
 
 
-def with_twin(hidden: list[Hidden], target: nn.Module) -> list[Hidden]:
+def with_twin(hidden: list[NeuronLayer], target: nn.Module) -> list[NeuronLayer]:
     """The neurons of a plain module, together with those of its target network.
 
     Raises:
         ValueError: The target network has other layers.
     """
-    copies = {twin.name: twin for twin in find_hidden(target)}
+    copies = {twin.name: twin for twin in find_neurons(target)}
     for one in hidden:
         two = copies.get(one.name)
         if two is None or two.layer.weight.shape != one.layer.weight.shape:
@@ -146,13 +148,15 @@ def with_twin(hidden: list[Hidden], target: nn.Module) -> list[Hidden]:
     return [_twinned(one, copies[one.name]) for one in hidden]
 
 
-def _twinned(one: Hidden, two: Hidden) -> Hidden:
+def _twinned(one: NeuronLayer, two: NeuronLayer) -> NeuronLayer:
     return replace(one, fixed=one.fixed or two.fixed, twin=two)
 
 
-def _analyse(module: nn.Module, names: Mapping[nn.Linear, str]) -> list[Hidden]:
+def _analyse(module: nn.Module, names: Mapping[nn.Linear, str]) -> list[NeuronLayer]:
     if isinstance(module, nn.Linear):
-        return [Hidden(names[module], module, (), "the module returns them", group=names[module])]
+        return [
+            NeuronLayer(names[module], module, (), "the module returns them", group=names[module])
+        ]
     modules = dict(module.named_modules())
     calls: dict[nn.Linear, list[fx.Node]] = {}
     for node in _trace(module).nodes:
@@ -176,7 +180,7 @@ def _analyse(module: nn.Module, names: Mapping[nn.Linear, str]) -> list[Hidden]:
         except _FixedError as error:
             reads, fixed = (), str(error)
         if linear in names:  # it is not where an earlier layer has the same weight
-            found.append(Hidden(names[linear], linear, reads, fixed, group=names[linear]))
+            found.append(NeuronLayer(names[linear], linear, reads, fixed, group=names[linear]))
     return found
 
 

@@ -6,7 +6,7 @@ from sb3_runs import dqn, off_policy, ppo
 from stable_baselines3 import SAC, TD3
 from torch import nn
 
-from sparseagent.prune.hidden import find_hidden
+from sparseagent.prune.neuron_layers import find_neurons
 
 
 class Block(nn.Module):
@@ -33,14 +33,14 @@ class Branching(nn.Module):
 
 
 def fixed(module):
-    return {hidden.name: hidden.fixed for hidden in find_hidden(module)}
+    return {hidden.name: hidden.fixed for hidden in find_neurons(module)}
 
 
 def test_a_chain():
     net = nn.Sequential(
         nn.Flatten(), nn.Linear(3, 4), nn.Sequential(nn.ReLU(), nn.Dropout(0.5)), nn.Linear(4, 2)
     )
-    first, last = find_hidden(net)
+    first, last = find_neurons(net)
     assert (first.name, first.fixed) == ("1.weight", "")
     assert [read.layer for read in first.reads] == [net[3]]
     values = torch.tensor([-1.0, 2.0])
@@ -58,7 +58,7 @@ def test_functions_and_methods_are_activations():
             x = nn.functional.leaky_relu(self.a(x), negative_slope=0.5)
             return self.c(self.b(x).tanh())
 
-    first, second, _ = find_hidden(Net())
+    first, second, _ = find_neurons(Net())
     values = torch.tensor([-1.0, 2.0])
     assert first.reads[0].activation(values).tolist() == [-0.5, 2.0]
     assert torch.equal(second.reads[0].activation(values), values.tanh())
@@ -93,7 +93,7 @@ def test_a_single_layer_has_no_hidden_neurons():
 
 def test_what_cannot_be_traced_is_refused():
     with pytest.raises(ValueError, match=r"module: expected a forward that torch.fx can trace"):
-        find_hidden(Branching())
+        find_neurons(Branching())
 
 
 def test_policies():
@@ -106,7 +106,7 @@ def test_policies():
         "value_net.weight": "the module returns them",
     }
     policy = off_policy(SAC).policy
-    found = {hidden.name: hidden for hidden in find_hidden(policy)}
+    found = {hidden.name: hidden for hidden in find_neurons(policy)}
     last = found["actor.latent_pi.2.weight"]
     assert [read.layer for read in last.reads] == [policy.actor.mu, policy.actor.log_std]
     twin = found["critic.qf1.0.weight"].twin
@@ -115,10 +115,10 @@ def test_policies():
     assert found["critic.qf1.0.weight"].critic
     assert not last.critic
     policy = off_policy(TD3).policy
-    found = {hidden.name: hidden for hidden in find_hidden(policy)}
+    found = {hidden.name: hidden for hidden in find_neurons(policy)}
     assert found["actor.mu.2.weight"].twin.layer is policy.actor_target.mu[2]
     policy = dqn().policy
-    assert find_hidden(policy)[0].twin.layer is policy.q_net_target.q_net[0]
+    assert find_neurons(policy)[0].twin.layer is policy.q_net_target.q_net[0]
 
 
 def test_the_noise_of_gsde_fixes_the_last_hidden_layer():
