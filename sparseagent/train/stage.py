@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
@@ -24,6 +25,10 @@ from sparseagent.train.folder import RunFolder
 from sparseagent.train.progress import Display
 from sparseagent.train.records import read_json, read_rows, write_json, write_rows
 from sparseagent.train.strategy import make_sparsifier
+
+#: How often a stage with a logger logs: the unit differs, as in Stable-Baselines3.
+LOG_ROLLOUTS = 8
+LOG_EPISODES = 4
 
 
 @dataclass(frozen=True)
@@ -55,11 +60,24 @@ class _Training:
     seconds: float
 
 
-def train_stage(config: RunConfig, stage: Stage, folder: RunFolder, display: Display) -> bool:
+def train_stage(
+    config: RunConfig,
+    stage: Stage,
+    folder: RunFolder,
+    display: Display,
+    logger: Logger | None = None,
+) -> bool:
     """Train one agent and write its model, or find that this is done already.
 
     Writes the model, its `VecNormalize` statistics, the sparsifier's state (pruned agent), and the
     training episodes; then the completion marker.
+
+    Args:
+        config: the run.
+        stage: which agent.
+        folder: the run folder.
+        display: where progress is shown.
+        logger: where Stable-Baselines3 logs losses and returns; None logs nothing.
 
     Returns:
         Whether there was anything left to do.
@@ -73,7 +91,7 @@ def train_stage(config: RunConfig, stage: Stage, folder: RunFolder, display: Dis
         display.say(
             f"resuming {stage.agent} (seed {stage.seed}) at step {training.model.num_timesteps:,}"
         )
-    recorder = _learn(config, stage, training, checkpoints, display)
+    recorder = _learn(config, stage, training, checkpoints, display, logger)
     _finish(stage, training, recorder, folder)
     drop_checkpoints(checkpoints)
     return True
@@ -127,7 +145,12 @@ def _sparsifier(config: RunConfig, stage: Stage, model: BaseAlgorithm) -> Sparsi
 
 
 def _learn(
-    config: RunConfig, stage: Stage, training: _Training, checkpoints: Path, display: Display
+    config: RunConfig,
+    stage: Stage,
+    training: _Training,
+    checkpoints: Path,
+    display: Display,
+    logger: Logger | None,
 ) -> CurveRecorder:
     model, sparsifier = training.model, training.sparsifier
 
@@ -156,11 +179,15 @@ def _learn(
     ]
     if sparsifier is not None:
         callbacks.insert(0, sparsifier.callback(total_timesteps=stage.timesteps))
+    interval = None
+    if logger is not None:
+        model.set_logger(logger)
+        interval = LOG_ROLLOUTS if config.on_policy else LOG_EPISODES
     try:
         model.learn(
             stage.timesteps - model.num_timesteps,
             callback=callbacks,
-            log_interval=None,  # type: ignore[arg-type]  # None is allowed, and means no log
+            log_interval=interval,  # type: ignore[arg-type]  # None is allowed, and means no log
             reset_num_timesteps=model.num_timesteps == 0,
         )
     finally:
