@@ -62,11 +62,19 @@ class CSR:
         return 1.0 - self.nnz / (out * width)
 
     @classmethod
-    def from_dense(cls, weight: Any) -> CSR:
-        """Store the nonzero entries of `weight`, float32 `[out, in]`, in ascending column order."""
+    def from_dense(cls, weight: Any, mask: Any = None) -> CSR:
+        """Store entries of a matrix in ascending column order.
+
+        Args:
+            weight: float32 `[out, in]`.
+            mask: bool `[out, in]`, the entries to store; None for those that are not zero.
+        """
         dense = frozen_array("weight", weight, np.float32, 2)
         _check_shape(dense.shape, 1)
-        rows, columns = np.nonzero(dense)
+        chosen = dense if mask is None else frozen_array("mask", mask, np.bool_, 2)
+        if chosen.shape != dense.shape:
+            raise ValueError(f"mask: expected the shape {dense.shape}, got {chosen.shape}")
+        rows, columns = np.nonzero(chosen)
         counts = np.bincount(rows, minlength=dense.shape[0])
         indptr = np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
         return cls(dense.shape, indptr, columns.astype(np.int32), dense[rows, columns])

@@ -24,6 +24,7 @@ def assemble(
     metadata: Mapping[str, Any] | None,
     space: BoxSpace | None = None,
     order: str | None = None,
+    keep_structure: bool = False,
 ) -> SparsePolicy:
     """Join the parts, remove dead neurons, order the sums, and attach facts and the self-test.
 
@@ -35,17 +36,21 @@ def assemble(
         metadata: what the caller adds; it wins over `facts`.
         space: the observations' space, from which the self-test is drawn, or None.
         order: the summation order, see `SparsePolicy.repack`; None for this machine's fastest.
+        keep_structure: whether dead neurons stay.
 
     Returns:
         The policy. Its metadata describes the source before dead neurons went: `source_shapes`
-        `[out, in]` and `sparsity` per layer, `removed_neurons` per hidden layer, and `versions`.
+        `[out, in]` and `sparsity` per layer, `versions`, and unless the structure is kept
+        `removed_neurons` per hidden layer.
     """
     described = {
         **facts,
         "source_shapes": [list(layer.shape) for layer in layers],
         "sparsity": [layer.sparsity for layer in layers],
     }
-    policy = remove_dead_neurons(SparsePolicy(layers, observation, head, described))
+    policy = SparsePolicy(layers, observation, head, described)
+    if not keep_structure:
+        policy = remove_dead_neurons(policy)
     policy = policy.repack(best_order() if order is None else order)
     low, high = (space.low, space.high) if space is not None else (None, None)
     policy = policy.with_golden(golden_observations(observation, low, high))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sparseagent.convert.masks import Masks, structured
 from sparseagent.csr import CSR, Float32
 from sparseagent.policy import Layer
 
@@ -17,6 +18,7 @@ class _Draft:
     path: str
     weight: Float32
     bias: Float32
+    key: str | None = None
     activation: str | None = None
     alpha: float = 0.0
 
@@ -36,17 +38,22 @@ class Chain:
     A policy layer is one matrix with one activation. What does not pair up that way is written
     with identity matrices, one weight per row, which reproduce their input exactly: an activation
     before the first linear map, two activations in a row, and the bounds of `clamp`.
+
+    Args:
+        masks: which weights exist, by their keys; None for those that are not zero.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, masks: Masks | None = None) -> None:
+        self._masks = masks
         self._drafts: list[_Draft] = []
         self._waiting: list[_Waiting] = []
 
-    def linear(self, path: str, weight: Float32, bias: Float32 | None) -> None:
+    def linear(self, path: str, weight: Float32, bias: Float32 | None, key: str) -> None:
         """Add `y = W x + b`.
 
         Args:
             path: how messages name this part, such as `"module '2' (Linear)"`.
+            key: name of the weight among the masks, such as `"2.weight"`.
             weight: `[out, in]`.
             bias: `[out]`, or None for zeros.
 
@@ -65,7 +72,7 @@ class Chain:
         for waiting in self._waiting:
             self._identity(waiting.path, width, name=waiting.name, alpha=waiting.alpha)
         self._waiting = []
-        self._drafts.append(_Draft(path, weight, drafted_bias))
+        self._drafts.append(_Draft(path, weight, drafted_bias, key))
 
     def activation(self, path: str, name: str, alpha: float = 0.0) -> None:
         """Apply the activation `name` of `sparseagent.policy.ACTIVATIONS` to what came before."""
@@ -100,15 +107,28 @@ class Chain:
     def layers(self) -> tuple[Layer, ...]:
         """The layers; a matrix without any zero is stored dense, every other one as CSR.
 
+        With masks it is the mask that counts: the structure of equal masks is equal.
+
         Raises:
-            ValueError: no linear map was added.
+            ValueError: no linear map was added, none of them has a mask though masks were given, or
+                a mask does not fit its weight.
         """
         if not self._drafts:
             raise ValueError("module: expected at least one Linear, got none")
+        keys = [draft.key for draft in self._drafts if draft.key is not None]
+        if self._masks is not None and not any(key in self._masks for key in keys):
+            raise ValueError(
+                f"masks: expected one for at least one of {keys}, got {sorted(self._masks)}"
+            )
         return tuple(
-            Layer(stored(draft.weight), draft.bias, draft.activation or "identity", draft.alpha)
+            Layer(self._stored(draft), draft.bias, draft.activation or "identity", draft.alpha)
             for draft in self._drafts
         )
+
+    def _stored(self, draft: _Draft) -> CSR | Float32:
+        if self._masks is None or draft.key is None:
+            return stored(draft.weight)
+        return structured(draft.key, draft.weight, self._masks.get(draft.key))
 
     def _identity(
         self,
@@ -122,7 +142,8 @@ class Chain:
     ) -> None:
         """Add `y = weight * x + bias`, feature by feature."""
         matrix = np.diag(np.full(width, weight, np.float32))
-        self._drafts.append(_Draft(path, matrix, np.full(width, bias, np.float32), name, alpha))
+        filled = np.full(width, bias, np.float32)
+        self._drafts.append(_Draft(path, matrix, filled, None, name, alpha))
 
 
 def stored(weight: Float32) -> CSR | Float32:

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from sparseagent.convert.assemble import assemble, versions
+from sparseagent.convert.masks import read_masks
 from sparseagent.convert.normaliser import read_normaliser
 from sparseagent.convert.sb3_source import Source
 from sparseagent.convert.sb3_zip import Stated, read_zip
@@ -26,6 +27,7 @@ def from_sb3(
     action_space: Any = None,
     metadata: Mapping[str, Any] | None = None,
     order: str | None = None,
+    masks: Any = None,
 ) -> SparsePolicy:
     """Convert the actor of a PPO, A2C, DQN, SAC, TD3 or DDPG agent with an MlpPolicy.
 
@@ -55,6 +57,10 @@ def from_sb3(
         metadata: JSON-able facts to add.
         order: the order in which rows are summed, see `SparsePolicy.repack`; None for the one that
             the widest instruction set of this machine runs fastest.
+        masks: a `Sparsifier` of the model's policy, or bool masks `[out, in]` by the name of the
+            weight. Then they say which entries a layer has, whatever the values, layers without
+            one have all, and no neuron is removed: all policies of the same masks have the same
+            structure, as `Plan.update` needs it.
 
     Returns:
         The policy, with a self-test of eight observations.
@@ -66,16 +72,20 @@ def from_sb3(
     """
     if isinstance(model_or_path, str | Path):
         stated = Stated(algo, activation, observation_space, action_space)
-        source = read_zip(Path(model_or_path), stated)
-        return _policy(source, vecnormalize, metadata, order, silent=vecnormalize is None)
+        source = read_zip(Path(model_or_path), stated, read_masks(masks))
+        silent = vecnormalize is None
+        keep = masks is not None
+        return _policy(source, vecnormalize, metadata, order, silent=silent, keep_structure=keep)
     if algo is not None or activation is not None:
         raise ValueError("algo, activation: expected None for a live model, which knows them")
     from sparseagent.convert.sb3_live import read_model
 
-    source = read_model(model_or_path, observation_space, action_space)
+    arrays = read_masks(masks, prefix="policy.")
+    source = read_model(model_or_path, observation_space, action_space, arrays)
     _check_normaliser_stated(model_or_path, vecnormalize)
     silent = vecnormalize is None and model_or_path.get_env() is None
-    return _policy(source, vecnormalize, metadata, order, silent=silent)
+    keep = masks is not None
+    return _policy(source, vecnormalize, metadata, order, silent=silent, keep_structure=keep)
 
 
 def _policy(
@@ -85,6 +95,7 @@ def _policy(
     order: str | None,
     *,
     silent: bool,
+    keep_structure: bool,
 ) -> SparsePolicy:
     """The policy of `source`; `silent` says that nobody knows whether there was a normaliser."""
     layers = source.chain.layers()
@@ -102,7 +113,16 @@ def _policy(
         **source.facts,
     }
     box = space if isinstance(space, BoxSpace) else None
-    return assemble(layers, step, head, facts=facts, metadata=metadata, space=box, order=order)
+    return assemble(
+        layers,
+        step,
+        head,
+        facts=facts,
+        metadata=metadata,
+        space=box,
+        order=order,
+        keep_structure=keep_structure,
+    )
 
 
 def _check_normaliser_stated(model: Any, vecnormalize: Any) -> None:

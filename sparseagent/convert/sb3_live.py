@@ -16,6 +16,7 @@ from stable_baselines3.td3.policies import TD3Policy
 from torch import nn
 
 from sparseagent.convert.chain import Chain
+from sparseagent.convert.masks import Masks
 from sparseagent.convert.sb3_source import FAMILIES, Source
 from sparseagent.convert.spaces import Space, read_space
 from sparseagent.convert.torch_modules import add_module
@@ -35,13 +36,16 @@ _METHODS = (
 )
 
 
-def read_model(model: Any, observation_space: Any, action_space: Any) -> Source:
+def read_model(
+    model: Any, observation_space: Any, action_space: Any, masks: Masks | None
+) -> Source:
     """Read the actor of a live PPO, A2C, DQN, SAC, TD3 or DDPG model.
 
     Args:
         model: the model; it is not changed.
         observation_space: replaces the model's own, or None.
         action_space: replaces the model's own, or None.
+        masks: which weights exist, by their names below the model; None for the nonzero ones.
 
     Raises:
         TypeError: another algorithm, or a module, class or space that cannot be represented.
@@ -56,7 +60,7 @@ def read_model(model: Any, observation_space: Any, action_space: Any) -> Source:
         )
     }
     parts, squashed = _READERS[FAMILIES[algorithm]](model.policy)
-    chain = Chain()
+    chain = Chain(masks)
     for path, module in parts:
         add_module(chain, path, module)
     environment = _environment(model)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from sparseagent.convert.chain import Chain
+from sparseagent.convert.masks import Masks
 from sparseagent.convert.torch_modules import add_module, float32_array
 from sparseagent.csr import Float32
 
@@ -25,7 +26,13 @@ _SUFFIX = re.compile(r"(\d+)\.(weight|weight_orig|weight_mask|bias|bias_orig|bia
 
 
 def add_network(
-    family: str, tensors: Tensors, activation: nn.Module, *, squashed: bool, clip_mean: float
+    family: str,
+    tensors: Tensors,
+    activation: nn.Module,
+    *,
+    squashed: bool,
+    clip_mean: float,
+    masks: Masks | None,
 ) -> Chain:
     """The network from the flattened observation to the head.
 
@@ -35,6 +42,7 @@ def add_network(
         activation: the module between two Linears.
         squashed: whether a tanh follows the last Linear.
         clip_mean: bound that SAC with gSDE puts on its mean; 0 for none.
+        masks: which weights exist, by their names among the tensors; None for the nonzero ones.
 
     Raises:
         TypeError: a tensor that is not float32, or an activation that is not known.
@@ -45,7 +53,7 @@ def add_network(
         raise ValueError(
             f"policy.pth: expected no learned features extractor (MlpPolicy), got {foreign[0]!r}"
         )
-    chain = Chain()
+    chain = Chain(masks)
     for part in _PARTS[family]:
         if part.endswith("."):
             ends_in_activation = part != _PARTS[family][-1]
@@ -93,7 +101,7 @@ def _add_linear(chain: Chain, path: str, tensors: Tensors) -> None:
             f"{None if weight is None else weight.shape} and "
             f"{None if bias is None else bias.shape}"
         )
-    chain.linear(f"module '{path}' (Linear)", weight, bias)
+    chain.linear(f"module '{path}' (Linear)", weight, bias, f"{path}.weight")
 
 
 def _tensor(tensors: Tensors, path: str, attribute: str) -> Float32 | None:

@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from sparseagent.convert.inert_pickle import Name, describe, read_pickle
+from sparseagent.convert.masks import Masks
 from sparseagent.convert.sb3_network import add_network
 from sparseagent.convert.sb3_source import FAMILIES, Source
 from sparseagent.convert.spaces import read_space
@@ -64,12 +65,13 @@ class Stated:
     action_space: Any = None
 
 
-def read_zip(path: Path, stated: Stated) -> Source:
+def read_zip(path: Path, stated: Stated, masks: Masks | None) -> Source:
     """Read the actor of a saved PPO, A2C, DQN, SAC, TD3 or DDPG model.
 
     Args:
         path: the zip; `.zip` is added where the file has no such name, as in `model.load`.
         stated: what the caller says.
+        masks: which weights exist, by their names in the policy; None for the nonzero ones.
 
     Raises:
         FileNotFoundError: no such file.
@@ -95,7 +97,9 @@ def read_zip(path: Path, stated: Stated) -> Source:
     clip_mean = float(keywords.get("clip_mean", 2.0))
     return Source(
         algorithm,
-        add_network(family, tensors, activation, squashed=squashed, clip_mean=clip_mean),
+        add_network(
+            family, tensors, activation, squashed=squashed, clip_mean=clip_mean, masks=masks
+        ),
         squashed,
         spaces["observation_space"],
         spaces["action_space"],

@@ -9,6 +9,7 @@ from torch import nn
 
 from sparseagent.convert.assemble import assemble, versions
 from sparseagent.convert.chain import Chain
+from sparseagent.convert.masks import read_masks
 from sparseagent.convert.torch_modules import add_module
 from sparseagent.head import Argmax, Clip, Head, Raw, Unscale
 from sparseagent.observation import Observation
@@ -22,6 +23,7 @@ def from_torch(
     head: Head | None = None,
     metadata: Mapping[str, Any] | None = None,
     order: str | None = None,
+    masks: Any = None,
 ) -> SparsePolicy:
     """Convert a chain of Linear modules and activations, as it acts at evaluation.
 
@@ -39,6 +41,10 @@ def from_torch(
         metadata: JSON-able facts to add, such as `environment`.
         order: the order in which rows are summed, see `SparsePolicy.repack`; None for the one that
             the widest instruction set of this machine runs fastest.
+        masks: a `Sparsifier` of the module, or bool masks `[out, in]` by the name of the weight.
+            Then they say which entries a layer has, whatever the values, layers without one have
+            all, and no neuron is removed: all policies of the same masks have the same structure,
+            as `Plan.update` needs it.
 
     Returns:
         The policy, with a self-test of eight observations.
@@ -56,10 +62,19 @@ def from_torch(
         )
     if not isinstance(head, Raw | Argmax | Clip | Unscale | None):
         raise TypeError(f"head: expected an action head or None, got {type(head).__name__}")
-    chain = Chain()
+    arrays = read_masks(masks)
+    chain = Chain(arrays)
     add_module(chain, "", module)
     layers = chain.layers()
     step = Observation((layers[0].shape[1],)) if observation is None else observation
     facts = {"source": "torch", "versions": versions("torch")}
     last = Raw() if head is None else head
-    return assemble(layers, step, last, facts=facts, metadata=metadata, order=order)
+    return assemble(
+        layers,
+        step,
+        last,
+        facts=facts,
+        metadata=metadata,
+        order=order,
+        keep_structure=arrays is not None,
+    )

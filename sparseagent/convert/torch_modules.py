@@ -62,7 +62,8 @@ def add_module(chain: Chain, path: str, module: nn.Module) -> None:
             if child is not None:
                 add_module(chain, f"{path}.{key}" if path else key, child)
     elif _acts_as(module, nn.Linear):
-        chain.linear(name, read_tensor(name, module, "weight"), _read_bias(name, module))
+        key = f"{path}.weight" if path else "weight"
+        chain.linear(name, read_tensor(name, module, "weight"), _read_bias(name, module), key)
     elif _acts_as(module, nn.Flatten):
         _check_flatten(name, module)
     elif not any(_acts_as(module, kind) for kind in _TRANSPARENT):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from sparseagent.prune.checks import require_count, require_fraction, require_sparsity
+from sparseagent.prune.checks import require_count, require_fraction, require_ramp, require_sparsity
+from sparseagent.prune.schedule import Geometric
 from sparseagent.prune.track import Track
 
 
@@ -41,29 +42,22 @@ class Automatic:
     start: float = 0.2
     stop: float = 0.8
     tolerance: float = 0.05
-    step: float = 0.2
+    step: float = 0.3
     average: int = 10
 
     def __post_init__(self) -> None:
         require_sparsity("limit", self.limit)
-        require_fraction("start", self.start)
-        require_fraction("stop", self.stop)
+        require_ramp(self.start, self.stop)
         require_fraction("tolerance", self.tolerance)
         require_sparsity("step", self.step)
         require_count("average", self.average)
-        if not self.start < self.stop:
-            raise ValueError(f"stop: expected more than start = {self.start}, got {self.stop}")
         for name in ("limit", "step"):
             if not getattr(self, name):
                 raise ValueError(f"{name}: expected more than 0, got {getattr(self, name)}")
 
     def __call__(self, progress: float) -> float:
         """Sparsity after `progress`, all of which was earned."""
-        require_fraction("progress", progress)
-        if progress >= self.stop:
-            return self.limit
-        ramp = max(0.0, (progress - self.start) / (self.stop - self.start))
-        return 1.0 - math.pow(1.0 - self.limit, ramp)
+        return Geometric(self.limit, self.start, self.stop)(progress)
 
     def pass_by(self, track: Track, before: float, now: float) -> Track:
         """Where the run stands after its progress went from `before` to `now`.

@@ -20,6 +20,14 @@ def require_fraction(name: str, value: object) -> None:
         raise ValueError(f"{name}: expected a fraction in [0, 1], got {value}")
 
 
+def require_ramp(start: object, stop: object) -> None:
+    """Raise unless 0 <= start < stop <= 1."""
+    require_fraction("start", start)
+    require_fraction("stop", stop)
+    if not _number("start", start) < _number("stop", stop):
+        raise ValueError(f"stop: expected more than start = {start}, got {stop}")
+
+
 def require_count(name: str, value: object) -> None:
     """Raise unless `value` is an int of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int):

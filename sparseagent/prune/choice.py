@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sparseagent.prune.allocation import Allocation
 from sparseagent.prune.fixed_density import fixes_density
+from sparseagent.prune.joint import count_kept, is_joint
 from sparseagent.prune.layer import Layer
 from sparseagent.prune.layout import Part
 from sparseagent.prune.method import Method
@@ -51,14 +52,42 @@ def prune_part(
         alive = masks[layer.name]
         values = finite_scores(layer, score, observed[role])
         scores.append(values.masked_fill(~alive.to(values.device), -torch.inf))
-    alive_counts = [int(masks[layer.name].sum()) for layer in part.layers]
-    counts = split(part, scores, alive_counts, sparsity, method)
     chosen = {}
-    for layer, values, count in zip(part.layers, scores, counts, strict=True):
-        mask = legal_mask(layer, values, count, method.pattern)
+    for layer, mask in zip(part.layers, choose(part, scores, sparsity, method), strict=True):
         _check_none_revived(layer, mask, masks[layer.name])
         chosen[layer.name] = mask
     return chosen
+
+
+def choose(
+    part: Part,
+    scores: Sequence[Tensor],
+    sparsity: float,
+    method: Method,
+) -> list[Tensor]:
+    """The masks `[out, in]` of the layers of a part, by a joint pattern or one by one.
+
+    Raises:
+        ValueError: Allocation or pattern broke its contract, or cannot keep as few.
+    """
+
+    def counts(left: Sequence[Tensor]) -> list[int]:
+        alive = [int((layer > -torch.inf).sum()) for layer in left]
+        return split(part, left, alive, sparsity, method)
+
+    if not is_joint(method.pattern):
+        return [
+            legal_mask(layer, values, count, method.pattern)
+            for layer, values, count in zip(part.layers, scores, counts(scores), strict=True)
+        ]
+    budget = part.budget(sparsity)
+    found = method.pattern.masks(scores, part.sources, budget, counts)
+    if not len(part.layers) <= count_kept(found) <= budget:
+        raise ValueError(
+            f"pattern: expected {len(part.layers)} to {budget} kept weights in the {part.name}, "
+            f"got {count_kept(found)}"
+        )
+    return found
 
 
 def exchange_part(

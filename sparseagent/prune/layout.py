@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from torch import nn
 
 from sparseagent.prune.allocation import budget
 from sparseagent.prune.checks import require_sparsity
+from sparseagent.prune.joint import find_sources
 from sparseagent.prune.layer import (
     Layer,
     Selection,
@@ -34,12 +35,15 @@ class Part:
         layers: The layers, in the order of the module.
         final: Their joint sparsity at the end of the schedule, in [0, 1).
         outputs: Names of the weights among them that are the last of a network.
+        sources: For each layer the place of the one whose neurons it reads, where these can be
+            removed, else `None`; found only for patterns that ask for it.
     """
 
     name: str
     layers: tuple[Layer, ...]
     final: float
     outputs: frozenset[str]
+    sources: tuple[int | None, ...] = ()
 
     def budget(self, sparsity: float) -> int:
         """Weights that this part keeps at a sparsity."""
@@ -81,6 +85,7 @@ def find_layout(
     layers: Selection | None,
     targets: Targets,
     critic_sparsity: CriticSparsity,
+    joint: bool,
 ) -> Layout:
     """Find out what to prune in a module or a Stable-Baselines3 policy.
 
@@ -90,6 +95,7 @@ def find_layout(
         layers: Which layers; see `layer.select`.
         targets: Target networks of a plain module.
         critic_sparsity: Final sparsity of the critics of a policy.
+        joint: Whether the pattern asks which layer reads which.
 
     Raises:
         TypeError: An argument is of the wrong type, or the policy is of an unknown kind.
@@ -117,6 +123,9 @@ def find_layout(
             tuple(_module_twins(module, chosen, targets)),
         )
     _require_feasible(layout, module)
+    if joint:
+        parts = (replace(i, sources=find_sources(module, i.layers)) for i in layout.parts)
+        layout = replace(layout, parts=tuple(parts))
     return layout
 
 

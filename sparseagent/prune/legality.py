@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from sparseagent.prune.allocation import Allocation, erk, uniform
-from sparseagent.prune.choice import split
+from sparseagent.prune.choice import choose
 from sparseagent.prune.fixed_density import FixedDensity, fixes_density
+from sparseagent.prune.joint import is_joint
 from sparseagent.prune.layout import Layout, Part
 from sparseagent.prune.method import Method
 
@@ -34,26 +36,39 @@ def require_legal(layout: Layout, method: Method, allocate: Allocation | None) -
     """
     pattern = method.pattern
     pruned = [part for part in layout.parts if part.final > 0.0]
+    if fixes_density(pattern) or (is_joint(pattern) and pattern.allocates):
+        _require_own_split(method, allocate)
     if fixes_density(pattern):
-        if allocate is not None:
-            raise ValueError(
-                f"allocate: expected None beside {pattern}, which fixes the density of every layer"
-            )
-        if method.output_floor:
-            raise ValueError(
-                f"output_floor: expected 0 beside {pattern}, which fixes the density of every "
-                f"layer, got {method.output_floor}; leave the output layer out with layers=Hidden()"
-            )
         for part in pruned:
             _require_final(part, pattern)
+    elif is_joint(pattern):
+        _require_neurons(pruned, method)
     elif method.allocate in (erk, uniform):
         for part in pruned:
-            blank = _blank(part)
-            alive = [scores.numel() for scores in blank]
-            for scores, kept in zip(
-                blank, split(part, blank, alive, part.final, method), strict=True
-            ):
-                pattern.mask(scores, kept)
+            choose(part, _blank(part), part.final, method)
+
+
+def _require_own_split(method: Method, allocate: Allocation | None) -> None:
+    why = f"beside {method.pattern}, which splits the budget by itself"
+    if allocate is not None:
+        raise ValueError(f"allocate: expected None {why}")
+    if method.output_floor:
+        raise ValueError(
+            f"output_floor: expected 0 {why}, got {method.output_floor}; leave the output layer "
+            "out with layers=Hidden()"
+        )
+
+
+def _require_neurons(parts: Sequence[Part], method: Method) -> None:
+    for part in parts:
+        if not any(place is not None for place in part.sources):
+            raise ValueError(
+                f"pattern: expected hidden neurons that can be pruned in the {part.name} for "
+                f"{method.pattern}, got none: nothing but the outputs of single layers, or neurons "
+                "that a residual or a norm ties together"
+            )
+        if method.allocate in (erk, uniform):
+            choose(part, _blank(part), part.final, method)
 
 
 def _blank(part: Part) -> list[Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -65,6 +65,24 @@ class Attachment:
         """Remove the hooks."""
         for handle in self.handles:
             handle.remove()
+
+
+def held_layers(
+    optimizer: Optimizer, attached: Iterable[Attachment], layers: Iterable[Layer]
+) -> tuple[Layer, ...]:
+    """Which of these layers an optimizer updates that is not attached yet.
+
+    Raises:
+        TypeError: It is no optimizer.
+        ValueError: It is attached.
+    """
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(
+            f"optimizer: expected a torch.optim.Optimizer, got {type(optimizer).__name__}"
+        )
+    if any(attachment.optimizer is optimizer for attachment in attached):
+        raise ValueError("optimizer: expected one that is not attached yet, got it again")
+    return tuple(layer for layer in layers if holds(optimizer, layer.weight))
 
 
 def holds(optimizer: Optimizer, weight: Tensor) -> bool:

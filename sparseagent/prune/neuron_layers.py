@@ -159,7 +159,7 @@ def _analyse(module: nn.Module, names: Mapping[nn.Linear, str]) -> list[NeuronLa
         ]
     modules = dict(module.named_modules())
     calls: dict[nn.Linear, list[fx.Node]] = {}
-    for node in _trace(module).nodes:
+    for node in trace(module).nodes:
         if node.op == "call_module" and isinstance(linear := modules[node.target], nn.Linear):
             calls.setdefault(linear, []).append(node)
     owners: dict[int, int] = {}
@@ -184,14 +184,20 @@ def _analyse(module: nn.Module, names: Mapping[nn.Linear, str]) -> list[NeuronLa
     return found
 
 
-def _trace(module: nn.Module) -> fx.Graph:
+def trace(module: nn.Module) -> fx.Graph:
+    """What a module computes, as a graph of calls.
+
+    Raises:
+        ValueError: The module cannot be traced.
+    """
     try:
-        return fx.symbolic_trace(module).graph
+        graph: fx.Graph = fx.symbolic_trace(module).graph
     except Exception as error:
         raise ValueError(
             f"module: expected a forward that torch.fx can trace, got {type(module).__name__}, "
             f"which it cannot ({error}); pass a part of it, such as a Sequential"
         ) from error
+    return graph
 
 
 def _reads(node: fx.Node, steps: tuple[Step, ...], modules: Modules) -> Iterator[Read]:

@@ -230,8 +230,9 @@ class _Work:
             for copy in hidden.copies:
                 for layer in (copy.layer, *(read.layer for read in copy.reads)):
                     require_plain(Layer(hidden.name, layer))
-        all_optimizers = [*optimizers_of(module), *as_optimizers(optimizers)]
-        return _Work(module, model, chosen, names, all_optimizers)
+        own = optimizers_of(module)
+        others = [i for i in as_optimizers(optimizers) if all(i is not one for one in own)]
+        return _Work(module, model, chosen, names, own + others)
 
     @torch.no_grad()
     def keep(

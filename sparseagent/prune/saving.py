@@ -95,7 +95,7 @@ def from_state(state: Mapping[str, Any], present: Saved, layers: Sequence[Layer]
         got = sorted(map(str, masks)) if isinstance(masks, Mapping) else type(masks).__name__
         raise ValueError(f"state: expected masks for {sorted(present.masks)}, got {got}")
     for name, mask in present.masks.items():
-        _check_mask(name, masks[name], mask)
+        _check_mask("state", name, masks[name], mask)
     observed = state["observed"]
     if not isinstance(observed, Mapping) or set(observed) != set(present.observed):
         raise ValueError(f"state: expected observations {sorted(present.observed)}, got {observed}")
@@ -122,16 +122,34 @@ def _track(saved: object) -> Track:
     return track
 
 
-def _check_mask(name: str, saved: object, present: Tensor) -> None:
+def checked_masks(masks: object, layers: Sequence[Layer]) -> dict[str, Tensor]:
+    """Copies of masks for some of these layers, `[out, in]` bool, by the name of the weight.
+
+    Raises:
+        TypeError: They are no mapping.
+        ValueError: A name, type or shape is not that of a layer, or a mask keeps nothing.
+    """
+    if not isinstance(masks, Mapping):
+        raise TypeError(f"masks: expected a mapping of masks, got {type(masks).__name__}")
+    weights = {layer.name: layer.weight for layer in layers}
+    for name, mask in masks.items():
+        if name not in weights:
+            raise ValueError(f"masks: expected names among {sorted(weights)}, got {name!r}")
+        _check_mask("masks", name, mask, weights[name])
+    return {name: mask.clone() for name, mask in masks.items()}
+
+
+def _check_mask(argument: str, name: str, saved: object, present: Tensor) -> None:
     if not isinstance(saved, Tensor) or saved.dtype != torch.bool:
         got = str(saved.dtype) if isinstance(saved, Tensor) else type(saved).__name__
-        raise ValueError(f"state: expected a bool mask for {name!r}, got {got}")
+        raise ValueError(f"{argument}: expected a bool mask for {name!r}, got {got}")
     if saved.shape != present.shape:
         raise ValueError(
-            f"state: expected a mask of {list(present.shape)} for {name!r}, got {list(saved.shape)}"
+            f"{argument}: expected a mask of {list(present.shape)} for {name!r}, got "
+            f"{list(saved.shape)}"
         )
     if not bool(saved.any()):
-        raise ValueError(f"state: expected at least one kept weight in {name!r}, got none")
+        raise ValueError(f"{argument}: expected at least one kept weight in {name!r}, got none")
 
 
 def _check_position(position: Position) -> None:

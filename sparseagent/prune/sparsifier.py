@@ -16,11 +16,12 @@ from sparseagent.prune.checks import require_count, require_fraction
 from sparseagent.prune.choice import exchange_part, prune_part
 from sparseagent.prune.drop import Drop
 from sparseagent.prune.growth.protocol import Growth
+from sparseagent.prune.joint import is_joint
 from sparseagent.prune.layer import Layer, Selection
 from sparseagent.prune.layout import CriticSparsity, Part, Targets, find_layout
 from sparseagent.prune.legality import require_legal
 from sparseagent.prune.mask_set import MaskSet
-from sparseagent.prune.masking import Attachment, holds
+from sparseagent.prune.masking import Attachment, held_layers
 from sparseagent.prune.method import Method
 from sparseagent.prune.observation import Averages
 from sparseagent.prune.pace import Pace
@@ -39,10 +40,10 @@ _UNSTRUCTURED = Unstructured()
 class Sparsifier:
     """Prunes a network while it trains, and keeps it pruned.
 
-    The masks live here, beside the module: no key of a `state_dict` is renamed, no forward hook
-    is added, and a deep copy of the module is a plain module. A step hook of the optimizer zeroes
-    the pruned weights and their moments after every update; target networks share the masks.
-    Without `grow` a pruned weight never comes back. Biases stay dense.
+    The masks live here: no key of a `state_dict` is renamed, no forward hook is added, and a deep
+    copy of the module is a plain module. A step hook of the optimizer zeroes the pruned weights
+    and their moments; target networks share the masks. Without `grow` a pruned weight never comes
+    back. Biases stay dense.
 
     What is pruned by default:
 
@@ -131,6 +132,7 @@ class Sparsifier:
             layers=layers,
             targets=targets,
             critic_sparsity=critic_sparsity,
+            joint=is_joint(pattern),
         )
         require_legal(layout, self._method, allocate)
         self._parts = layout.parts
@@ -170,6 +172,11 @@ class Sparsifier:
     def frozen(self) -> bool:
         """Whether `freeze` was called."""
         return self._position.frozen
+
+    @property
+    def optimizers(self) -> tuple[Optimizer, ...]:
+        """Those that are attached."""
+        return tuple(one.optimizer for one in self._attached)
 
     @property
     def updates(self) -> int:
@@ -244,7 +251,7 @@ class Sparsifier:
             self._change(part, self._scaled(part, requested), share)
         if self._method.rescale_initial and not position.updates:
             self._masks.rescale(before)
-        position.changes += position.reached > 0.0
+        position.changes += self._method.grow is not None and position.reached > 0.0
         position.reached = max(requested, position.reached)
         self.apply()
 
@@ -306,6 +313,20 @@ class Sparsifier:
         self._position.updates += 1
         self._look(progress)
 
+    def take_over(self, masks: Mapping[str, Tensor]) -> None:
+        """Go on from these masks, such as those of `found_masks`.
+
+        Args:
+            masks: `[out, in]` bool, True = kept, by the name of the weight. Layers that are not
+                named keep the masks they have.
+
+        Raises:
+            ValueError: A name, type or shape is not that of a pruned layer, or nothing is kept.
+        """
+        self._masks.replace(saving.checked_masks(masks, self._masks.layers))
+        self._observed = {role: Averages(method) for role, method in self._method.roles.items()}
+        self.apply()
+
     def freeze(self) -> None:
         """Keep the masks as they are from now on: fine-tuning goes on under them."""
         self._position.frozen = True
@@ -346,13 +367,7 @@ class Sparsifier:
             ValueError: The optimizer is attached already or holds no pruned weight, or both
                 `total_updates` and `progress` are given.
         """
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(
-                f"optimizer: expected a torch.optim.Optimizer, got {type(optimizer).__name__}"
-            )
-        if any(attachment.optimizer is optimizer for attachment in self._attached):
-            raise ValueError("optimizer: expected one that is not attached yet, got it again")
-        held = tuple(layer for layer in self._masks.layers if holds(optimizer, layer.weight))
+        held = held_layers(optimizer, self._attached, self._masks.layers)
         if not held and progress is None:
             raise ValueError(
                 "optimizer: expected one that holds a pruned weight, got one with other parameters"
@@ -362,7 +377,7 @@ class Sparsifier:
             if progress is not None:
                 raise ValueError("progress: expected None beside total_updates, got both")
             self._total_updates += total_updates
-            progress = self._counted_progress
+            progress = lambda: min(1.0, self.updates / self._total_updates)  # noqa: E731
         attachment = Attachment(optimizer, held, progress, self._method.grow is not None)
         attachment.handles.append(
             optimizer.register_step_pre_hook(lambda *_: self._observe(attachment.layers))
@@ -394,9 +409,9 @@ class Sparsifier:
         return SparsifierCallback(self, total_timesteps)
 
     def state_dict(self) -> dict[str, Any]:
-        """Masks, counters and position in the schedule: plain values and CPU tensors only.
+        """Masks, counters and position: plain values and CPU tensors, without the weights.
 
-        `torch.save` and `torch.load(weights_only=True)` take it. The weights are not in it.
+        `torch.save` and `torch.load(weights_only=True)` take it.
         """
         return saving.to_state(self._saved())
 
@@ -437,28 +452,17 @@ class Sparsifier:
         return requested if part.final == final else requested / final * part.final
 
     def _change(self, part: Part, sparsity: float, share: float) -> None:
-        position = self._position
-        first = not position.reached
-        if self._method.grow is not None and not first:
+        method, observed, changes = self._method, self._observed, self._position.changes
+        first = not self._position.reached
+        if method.grow is not None and not first:
             masks = exchange_part(
-                part,
-                self._masks,
-                sparsity,
-                self._method,
-                self._observed,
-                share=share,
-                change=position.changes,
+                part, self._masks, sparsity, method, observed, share=share, change=changes
             )
         elif part.budget(sparsity) >= self._masks.kept(part.layers):
             return
         else:
-            masks = prune_part(
-                part, self._masks, sparsity, self._method, self._observed, first=first
-            )
+            masks = prune_part(part, self._masks, sparsity, method, observed, first=first)
         self._masks.replace(masks)
-
-    def _counted_progress(self) -> float:
-        return min(1.0, self.updates / self._total_updates)
 
     def _after_step(self, attachment: Attachment) -> None:
         attachment.zero(self._masks.factors)

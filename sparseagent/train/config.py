@@ -28,6 +28,8 @@ PATTERNS: Mapping[str, str] = {
     "block_16x1": "16 neighbouring outputs of an input together, for one observation at a time",
     "block_4x1": "4 neighbouring outputs of an input together, for batches",
     "lane_balanced": "equally many of every 32 inputs of a neuron",
+    "neurons": "whole neurons, the same share of every hidden layer",
+    "hybrid": "half of the neurons first, then single weights",
     "2:4": "2 of every 4 inputs of a neuron: sparsity 0.5",
     "1:4": "1 of every 4 inputs of a neuron: sparsity 0.75",
 }
@@ -36,7 +38,7 @@ ALLOCATIONS: Mapping[str, str] = {
     "uniform": "every layer gets the same sparsity",
     "global": "one threshold over all layers, with a floor for each of them",
     "lamp": "one threshold over all layers for shares of each layer's norm; Lee, 2021",
-    "pattern": "as the pattern fixes it (2:4, 1:4), else erk",
+    "pattern": "as the pattern says (2:4, 1:4, neurons), else erk",
 }
 SCHEDULES: Mapping[str, str] = {
     "cubic": "fast at first, then slower; Zhu and Gupta, 2017",

@@ -32,6 +32,8 @@ _PATTERNS: Mapping[str, Callable[[], prune.Pattern]] = {
     "block_16x1": lambda: prune.Block(16, 1),
     "block_4x1": lambda: prune.Block(4, 1),
     "lane_balanced": prune.LaneBalanced,
+    "neurons": prune.WholeNeurons,
+    "hybrid": prune.Hybrid,
     "2:4": lambda: prune.NM(2, 4),
     "1:4": lambda: prune.NM(1, 4),
 }
