@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -65,7 +65,11 @@ def make_minatar(game: str, **kwargs: Any) -> Any:
 
 
 def make_gymnasium(
-    env_id: str, num_envs: int, vectorization: str, env_kwargs: Mapping[str, Any]
+    env_id: str,
+    num_envs: int,
+    vectorization: str,
+    env_kwargs: Mapping[str, Any],
+    wrappers: Sequence[Callable[[Any], Any]] = (),
 ) -> Any:
     """A gymnasium vector environment that leaves resetting to the caller, but for native ones."""
     gymnasium = _import_gymnasium()
@@ -84,7 +88,7 @@ def make_gymnasium(
             "vector_kwargs": {"autoreset_mode": disabled},
         }
     try:
-        return gymnasium.make_vec(env_id, num_envs, **how, **env_kwargs)
+        return gymnasium.make_vec(env_id, num_envs, wrappers=wrappers, **how, **env_kwargs)
     except gymnasium.error.DependencyNotInstalled:
         raise
     except gymnasium.error.Error as error:
@@ -106,15 +110,18 @@ def make_envpool(env_id: str, num_envs: int, seed: int, env_kwargs: Mapping[str,
     )
 
 
-def as_vector_env(env: Any, env_kwargs: Mapping[str, Any]) -> Any:
+def as_vector_env(
+    env: Any, env_kwargs: Mapping[str, Any], wrappers: Sequence[Callable[[Any], Any]] = ()
+) -> Any:
     """A ready vector environment, checked to be one."""
     if not is_envpool(env) and not isinstance(env, _import_gymnasium().vector.VectorEnv):
         raise TypeError(
             "env must be an environment id, a gymnasium VectorEnv or an EnvPool environment of "
             f"env_type 'gymnasium', got {type(env).__name__}"
         )
-    if env_kwargs:
-        raise ValueError(f"env_kwargs needs an environment id, got the ready {name_of(env)}")
+    for name, given in (("env_kwargs", env_kwargs), ("wrappers", wrappers)):
+        if given:
+            raise ValueError(f"{name} needs an environment id, got the ready {name_of(env)}")
     return env
 
 

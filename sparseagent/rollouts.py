@@ -20,7 +20,7 @@ whose `reset` forgets the past, as gymnasium asks.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -120,6 +120,7 @@ def rollout(
     seed: int = 0,
     max_steps: int | None = None,
     env_kwargs: Mapping[str, Any] | None = None,
+    wrappers: Sequence[Callable[[Any], Any]] = (),
     backend: Backend = "gymnasium",
     vectorization: Vectorization = "sync",
 ) -> RolloutResult:
@@ -141,6 +142,8 @@ def rollout(
             has collected. Native, EnvPool and ready environments that reset by themselves refuse
             it: give them a limit where they are made (`env_kwargs`).
         env_kwargs: Arguments for making the environment from its id.
+        wrappers: What to put around each gymnasium environment made from its id, innermost first:
+            functions from an environment to an environment. Native ones cannot be wrapped.
         backend: What makes an environment from its id.
         vectorization: How gymnasium steps them: `"sync"` in this process, `"async"` with one
             process each, `"native"` through the vector entry point that a few ids register. The
@@ -159,10 +162,12 @@ def rollout(
     choose = _as_choose(act)
     env_kwargs, owned = env_kwargs or {}, isinstance(env, str)
     if not isinstance(env, str):
-        vec = as_vector_env(env, env_kwargs)
+        vec = as_vector_env(env, env_kwargs, wrappers)
     elif backend == "gymnasium":
-        vec = make_gymnasium(env, min(num_envs, episodes), vectorization, env_kwargs)
+        vec = make_gymnasium(env, min(num_envs, episodes), vectorization, env_kwargs, wrappers)
     elif backend == "envpool":
+        if wrappers:
+            raise ValueError("wrappers needs backend='gymnasium', got backend='envpool'")
         vec = make_envpool(env, min(num_envs, episodes), seed, env_kwargs)
     else:
         raise ValueError(f"backend must be 'gymnasium' or 'envpool', got {backend!r}")

@@ -35,6 +35,21 @@ from sparseagent.rollouts import rollout
         ({"backend": "jax"}, ValueError, "backend must be .* got 'jax'"),
         ({"vectorization": "threads"}, ValueError, "vectorization must be .* got 'threads'"),
         ({"vectorization": "native"}, ValueError, "vector entry point"),
+        (
+            {"env": cycles(2, AutoresetMode.DISABLED), "wrappers": [lambda env: env]},
+            ValueError,
+            "wrappers needs an environment id, got the ready SyncVectorEnv",
+        ),
+        (
+            {"env": "CartPole-v1", "vectorization": "native", "wrappers": [lambda env: env]},
+            ValueError,
+            "wrappers argument",
+        ),
+        (
+            {"backend": "envpool", "wrappers": [lambda env: env]},
+            ValueError,
+            "wrappers needs backend='gymnasium'",
+        ),
         ({"act": Balance()}, ValueError, r"act expects observations of shape \(4,\).* \(2,\)"),
         (
             {"act": lambda obs: np.zeros((len(obs), 2))},

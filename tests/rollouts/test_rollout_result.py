@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from typing import Any
 
 import pytest
+from gymnasium.wrappers import TransformReward
 from toys import (
     CYCLE,
     DRAW,
@@ -80,3 +82,12 @@ def test_import_is_light() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_wrappers_go_around_each_environment_innermost_first() -> None:
+    plain = rollout(still, CYCLE, episodes=6, num_envs=1)
+    add = partial(TransformReward, func=lambda reward: reward + 1.0)
+    twice = partial(TransformReward, func=lambda reward: 2.0 * reward)
+    result = rollout(still, CYCLE, episodes=6, num_envs=1, wrappers=(add, twice))
+    assert result.returns.tolist() == (2 * (plain.returns + plain.lengths)).tolist()
+    assert result.lengths.tolist() == plain.lengths.tolist()
