@@ -149,9 +149,7 @@ def _sparsities(key: str, method: Method, content: Mapping[str, Any]) -> tuple[f
 def _environments(given: Any, variants: Mapping[str, Variant]) -> tuple[Environment, ...]:
     if not isinstance(given, list) or not given:
         raise ValueError(f"environments: expected a list with at least one entry, got {given!r}")
-    found = [
-        _environment(f"environments[{k}]", entry, variants) for k, entry in enumerate(given)
-    ]
+    found = [_environment(f"environments[{k}]", entry, variants) for k, entry in enumerate(given)]
     _distinct("environments", [(e.env, algo) for e in found for algo in e.algos])
     return tuple(found)
 

@@ -8,13 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import gymnasium
-import numpy as np
-
 import sparseagent as sa
 from sparseagent.environments import register_environment
 from sparseagent.policy import SparsePolicy
 from sparseagent.prune import Magnitude, OneShot, Sparsifier, effective_weights
+from sparseagent.random_policy import random_policy
 from sparseagent.report import measure_latency, worst_decile
 from sparseagent.study.cells import Cell
 from sparseagent.study.logs import open_logger
@@ -107,15 +105,7 @@ def evaluate(cell: Cell, folder: RunFolder, trained: Trained) -> dict[str, Any]:
 @lru_cache
 def random_return(env: str, episodes: int) -> float:
     """Mean return of random actions, from the starts that all agents meet."""
-    register_environment(env)
-    made = gymnasium.make(env)
-    space = made.action_space
-    made.close()
-    space.seed(TEST_SEED)
-
-    def act(observations: Any) -> Any:
-        return np.stack([space.sample() for _ in observations])
-
+    act = random_policy(env, seed=TEST_SEED)
     found = sa.rollout(act, env, episodes=episodes, num_envs=episodes, seed=TEST_SEED)
     return float(found.mean)
 
