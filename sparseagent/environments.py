@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-
 _MINATAR = "MinAtar/"
 _MINATAR_GAMES = ("asterix", "breakout", "freeway", "seaquest", "space_invaders")
 

@@ -75,7 +75,7 @@ def cells_of(study: Study) -> tuple[Cell, ...]:
         ValueError, TypeError: a setting is out of range; the message names environment and method.
     """
     return tuple(
-        _cell(study, environment, algo, study.variants[name], sparsity, seed)
+        _cell(study, environment, study.variants[name], algo=algo, sparsity=sparsity, seed=seed)
         for seed in study.seeds
         for environment in study.environments
         for algo in environment.algos
@@ -99,7 +99,13 @@ def select_seeds(cells: Sequence[Cell], count: int | None) -> tuple[Cell, ...]:
 
 
 def _cell(
-    study: Study, environment: Environment, algo: str, variant: Variant, sparsity: float, seed: int
+    study: Study,
+    environment: Environment,
+    variant: Variant,
+    *,
+    algo: str,
+    sparsity: float,
+    seed: int,
 ) -> Cell:
     method = variant.method
     settings = {**environment.settings, **variant.settings}

@@ -121,9 +121,9 @@ def _variants(given: Any) -> dict[str, Variant]:
     if not given:
         raise ValueError("methods: expected at least one, got none")
     found = {}
-    for name, content in given.items():
+    for name, entry in given.items():
         key = f"methods.{name}"
-        content = {} if content is None else content
+        content = {} if entry is None else entry
         _mapping(key, content, ("sparsity", "settings"), ())
         method = METHODS[name]
         settings = content.get("settings", {})

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from sparseagent.report import format_number
 from sparseagent.study.results import DENSE, TINY, TINY_UP_TO, Comparison, Group, Place, compare
 
+_BEHIND = "Not above the tiny dense agent of the same size"
+
 
 def first_lines(places: Sequence[Place]) -> list[str]:
     """The first lines of the report: where pruning does not pay, and which marks are missed."""
@@ -15,9 +17,7 @@ def first_lines(places: Sequence[Place]) -> list[str]:
     missed = [f"{place.title}: {_mark(group)}" for place, group in marks if not _met(group)]
     lines = []
     if behind:
-        lines.append(
-            "**Not above the tiny dense agent of the same size: " + "; ".join(behind) + "**"
-        )
+        lines.append(f"**{_BEHIND}: {'; '.join(behind)}**")
     elif any(_pruned_with_tiny(place) for place in places):
         lines.append(
             f"Every pruned agent up to sparsity {TINY_UP_TO:g} is above the tiny dense agent of "
@@ -33,7 +33,7 @@ def place_lines(place: Place) -> list[str]:
     """The same for one environment."""
     lines = []
     if behind := _behind_tiny(place, with_title=False):
-        lines.append(f"**Not above the tiny dense agent of the same size: {behind}**")
+        lines.append(f"**{_BEHIND}: {behind}**")
     for group in place.groups:
         if group.target is not None:
             word = "met" if _met(group) else "**missed**"

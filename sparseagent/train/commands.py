@@ -225,6 +225,7 @@ def report(
 
 @app.command()
 def study(
+    *,
     files: Annotated[list[Path], typer.Argument(help="YAML files, see bench/studies/.")],
     processes: Annotated[
         int, typer.Option(help="Trainings at a time, each on one thread.", min=1)

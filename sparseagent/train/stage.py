@@ -91,7 +91,7 @@ def train_stage(
         display.say(
             f"resuming {stage.agent} (seed {stage.seed}) at step {training.model.num_timesteps:,}"
         )
-    recorder = _learn(config, stage, training, checkpoints, display, logger)
+    recorder = _learn(config, stage, training, checkpoints, display=display, logger=logger)
     _finish(stage, training, recorder, folder)
     drop_checkpoints(checkpoints)
     return True
@@ -149,6 +149,7 @@ def _learn(
     stage: Stage,
     training: _Training,
     checkpoints: Path,
+    *,
     display: Display,
     logger: Logger | None,
 ) -> CurveRecorder:

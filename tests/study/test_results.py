@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sparseagent.study.config import parse_study
 from sparseagent.study.report import write_report
 from sparseagent.study.results import compare, load_places, normalised, share
 from sparseagent.study.verdicts import first_lines, place_lines
@@ -79,10 +80,8 @@ def test_marks_and_the_tiny_agent_in_words(filled):
 
 
 def test_marks(filled, content):
-    study, cells, table = filled(RETURNS, seeds=5)
+    _, cells, table = filled(RETURNS, seeds=5)
     content["environments"][0]["target"] = {"gmp": {0.9: 94, 0.95: 94}}
-    from sparseagent.study.config import parse_study
-
     (place,) = load_places([parse_study(content)], cells, table)
     lines = place_lines(place)
     assert lines[0].startswith("gradual magnitude 0.9: 95 [")

@@ -1,4 +1,7 @@
-"""RigL: sparse from the start; small weights go, those of large gradient come. Evci et al., 2020."""
+"""RigL: sparse from the start; small weights go, those of large gradient come.
+
+Evci et al., 2020.
+"""
 
 from __future__ import annotations
 
