@@ -54,7 +54,7 @@ def make_minatar(game: str, **kwargs: Any) -> Any:
     finally:
         logging.disable(logging.NOTSET)
 
-    class Forgetful(gymnasium.Wrapper):  # type: ignore[misc]
+    class Forgetful(gymnasium.Wrapper):  # type: ignore[misc,name-defined]
         def reset(self, **how: Any) -> Any:
             self.unwrapped.game.last_action = 0
             return self.env.reset(**how)

@@ -32,6 +32,19 @@ class Variant:
 
 
 @dataclass(frozen=True)
+class Target:
+    """A mark that a method is to reach.
+
+    Attributes:
+        value: least return, or None.
+        of_dense: least share of the dense agents' return, or None.
+    """
+
+    value: float | None = None
+    of_dense: float | None = None
+
+
+@dataclass(frozen=True)
 class Environment:
     """One environment of a study.
 
@@ -40,14 +53,14 @@ class Environment:
         algos: algorithms, names as in `RunConfig.algo`.
         settings: fields of `RunConfig` for all methods alike.
         methods: names of the methods that are trained here.
-        targets: returns to reach, by name of the method and sparsity; for the report.
+        targets: marks to reach, by name of the method and sparsity; for the report.
     """
 
     env: str
     algos: tuple[str, ...]
     settings: Mapping[str, Any]
     methods: tuple[str, ...]
-    targets: Mapping[tuple[str, float], float]
+    targets: Mapping[tuple[str, float], Target]
 
 
 @dataclass(frozen=True)
@@ -138,12 +151,12 @@ def _sparsities(key: str, method: Method, content: Mapping[str, Any]) -> tuple[f
         if given is not None:
             raise ValueError(f"{key}.sparsity: expected none, for {method.name!r} has no sparsity")
         return (0.0,)
-    values = given if isinstance(given, list) else [given]
+    values: list[Any] = given if isinstance(given, list) else [given]
     for value in values:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
             raise ValueError(f"{key}.sparsity: expected numbers between 0 and 1, got {given!r}")
     _distinct(f"{key}.sparsity", values)
-    return tuple(float(value) for value in values)
+    return tuple(map(float, values))
 
 
 def _environments(given: Any, variants: Mapping[str, Variant]) -> tuple[Environment, ...]:
@@ -164,19 +177,30 @@ def _environment(key: str, given: Any, variants: Mapping[str, Variant]) -> Envir
         raise ValueError(
             f"{key}.methods: expected names among {', '.join(variants)}, got {methods!r}"
         )
-    targets: dict[tuple[str, float], float] = {}
-    _mapping(f"{key}.target", given.get("target", {}), methods, ())
-    for name, levels in given.get("target", {}).items():
-        if not isinstance(levels, dict):
-            raise TypeError(f"{key}.target.{name}: expected sparsity: return, got {levels!r}")
-        for sparsity, level in levels.items():
-            if sparsity not in variants[name].sparsities:
-                raise ValueError(
-                    f"{key}.target.{name}: expected a sparsity among "
-                    f"{list(variants[name].sparsities)}, got {sparsity!r}"
-                )
-            targets[name, float(sparsity)] = float(level)
+    targets = _targets(f"{key}.target", given.get("target", {}), methods, variants)
     return Environment(str(given["env"]), tuple(algos), settings, tuple(methods), targets)
+
+
+def _targets(
+    key: str, given: Any, methods: Sequence[str], variants: Mapping[str, Variant]
+) -> dict[tuple[str, float], Target]:
+    _mapping(key, given, methods, ())
+    targets = {}
+    for name, levels in given.items():
+        known = variants[name].sparsities
+        if not isinstance(levels, dict) or not set(levels) <= set(known):
+            raise ValueError(
+                f"{key}.{name}: expected sparsities among {list(known)} as keys, got {levels!r}"
+            )
+        for sparsity, mark in levels.items():
+            place = f"{key}.{name}.{sparsity}"
+            marks = mark if isinstance(mark, dict) else {"return": mark}
+            _mapping(place, marks, ("return", "of_dense"), ())
+            for value in marks.values():
+                if isinstance(value, bool) or not isinstance(value, (int, float)):
+                    raise TypeError(f"{place}: expected a number, got {value!r}")
+            targets[name, float(sparsity)] = Target(marks.get("return"), marks.get("of_dense"))
+    return targets
 
 
 def _seeds(given: Any) -> tuple[int, ...]:

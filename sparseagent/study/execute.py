@@ -144,7 +144,7 @@ def _critic_sparsity(model: Any) -> float | None:
         return None
     weights = [model.policy.get_parameter(name) for name in names]
     zeros = sum(int((weight == 0).sum()) for weight in weights)
-    return round(zeros / sum(weight.numel() for weight in weights), 6)
+    return round(zeros / sum(int(weight.numel()) for weight in weights), 6)
 
 
 def _latency(policy: SparsePolicy, observations: Any) -> float:

@@ -116,14 +116,14 @@ def _overview(places: Sequence[Place], path: Path) -> list[str]:
         }
         found = aggregate(scores)  # type: ignore[arg-type]
         runs = sum(len(group.rows) for group in groups if group is not None)
-        level = f"{sparsity:g}" if METHODS[method].has_sparsity else None
+        shown = f"{sparsity:g}" if METHODS[method].has_sparsity else None
         values = (found.iqm, found.median, found.mean, found.optimality_gap)
-        rows.append([METHODS[method].label, level, runs, *map(_plain, values)])
+        rows.append([METHODS[method].label, shown, runs, *map(_plain, values)])
     sections = [
         "## All environments together\n",
         f"Normalised returns in {', '.join(place.title for place in core)}: 0 is the random "
         "policy, 1 the IQM of the dense agents. Methods that ran in all of them.\n",
-        markdown_table(header, rows, align=["left", *["right"] * 6]),
+        markdown_table(header, rows, align=["left", *["right"] * 6]),  # type: ignore[list-item]
     ]
     levels = sorted({g.sparsity for p in core for g in p.groups if g.method.has_sparsity})
     for level in levels:

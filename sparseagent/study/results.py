@@ -19,7 +19,7 @@ from sparseagent.report import (
     share_of_dense,
 )
 from sparseagent.study.cells import Cell
-from sparseagent.study.config import Study
+from sparseagent.study.config import Study, Target
 from sparseagent.study.method import METHODS, Method
 from sparseagent.study.table import key_of, read_table
 
@@ -37,14 +37,14 @@ class Group:
         sparsity: fraction of zeros asked for.
         rows: rows of the table, in the order of seeds.
         planned: how many seeds the studies ask for.
-        target: the return to reach, or None.
+        target: the mark to reach, or None.
     """
 
     method: Method
     sparsity: float
     rows: tuple[Mapping[str, str], ...]
     planned: int
-    target: float | None
+    target: Target | None
 
     @property
     def label(self) -> str:
@@ -181,7 +181,7 @@ def _place(
     algo: str,
     cells: Sequence[Cell],
     rows: Mapping[Any, Mapping[str, str]],
-    targets: Mapping[Any, float],
+    targets: Mapping[Any, Target],
 ) -> Place:
     order: dict[tuple[str, float], list[Cell]] = {}
     for cell in cells:

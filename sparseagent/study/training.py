@@ -40,6 +40,8 @@ def full_widths(config: RunConfig) -> tuple[int, ...]:
     observations, actions = env.observation_space, env.action_space
     env.close()
     inputs = int(np.prod(observations.shape or (1,)))
-    discrete = isinstance(actions, gymnasium.spaces.Discrete)
-    outputs = int(actions.n) if discrete else int(np.prod(actions.shape or (1,)))
+    if isinstance(actions, gymnasium.spaces.Discrete):
+        outputs = int(actions.n)
+    else:
+        outputs = int(np.prod(actions.shape or (1,)))
     return (inputs, *config.net_arch, outputs)

@@ -199,7 +199,7 @@ def _learn(
 def _write(path: Path, training: _Training, recorder: CurveRecorder) -> None:
     """Fill a checkpoint folder."""
     model = training.model
-    _save_model(model, path / "model.zip", path / "vecnormalize.pkl")
+    save_model(model, path / "model.zip", path / "vecnormalize.pkl")
     if isinstance(model, OffPolicyAlgorithm):
         model.save_replay_buffer(path / "replay.pkl")
     if training.sparsifier is not None:
@@ -214,14 +214,15 @@ def _finish(stage: Stage, training: _Training, recorder: CurveRecorder, folder: 
     if training.sparsifier is not None:
         torch.save(training.sparsifier.state_dict(), folder.sparsifier(seed))
     write_rows(folder.curve(agent, seed), CURVE_COLUMNS, recorder.rows)
-    _save_model(training.model, folder.model(agent, seed), folder.statistics(agent, seed))
+    save_model(training.model, folder.model(agent, seed), folder.statistics(agent, seed))
     facts = {"timesteps": training.model.num_timesteps, "seconds": round(recorder.seconds, 3)}
     folder.mark_done(agent, seed, facts)
     if (env := training.model.get_env()) is not None:
         env.close()
 
 
-def _save_model(model: BaseAlgorithm, path: Path, statistics: Path) -> None:
+def save_model(model: BaseAlgorithm, path: Path, statistics: Path) -> None:
+    """Write a model whole or not at all, and its `VecNormalize` statistics where it has some."""
     draft = path.with_name("draft.zip")
     model.save(draft)
     os.replace(draft, path)

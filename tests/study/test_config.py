@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sparseagent.study.config import load_study, parse_study
+from sparseagent.study.config import Target, load_study, parse_study
 
 
 def test_what_a_file_may_leave_out(content):
@@ -28,7 +28,7 @@ def test_values_are_taken_over(content):
     assert study.variants["dense"].sparsities == (0.0,)
     assert study.environments[0].algos == ("ppo", "dqn")
     assert study.environments[0].methods == ("dense", "tiny", "gmp")
-    assert study.environments[1].targets == {("gmp", 0.95): -80.0}
+    assert study.environments[1].targets == {("gmp", 0.95): Target(-80)}
 
 
 def _set(content, path, value):
