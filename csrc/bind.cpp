@@ -14,6 +14,7 @@
 
 namespace {
 
+// name -> (runs here, needs, formats, lanes)
 py::dict isas() {
   py::dict table;
   for (int i = 0; i < kIsaCount; ++i) {
@@ -50,7 +51,7 @@ double measure_peak(const std::string& name) {
 // observations [B, in] float32, already prepared -> outputs [B, out], by the scalar
 // reference.
 FloatArray reference(const py::sequence& layers, const FloatArray& rows) {
-  const std::vector<LayerArrays> arrays = layers_of(layers);
+  const std::vector<LayerArrays> arrays = full_layers_of(layers);
   const std::vector<LayerView> views = views_of(arrays);
   if (rows.ndim() != 2 || views.empty() || rows.shape(1) != views.front().in) {
     throw std::invalid_argument("observations: expected float32 [B, in], got " +
@@ -75,7 +76,7 @@ FloatArray reference(const py::sequence& layers, const FloatArray& rows) {
 
 // A layer -> (runs, rows, indptr, entries), see core/packer.h.
 py::tuple pack_for(const py::sequence& layer, std::int32_t lanes, bool free_rows) {
-  const std::vector<LayerArrays> arrays = layers_of(layer);
+  const std::vector<LayerArrays> arrays = full_layers_of(layer);
   const std::vector<LayerView> views = views_of(arrays);
   if (views.size() != 1 || lanes < 1 || lanes > 16) {
     throw std::invalid_argument("expected one layer and 1 to 16 lanes");
@@ -101,7 +102,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
                    const std::optional<DoubleArray>&, const std::optional<DoubleArray>&,
                    double, double, const std::string&, const std::optional<FloatArray>&,
                    const std::optional<FloatArray>&, std::vector<py::ssize_t>,
-                   const std::string&, const std::string&, int, double>())
+                   const std::string&, const std::string&, int, double,
+                   std::vector<std::vector<std::string>>, std::vector<double>>())
       .def("predict", &PyPlan::predict, py::arg("observation"),
            py::arg("state") = py::none(), py::arg("episode_start") = py::none(),
            py::arg("deterministic") = true)
@@ -109,6 +111,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
       .def("_update", &PyPlan::update)
       .def_property_readonly("_choices", &choices_of)
       .def_property_readonly("_costs", &costs_of)
+      .def("_cuts", &cuts_of)
       .def_property_readonly("isa", [](const PyPlan& p) { return p.plan().isa().name; })
       .def_property_readonly("threads",
                              [](const PyPlan& p) { return p.plan().threads(); });

@@ -24,13 +24,14 @@ using IntArray = py::array_t<std::int32_t, py::array::c_style>;
 using FloatArray = py::array_t<float, py::array::c_style>;
 using DoubleArray = py::array_t<double, py::array::c_style>;
 
-// One layer's arrays, kept alive while a plan is built from them.
+// One layer's arrays, kept alive while a plan is built from them. A dense layer comes
+// without indptr and indices.
 struct LayerArrays {
   std::int32_t out;
   std::int32_t in;
   std::int32_t runs;
-  IntArray indptr;
-  IntArray indices;
+  std::optional<IntArray> indptr;
+  std::optional<IntArray> indices;
   FloatArray values;
   FloatArray bias;
   Activation activation;
@@ -38,13 +39,38 @@ struct LayerArrays {
 
   LayerView view() const {
     const std::int64_t chains = static_cast<std::int64_t>(out) * runs;
-    if (out < 1 || in < 1 || runs < 1 || indptr.size() != chains + 1 ||
-        bias.size() != out || indices.size() != values.size() ||
-        indptr.data()[chains] != indices.size()) {
+    const bool dense = !indptr && !indices;
+    const bool fits =
+        dense ? runs == 1 && values.size() == static_cast<std::int64_t>(out) * in
+              : indptr && indices && indptr->size() == chains + 1 &&
+                    indices->size() == values.size() &&
+                    indptr->data()[chains] == indices->size();
+    if (out < 1 || in < 1 || runs < 1 || bias.size() != out || !fits) {
       throw std::invalid_argument("layers: expected arrays that fit the layer's shape");
     }
-    return {out,           in,          runs,       indptr.data(), indices.data(),
-            values.data(), bias.data(), activation, alpha};
+    return {out,
+            in,
+            runs,
+            dense ? nullptr : indptr->data(),
+            dense ? nullptr : indices->data(),
+            values.data(),
+            bias.data(),
+            activation,
+            alpha};
+  }
+
+  // Gives a dense layer its structure: every column of every row.
+  void write_out() {
+    if (indptr || indices) return;
+    IntArray starts(out + 1);
+    IntArray columns(values.size());
+    std::int32_t* column = columns.mutable_data();
+    for (std::int32_t r = 0; r <= out; ++r) starts.mutable_data()[r] = r * in;
+    for (py::ssize_t k = 0; k < values.size(); ++k) {
+      column[k] = static_cast<std::int32_t>(k % in);
+    }
+    indptr = std::move(starts);
+    indices = std::move(columns);
   }
 };
 
@@ -57,16 +83,30 @@ Activation activation_of(const std::string& name) {
   throw std::invalid_argument("activation: unknown '" + name + "'");
 }
 
-// (out, in, runs, indptr, indices, values, bias, activation, alpha)
+std::optional<IntArray> maybe_array(const py::handle& given) {
+  if (given.is_none()) return std::nullopt;
+  return given.cast<IntArray>();
+}
+
+// (out, in, runs, indptr or None, indices or None, values, bias, activation, alpha)
 std::vector<LayerArrays> layers_of(const py::sequence& given) {
   std::vector<LayerArrays> layers;
   for (const py::handle item : given) {
     const auto t = py::reinterpret_borrow<py::tuple>(item);
     layers.push_back({t[0].cast<std::int32_t>(), t[1].cast<std::int32_t>(),
-                      t[2].cast<std::int32_t>(), t[3].cast<IntArray>(),
-                      t[4].cast<IntArray>(), t[5].cast<FloatArray>(),
-                      t[6].cast<FloatArray>(), activation_of(t[7].cast<std::string>()),
-                      t[8].cast<float>()});
+                      t[2].cast<std::int32_t>(), maybe_array(t[3]), maybe_array(t[4]),
+                      t[5].cast<FloatArray>(), t[6].cast<FloatArray>(),
+                      activation_of(t[7].cast<std::string>()), t[8].cast<float>()});
+  }
+  return layers;
+}
+
+// The same with every structure written out.
+std::vector<LayerArrays> full_layers_of(const py::sequence& given) {
+  std::vector<LayerArrays> layers = layers_of(given);
+  for (LayerArrays& layer : layers) {
+    layer.view();  // checks the sizes
+    layer.write_out();
   }
   return layers;
 }

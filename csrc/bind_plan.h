@@ -27,14 +27,16 @@ class PyPlan {
          const std::string& head, const std::optional<FloatArray>& head_low,
          const std::optional<FloatArray>& head_high,
          std::vector<py::ssize_t> action_shape, const std::string& isa,
-         const std::string& format, int threads, double tune)
+         const std::string& format, int threads, double tune,
+         std::vector<std::vector<std::string>> formats, std::vector<double> ns)
       : observation_shape_(std::move(observation_shape)),
         action_shape_(std::move(action_shape)) {
-    const std::vector<LayerArrays> arrays = layers_of(layers);
+    const std::vector<LayerArrays> arrays = full_layers_of(layers);
     const std::vector<LayerView> views = views_of(arrays);
     ObservationStep step{observation_size, numbers(shift), numbers(scale), low, high};
     Head action{head_of(head), numbers(head_low), numbers(head_high)};
-    const Plan::Options options{isa, format, threads, tune};
+    const Plan::Options options{
+        isa, format, threads, tune, {std::move(formats), std::move(ns)}};
     const py::gil_scoped_release release;
     plan_ = std::make_unique<Plan>(views, std::move(step), std::move(action), options);
   }
@@ -232,6 +234,7 @@ PyObject* call_slot(PyObject* self, PyObject* args, PyObject* kwargs) {
   return nullptr;
 }
 
+// (layer, regime, format, [(format, ns or None, bytes)]) of every layer and regime.
 py::list choices_of(const PyPlan& plan) {
   py::list rows;
   for (const Choice& choice : plan.plan().choices()) {
@@ -241,19 +244,34 @@ py::list choices_of(const PyPlan& plan) {
           c.format, c.ns < 0 ? py::object(py::none()) : py::object(py::float_(c.ns)),
           c.bytes));
     }
-    rows.append(py::make_tuple(choice.layer, choice.regime, choice.format, candidates));
+    rows.append(
+        py::make_tuple(choice.layer, choice.regime.name(), choice.format, candidates));
   }
   return rows;
 }
 
-// Observations in a cut -> ns.
+// regime -> (observations, ns of the whole network).
 py::dict costs_of(const PyPlan& plan) {
+  const Network& network = plan.plan().network();
   py::dict costs;
-  for (const Cut& cut : plan.plan().network().cuts())
-    costs[py::str(std::to_string(cut.columns))] = cut.ns;
+  for (std::size_t r = 0; r < network.regimes().size(); ++r) {
+    const Regime& regime = network.regimes()[r];
+    costs[py::str(regime.name())] = py::make_tuple(regime.columns, network.ns()[r]);
+  }
   return costs;
 }
 
-// name -> (runs here, needs, formats, lanes)
+// The cuts of a batch: (regime, observations) in order.
+py::list cuts_of(const PyPlan& plan, std::int64_t batch) {
+  const Network& network = plan.plan().network();
+  py::list cuts;
+  while (batch > 0) {
+    const Cut cut = network.cover().next(batch);
+    const auto regime = static_cast<std::size_t>(cut.regime);
+    cuts.append(py::make_tuple(network.regimes()[regime].name(), cut.count));
+    batch -= cut.count;
+  }
+  return cuts;
+}
 
 }  // namespace

@@ -79,6 +79,26 @@ class CSR:
         indptr = np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
         return cls(dense.shape, indptr, columns.astype(np.int32), dense[rows, columns])
 
+    def with_values(self, values: Float32) -> CSR:
+        """The same structure with other values; only they are checked, so it is quick.
+
+        Args:
+            values: float32 `[nnz]`, finite, in the stored order.
+
+        Raises:
+            ValueError: another size, or a number is not finite.
+            TypeError: another dtype.
+        """
+        fresh = frozen_array("values", values, np.float32, 1)
+        if fresh.size != self.nnz:
+            raise ValueError(f"values: expected {self.nnz} numbers, got {fresh.size}")
+        _check_finite(fresh)
+        other = object.__new__(CSR)  # the structure was checked when this one was made
+        for name in ("shape", "indptr", "indices", "runs"):
+            object.__setattr__(other, name, getattr(self, name))
+        object.__setattr__(other, "values", fresh)
+        return other
+
     def rows(self) -> NDArray[np.int64]:
         """Row of every stored entry, int64 `[nnz]`."""
         run = np.repeat(np.arange(self.indptr.size - 1), np.diff(self.indptr))
@@ -165,7 +185,11 @@ def _check_structure(csr: CSR) -> None:
     places = csr.rows() * width + csr.indices  # int64
     if _count_distinct(places, out * width) != csr.nnz:
         raise ValueError("indices: expected unique columns within a row, got a repeated one")
-    if not np.isfinite(csr.values).all():
+    _check_finite(csr.values)
+
+
+def _check_finite(values: Float32) -> None:
+    if not np.isfinite(values).all():
         raise ValueError("values: expected finite numbers, got Inf or NaN")
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sparseagent import _core
+from sparseagent import _core, tuning
 from sparseagent.head import Clip, Unscale
 from sparseagent.policy import ORDERS, SparsePolicy
 
@@ -39,18 +41,29 @@ class Plan(_core.Plan):
     def update(self, policy: SparsePolicy) -> None:
         """Take over new weights under the same masks, in place and without choosing anew.
 
-        Not while another thread is calling this plan.
+        `policy.with_values` makes such a policy quickly. The first update finds out where the
+        weights lie, later ones put them there. Not while another thread is calling this plan.
 
         Raises:
-            ValueError: the structure of a layer, the observation step or the head differs.
+            ValueError: the structure or activation of a layer, the observation step or the head
+                differs; the plan is then as it was.
         """
-        same = policy.head is self.policy.head or _head_arguments(policy) == _head_arguments(
-            self.policy
-        )
-        if not same or not _same_step(policy, self.policy):
+        known = self.policy
+        same_head = policy.head is known.head or _head_arguments(policy) == _head_arguments(known)
+        if not same_head or not _same_step(policy, known):
             raise ValueError("policy: expected the observation step and head of the compiled one")
         self._update([layer.core_argument() for layer in policy.layers])
         self.policy = policy
+
+    @property
+    def tuning(self) -> dict[str, Any]:
+        """What was chosen, JSON-able, for `compile(policy, tune=...)`: no timing is needed then.
+
+        `isa`, `cpu` (its name, for the reader), `layers` (shapes and weights) and `regimes`: for
+        one observation, few and each width of tiles the ns of the whole network and the format
+        of every layer. It holds for any policy whose layers have the same sizes.
+        """
+        return tuning.describe(self.policy, self.isa, self._costs, self._choices)
 
     def explain(self) -> str:
         """What was chosen for each layer and path, and why: time of every candidate."""
@@ -71,7 +84,7 @@ class Plan(_core.Plan):
                 f"{number:<6}{shape:>12}{layer.sparsity:>10.4f}  {regime:<8}{chosen:<8}{tried}"
             )
         timed = any(ns is not None for *_, tried in self._choices for _, ns, _ in tried)
-        costs = ", ".join(f"{n} obs {ns:.0f} ns" for n, ns in self._costs.items())
+        costs = ", ".join(f"{name} {ns:.0f} ns" for name, (_, ns) in self._costs.items())
         lines.append(f"whole network: {costs}" if timed else "whole network: not timed (tune=0)")
         if self.isa in ORDERS and self.policy.order != self.isa:
             lines.append(
@@ -87,7 +100,7 @@ def compile(
     threads: int = 1,
     isa: str | None = None,
     format: str = "auto",
-    tune: float = 30.0,
+    tune: float | tuning.Saved = 30.0,
 ) -> Plan:
     """Pack `policy` for this machine; every choice is one of speed, none changes a bit.
 
@@ -99,14 +112,26 @@ def compile(
             this machine runs.
         format: `"auto"` lets every layer and batch regime have its fastest format; a name forces
             one. `compile(policy.repack("ascending"), format="dense")` is the dense baseline.
-        tune: time in ms to spend on timing candidates; 0 goes by a rule of thumb.
+        tune: time in ms to spend on timing candidates; 0 goes by a rule of thumb. Or what
+            `Plan.tuning` gave before, or the path of a JSON file of it, which is followed.
 
     Raises:
-        ValueError: an unknown or unsupported `isa` or `format`, or a number out of range.
+        ValueError: an unknown or unsupported `isa` or `format`, or a number out of range; a
+            saved tuning that does not fit the policy or the ISA, or that comes with a `format`.
         TypeError: `policy` is not a `SparsePolicy`.
     """
     if not isinstance(policy, SparsePolicy):
         raise TypeError(f"policy: expected a SparsePolicy, got {type(policy).__name__}")
+    isa = os.environ.get(ISA_VARIABLE, "") if isa is None else isa
+    formats: list[list[str]] = []
+    ns: list[float] = []
+    budget = 0.0
+    if isinstance(tune, Mapping | str | Path):
+        if format != "auto":
+            raise ValueError(f"format: expected auto with a saved tuning, got {format!r}")
+        formats, ns = tuning.read(tune, policy, isa or _widest_isa())
+    else:
+        budget = tune
     step = policy.observation
     plan = Plan(
         [layer.core_argument() for layer in policy.layers],
@@ -119,10 +144,12 @@ def compile(
         policy.head.kind,
         *_bounds(policy),
         list(policy.action_shape),
-        os.environ.get(ISA_VARIABLE, "") if isa is None else isa,
+        isa,
         "" if format == "auto" else format,
         threads,
-        tune,
+        budget,
+        formats,
+        ns,
     )
     plan.policy = policy
     return plan
@@ -147,6 +174,10 @@ def kernels() -> tuple[IsaInfo, ...]:
     )
 
 
+def _widest_isa() -> str:
+    return [info.name for info in kernels() if info.available][-1]
+
+
 def _bounds(policy: SparsePolicy) -> tuple[Any, Any]:
     if isinstance(policy.head, Clip | Unscale):
         return policy.head.box.low.ravel(), policy.head.box.high.ravel()
@@ -161,6 +192,8 @@ def _head_arguments(policy: SparsePolicy) -> tuple[Any, ...]:
 
 def _same_step(a: SparsePolicy, b: SparsePolicy) -> bool:
     one, other = a.observation, b.observation
+    if one is other:
+        return True
     same_arrays = all(
         np.array_equal(x, y) if x is not None and y is not None else x is y
         for x, y in ((one.shift, other.shift), (one.scale, other.scale))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -93,16 +93,31 @@ class Layer:
         return self.weight.to_dense() if isinstance(self.weight, CSR) else self.weight
 
     def core_argument(self) -> tuple[Any, ...]:
-        """The layer as the compiled core takes it: as CSR, a dense one with all its entries."""
-        out, width = self.shape
+        """The layer as the compiled core takes it: as CSR; a dense one has no structure to give."""
+        out, width = self.weight.shape
         weight = self.weight
+        arrays: tuple[Any, ...]
         if isinstance(weight, CSR):
             arrays = (weight.runs, weight.indptr, weight.indices, weight.values)
         else:
-            indptr = np.arange(0, out * width + 1, width, dtype=np.int32)
-            indices = np.tile(np.arange(width, dtype=np.int32), out)
-            arrays = (1, indptr, indices, weight.ravel())
+            arrays = (1, None, None, weight.ravel())
         return (out, width, *arrays, self.bias, self.activation, self.alpha)
+
+    def with_values(self, values: Float32, bias: Float32) -> Layer:
+        """The same layer with other numbers under the same mask.
+
+        Args:
+            values: float32 `[nnz]` in the stored order, or `[out, in]` for a dense layer.
+            bias: float32 `[out]`.
+
+        Raises:
+            ValueError: another shape, or a number is not finite.
+        """
+        if isinstance(self.weight, CSR):
+            return replace(self, weight=self.weight.with_values(values), bias=bias)
+        if np.shape(values) != self.weight.shape:
+            raise ValueError(f"values: expected {self.weight.shape}, got {np.shape(values)}")
+        return replace(self, weight=values, bias=bias)
 
     def ascending(self) -> Layer:
         """The layer in the plain order: one run per row, ascending columns."""
@@ -210,6 +225,30 @@ class SparsePolicy:
         from sparseagent.repack import repack
 
         return repack(self, order)
+
+    def with_values(self, values: Sequence[Float32], biases: Sequence[Float32]) -> SparsePolicy:
+        """The policy with other numbers under the same masks, for `Plan.update`.
+
+        The structure is shared and not checked again. The self-test is dropped: it was made
+        with the old numbers.
+
+        Args:
+            values: one array for each layer, float32 `[nnz]` in its stored order, or `[out, in]`
+                for a dense layer.
+            biases: one array for each layer, float32 `[out]`.
+
+        Raises:
+            ValueError: another number of layers, another shape, or a number is not finite.
+        """
+        count = len(self.layers)
+        for name, given in (("values", values), ("biases", biases)):
+            if len(given) != count:
+                raise ValueError(f"{name}: expected {count} arrays, got {len(given)}")
+        layers = tuple(
+            layer.with_values(*numbers)
+            for layer, *numbers in zip(self.layers, values, biases, strict=True)
+        )
+        return replace(self, layers=layers, golden=None)
 
     def with_golden(self, observations: Any) -> SparsePolicy:
         """The policy with a self-test: what it gives for `observations`, `[n, *shape]`."""

@@ -15,7 +15,17 @@ import sparseagent as sa
 from sparseagent.train import RunConfig
 from sparseagent.train.commands import app
 
-COMMANDS = ("run", "train", "prune", "convert", "rollout", "bench", "report", "kernels")
+COMMANDS = (
+    "run",
+    "train",
+    "prune",
+    "convert",
+    "rollout",
+    "robustness",
+    "bench",
+    "report",
+    "kernels",
+)
 SMALL = ["--env", "CartPole-v1", "--steps", "512", "--net", "8,8", "--set", "n_epochs=2"]
 
 
@@ -99,6 +109,20 @@ def test_rollout_plays_the_environment_of_the_file(policy):
     )
 
 
+def test_robustness_writes_a_table_and_a_plot(policy, tmp_path):
+    out = tmp_path / "new" / "robust.csv"
+    text = succeed(
+        *("robustness", policy.parent, "--out", out, "--episodes", 3),
+        *("--noise", 0.5, "--noise", 0, "--parameter", "pole length"),
+    )
+    assert f"table: {out}" in text
+    assert f"plot: {out.with_suffix('.png')}" in text
+    rows = out.read_text().splitlines()
+    assert rows[0].startswith("policy,agent,training_seed,environment,disturbance,level,")
+    assert len(rows) == 1 + 2 + 7
+    assert out.with_suffix(".png").stat().st_size > 10_000
+
+
 def test_bench_times_the_contenders(policy):
     text = succeed("bench", policy, "--calls", 50, "--batch", 1, "--batch", 7)
     assert "batch 1, 50 calls each" in text
@@ -168,6 +192,9 @@ def test_run_fails_if_the_policy_does_not_act_like_the_model(tmp_path, monkeypat
         (["run", "--env", "CartPole-v1", "--sparsity", "0.9999"], "schedule: expected to keep"),
         (["run", "--config", "nowhere.json"], "nowhere.json"),
         (["rollout", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["robustness", "nowhere", "--out", "a.csv"], "policy: expected a policy file or a folder"),
+        (["robustness", ".", "--out", "a.csv"], "expected policy files (.safetensors) in ."),
+        (["robustness", ".", "--out", "a.csv", "--plot", "b.pdf"], "plot: expected a name"),
         (["convert", "nowhere.zip"], "nowhere.zip"),
         (["report", "nowhere"], "folder: expected a finished run"),
     ],

@@ -20,7 +20,8 @@ ALLOWED = {
     "head": {"csr"},
     "policy": {"csr", "head", "observation"},
     "policyfile": {"csr", "head", "observation", "policy"},
-    "plan": {"_core", "head", "policy"},
+    "plan": {"_core", "head", "policy", "tuning"},
+    "tuning": {"csr", "policy"},
     "reference": {"_core", "csr", "policy"},
     "repack": {"_core", "csr", "policy"},
     "rollouts": {"environments"},
@@ -35,7 +36,17 @@ ALLOWED = {
     "cli": None,
     "__init__": {"csr", "head", "observation", "plan", "policy", "policyfile"},
 }
-NUMPY_ONLY = {"csr", "observation", "head", "policy", "policyfile", "plan", "reference", "repack"}
+NUMPY_ONLY = {
+    "csr",
+    "observation",
+    "head",
+    "policy",
+    "policyfile",
+    "plan",
+    "reference",
+    "repack",
+    "tuning",
+}
 NUMPY_ONLY |= {"__init__"}
 HEAVY = {"torch", "gymnasium", "stable_baselines3", "scipy", "matplotlib", "envpool", "typer"}
 

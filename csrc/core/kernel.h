@@ -16,11 +16,8 @@ namespace sparseagent {
 // feature-major.
 enum class Path { one, tile };
 
-// Tiles are 1 or 2 vectors wide.
-constexpr int kMaxTileVectors = 2;
-
-// The most observations that go through `few` at a time.
-constexpr int kMaxFew = 4;
+// How many observations go through `few` at a time.
+constexpr int kFewColumns[] = {2, 4};
 
 // Buffers of activations are padded so that a kernel may write whole vectors and
 // register tiles.
@@ -29,6 +26,7 @@ constexpr std::size_t kWidthPadding = 64;
 struct Kernel {
   const char* format;  // "dense", "csr", ...
   int lanes;           // columns of a one-vector tile
+  int tile_vectors;    // of the widest tile: 1, 2 or 4
   bool has_one;        // which paths it has at all
   bool has_tile;
 
@@ -36,8 +34,9 @@ struct Kernel {
   // asked for paths that it has.
   std::size_t (*packed_bytes)(const LayerView& layer, Path path);
 
-  // Fill `packed`, 64-byte aligned, packed_bytes() long. Same structure, same layout:
-  // packing new values over old ones is a refresh in place.
+  // Fill `packed`, 64-byte aligned, packed_bytes() long. Weights and biases are copied,
+  // never computed with, to places that are multiples of 4 bytes and depend on the
+  // structure alone: so the plan can find the places and refresh them (core/scatter.h).
   void (*pack)(const LayerView& layer, Path path, void* packed);
 
   // y = layer(x): x [in] and a zero behind it, which absent weights may be multiplied

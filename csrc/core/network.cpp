@@ -2,135 +2,79 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <utility>
 
 #include "core/transpose.h"
 
 namespace sparseagent {
+namespace {
 
-PackedLayer::PackedLayer(const Kernel& k, const LayerView& layer, Path p)
-    : kernel(&k), path(p), in(layer.in), data(k.packed_bytes(layer, p)) {
-  refresh(layer);
+constexpr std::int64_t kAlign = 16;  // floats of a cache line
+
+std::int64_t round_up(std::int64_t n, std::int64_t unit) {
+  return (n + unit - 1) / unit * unit;
 }
 
-Network::Network(int lanes, int narrow_lanes, std::vector<Step> steps, int input_size,
-                 int output_size, int widest)
-    : lanes_(lanes),
-      narrow_lanes_(narrow_lanes),
-      input_size_(input_size),
-      output_size_(output_size),
-      widest_(widest),
-      steps_(std::move(steps)) {
-  for (int count = 1; count <= kMaxFew; count *= 2)
-    cuts_.push_back({Cut::Kind::few, 0, count});
-  if (narrow_lanes > 0) cuts_.push_back({Cut::Kind::narrow, 1, narrow_lanes});
-  for (int v = 1; v <= kMaxTileVectors; ++v)
-    cuts_.push_back({Cut::Kind::tile, v, v * lanes});
+}  // namespace
+
+std::int64_t Extent::stride() const {
+  return round_up(widest + static_cast<std::int64_t>(kWidthPadding), kAlign);
 }
 
-void Network::set_costs(const std::vector<double>& ns) {
-  for (std::size_t i = 0; i < cuts_.size(); ++i) cuts_[i].ns = ns[i];
-  const auto per_column = [](const Cut& cut) { return cut.ns / cut.columns; };
-  steady_ = &*std::min_element(
-      cuts_.begin(), cuts_.end(),
-      [&](const Cut& a, const Cut& b) { return per_column(a) < per_column(b); });
-  int most = 0;
-  for (const Cut& cut : cuts_) most = std::max(most, cut.columns);
-  // Twice the widest cut: below that, a mixture may be cheaper than the steady cut.
-  const auto room = static_cast<std::size_t>(2 * most);
-  std::vector<double> cost(room + 1, std::numeric_limits<double>::infinity());
-  cost[0] = 0;
-  next_.assign(room + 1, cuts_.data());
-  for (std::size_t left = 1; left <= room; ++left) {
-    for (const Cut& cut : cuts_) {
-      const auto rest = left - std::min(left, static_cast<std::size_t>(cut.columns));
-      if (cut.ns + cost[rest] >= cost[left]) continue;
-      cost[left] = cut.ns + cost[rest];
-      next_[left] = &cut;
+std::size_t Extent::half_workspace() const {
+  return static_cast<std::size_t>(
+      round_up(stride() * columns + static_cast<std::int64_t>(kWidthPadding), kAlign));
+}
+
+Extent extent_of(const std::vector<LayerView>& layers,
+                 const std::vector<Regime>& regimes) {
+  Extent extent = {layers.front().in, layers.back().out, 0, 0};
+  for (const LayerView& layer : layers) {
+    extent.widest = std::max({extent.widest, layer.in, layer.chains()});
+  }
+  for (const Regime& regime : regimes) {
+    extent.columns = std::max(extent.columns, regime.columns);
+  }
+  return extent;
+}
+
+void walk(const Extent& extent, const Layers& layers, const Regime& regime,
+          std::int32_t count, const float* rows, float* outputs, float* workspace) {
+  const std::int64_t stride = extent.stride();
+  const std::int64_t in = extent.input_size;
+  const std::int64_t out = extent.output_size;
+  float* x = workspace;
+  float* y = workspace + extent.half_workspace();
+  if (regime.path == Path::tile) {
+    rows_to_tile(rows, count, extent.input_size, x, regime.columns);
+  } else {
+    for (std::int32_t i = 0; i < count; ++i) {
+      std::memcpy(x + i * stride, rows + i * in, sizeof(float) * in);
+    }
+  }
+  for (const PackedLayer* layer : layers) {
+    layer->run(regime, x, y, stride);
+    std::swap(x, y);
+  }
+  if (regime.path == Path::tile) {
+    tile_to_rows(x, count, extent.output_size, regime.columns, outputs);
+  } else {
+    for (std::int32_t i = 0; i < count; ++i) {
+      copy_outputs(x + i * stride, extent.output_size, outputs + i * out);
     }
   }
 }
 
-std::size_t Network::stride() const {
-  const std::size_t floats = static_cast<std::size_t>(widest_) + kWidthPadding;
-  return (floats + 15) / 16 * 16;  // whole cache lines
-}
-
-std::size_t Network::half_workspace() const {
-  const int columns = std::max(kMaxTileVectors * lanes_, kMaxFew);
-  return stride() * static_cast<std::size_t>(columns) + kWidthPadding;
-}
-
-std::size_t Network::workspace_floats() const { return 2 * half_workspace(); }
-
-void Network::forward_one(const float* row, float* output, float* workspace) const {
-  float* x = workspace;
-  float* y = workspace + half_workspace();
-  std::memcpy(x, row, sizeof(float) * static_cast<std::size_t>(input_size_));
-  for (const Step& step : steps_) {
-    step.one.one(x, y);
-    std::swap(x, y);
-  }
-  copy_outputs(x, output_size_, output);
-}
-
-void Network::forward_few(const float* rows, int count, int room, float* outputs,
-                          float* workspace) const {
-  const auto apart = static_cast<std::int64_t>(stride());
-  const auto row_bytes = sizeof(float) * static_cast<std::size_t>(input_size_);
-  float* x = workspace;
-  float* y = workspace + half_workspace();
-  for (int n = 0; n < count; ++n)
-    std::memcpy(x + n * apart, rows + static_cast<std::int64_t>(n) * input_size_,
-                row_bytes);
-  for (int n = count; n < room; ++n) std::memset(x + n * apart, 0, row_bytes);
-  for (const Step& step : steps_) {
-    step.one.few(x, y, apart, room);
-    std::swap(x, y);
-  }
-  for (int n = 0; n < count; ++n) {
-    copy_outputs(x + n * apart, output_size_,
-                 outputs + static_cast<std::int64_t>(n) * output_size_);
-  }
-}
-
-void Network::forward_tile(bool narrow, int vectors, const float* rows, int count,
-                           float* outputs, float* workspace) const {
-  const int width = vectors * (narrow ? narrow_lanes_ : lanes_);
-  float* x = workspace;
-  float* y = workspace + half_workspace();
-  rows_to_tile(rows, count, input_size_, x, width);
-  for (const Step& step : steps_) {
-    (narrow ? step.narrow : step.tile).tile(x, y, vectors);
-    std::swap(x, y);
-  }
-  tile_to_rows(x, count, output_size_, width, outputs);
-}
-
-void Network::forward_cut(const Cut& cut, const float* rows, int count, float* outputs,
-                          float* workspace) const {
-  if (cut.columns == 1) {
-    forward_one(rows, outputs, workspace);
-  } else if (cut.kind == Cut::Kind::few) {
-    forward_few(rows, count, cut.columns, outputs, workspace);
-  } else {
-    forward_tile(cut.kind == Cut::Kind::narrow, cut.vectors, rows, count, outputs,
-                 workspace);
-  }
-}
-
-void Network::forward(const float* rows, std::int64_t batch, float* outputs,
-                      float* workspace) const {
-  if (batch == 1) return forward_one(rows, outputs, workspace);
-  const auto known = static_cast<std::int64_t>(next_.size());
-  for (std::int64_t done = 0; done < batch;) {
-    const std::int64_t left = batch - done;
-    const Cut& cut = left < known ? *next_[static_cast<std::size_t>(left)] : *steady_;
-    const auto count = static_cast<int>(std::min<std::int64_t>(left, cut.columns));
-    forward_cut(cut, rows + done * input_size_, count, outputs + done * output_size_,
-                workspace);
-    done += count;
+Network::Network(std::vector<Regime> regimes, const Extent& extent,
+                 std::vector<Step> steps, std::vector<double> ns)
+    : regimes_(std::move(regimes)),
+      extent_(extent),
+      steps_(std::move(steps)),
+      layers_(regimes_.size()),
+      ns_(std::move(ns)),
+      cover_(regimes_, ns_) {
+  for (std::size_t r = 0; r < regimes_.size(); ++r) {
+    for (const Step& step : steps_) layers_[r].push_back(step.packed[r].get());
   }
 }
 

@@ -1,112 +1,83 @@
-// The packed layers of one plan, and the walk of one or several observations through
-// all of them.
+// The packed layers of one plan, and the walk of observations through all of them.
 #pragma once
 
 #include <cstdint>
-#include <cstring>
+#include <memory>
 #include <vector>
 
-#include "core/buffer.h"
-#include "core/kernel.h"
+#include "core/cover.h"
+#include "core/packed.h"
 
 namespace sparseagent {
 
-// One layer packed for one kernel on one path. The kernel may want a zero behind each
-// observation; it is written there before every run.
-struct PackedLayer {
-  const Kernel* kernel = nullptr;
-  Path path = Path::one;
-  std::int64_t in = 0;
-  Buffer data;
+// What a walk needs to know of a network besides its packed layers.
+struct Extent {
+  std::int32_t input_size;
+  std::int32_t output_size;
+  std::int32_t widest;   // most chains of a layer, or inputs
+  std::int32_t columns;  // of the widest regime
 
-  PackedLayer() = default;
-  PackedLayer(const Kernel& kernel, const LayerView& layer, Path path);
-  bool empty() const { return kernel == nullptr; }
-  void refresh(const LayerView& layer) { kernel->pack(layer, path, data.data()); }
-
-  void one(float* x, float* y) const {
-    x[in] = 0.0f;
-    kernel->one(data.data(), x, y);
-  }
-  void few(float* x, float* y, std::int64_t stride, int count) const {
-    for (int n = 0; n < count; ++n) x[n * stride + in] = 0.0f;
-    if (kernel->few != nullptr) return kernel->few(data.data(), x, y, stride, count);
-    for (int n = 0; n < count; ++n)
-      kernel->one(data.data(), x + n * stride, y + n * stride);
-  }
-  void tile(float* x, float* y, int vectors) const {
-    const std::int64_t width = static_cast<std::int64_t>(vectors) * kernel->lanes;
-    std::memset(x + in * width, 0, sizeof(float) * static_cast<std::size_t>(width));
-    kernel->tile(data.data(), x, y, vectors);
-  }
+  // Floats from one observation to the next, where they are not side by side.
+  std::int64_t stride() const;
+  // Floats of the activations of one layer, all columns.
+  std::size_t half_workspace() const;
+  // Floats that a walk works in.
+  std::size_t workspace() const { return 2 * half_workspace(); }
 };
 
-// A piece of a batch that goes through the network at once.
-struct Cut {
-  enum class Kind { few, narrow, tile };
-  Kind kind;
-  int vectors;  // of a tile; 0 for few
-  int columns;  // observations it has room for
-  double ns = 0;
+Extent extent_of(const std::vector<LayerView>& layers,
+                 const std::vector<Regime>& regimes);
+
+using Layers = std::vector<const PackedLayer*>;
+
+// rows [count, in] -> outputs [count, out]; count = regime.columns, in a tile at most.
+void walk(const Extent& extent, const Layers& layers, const Regime& regime,
+          std::int32_t count, const float* rows, float* outputs, float* workspace);
+
+// A run of a layer's rows, packed by itself: what one thread does of one observation.
+struct RowPart {
+  std::shared_ptr<PackedLayer> packed;
+  std::int32_t first;
+  std::int32_t rows;
 };
 
 class Network {
  public:
-  // A layer is packed once for one to four observations, once for tiles, and once for
-  // the narrow tiles of the ISA with half the lanes, where there is one.
   struct Step {
-    PackedLayer one;
-    PackedLayer narrow;
-    PackedLayer tile;
+    // By regime; regimes of one path share the packed layer where they chose the same
+    // kernel.
+    std::vector<std::shared_ptr<PackedLayer>> packed;
+    // For one observation on several threads; empty: not worth splitting.
+    std::vector<RowPart> parts;
   };
 
-  // `narrow_lanes`: of the narrow tiles; 0 for none.
-  Network(int lanes, int narrow_lanes, std::vector<Step> steps, int input_size,
-          int output_size, int widest);
+  // ns: the cost of every regime.
+  Network(std::vector<Regime> regimes, const Extent& extent, std::vector<Step> steps,
+          std::vector<double> ns);
 
-  int input_size() const { return input_size_; }
-  int output_size() const { return output_size_; }
-  int lanes() const { return lanes_; }
+  int input_size() const { return extent_.input_size; }
+  int output_size() const { return extent_.output_size; }
+  const Extent& extent() const { return extent_; }
+  const Cover& cover() const { return cover_; }
+  const std::vector<Regime>& regimes() const { return regimes_; }
+  const std::vector<double>& ns() const { return ns_; }
   const std::vector<Step>& steps() const { return steps_; }
-  std::vector<Step>& steps() { return steps_; }
 
-  // The cuts there are, narrowest first; the first is a single observation.
-  const std::vector<Cut>& cuts() const { return cuts_; }
-  // What each of them costs; decides how batches are cut.
-  void set_costs(const std::vector<double>& ns);
-
-  // Floats that `forward` needs to work in.
-  std::size_t workspace_floats() const;
-
-  // rows [batch, in] -> outputs [batch, out]. The same bits for every batch and every
-  // cut.
-  void forward(const float* rows, std::int64_t batch, float* outputs,
-               float* workspace) const;
-
-  // One piece of `count` observations, at most cut.columns.
-  void forward_cut(const Cut& cut, const float* rows, int count, float* outputs,
-                   float* workspace) const;
+  // The observations of one cut: rows [count, in] -> outputs [count, out]. The same
+  // bits whatever the cut. `workspace` has extent().workspace() floats.
+  void forward(Cut cut, const float* rows, float* outputs, float* workspace) const {
+    const auto regime = static_cast<std::size_t>(cut.regime);
+    walk(extent_, layers_[regime], regimes_[regime], cut.count, rows, outputs,
+         workspace);
+  }
 
  private:
-  void forward_one(const float* row, float* output, float* workspace) const;
-  void forward_few(const float* rows, int count, int room, float* outputs,
-                   float* workspace) const;
-  void forward_tile(bool narrow, int vectors, const float* rows, int count,
-                    float* outputs, float* workspace) const;
-  std::size_t stride() const;
-  std::size_t half_workspace() const;
-
-  int lanes_;
-  int narrow_lanes_;
-  int input_size_;
-  int output_size_;
-  int widest_;  // most chains of a layer, or inputs
+  std::vector<Regime> regimes_;
+  Extent extent_;
   std::vector<Step> steps_;
-  std::vector<Cut> cuts_;
-  // The cut to take next when so many observations are left: the first of the cheapest
-  // cover. When more are left than it has room for, the cheapest cut per observation.
-  std::vector<const Cut*> next_;
-  const Cut* steady_ = nullptr;
+  std::vector<Layers> layers_;  // by regime: the same as in steps_
+  std::vector<double> ns_;
+  Cover cover_;
 };
 
 }  // namespace sparseagent

@@ -15,11 +15,13 @@ struct Entry {
 
 using Chain = std::vector<Entry>;
 
-// The kernel walks four blocks of `lanes` chains in lockstep: fewer chains than that
-// leave it idle, but a chain of less than about four entries is not worth its start and
-// its join.
+// The kernel walks so many blocks of `lanes` chains in lockstep.
+constexpr std::int32_t kBlocksTogether = 4;
+
+// Fewer chains than that leave the kernel idle, but a chain of less than about four
+// entries is not worth its start and its join.
 std::int32_t runs_for(const LayerView& layer, std::int32_t lanes) {
-  const std::int32_t room = std::max(1, 4 * lanes / layer.out);
+  const std::int32_t room = std::max(1, kBlocksTogether * lanes / layer.out);
   const std::int32_t worth = std::max(1, layer.nnz() / (4 * layer.out));
   return std::min({room, worth, 8});
 }
@@ -46,13 +48,17 @@ class RowSorter {
         marks_(static_cast<std::size_t>(layer.in) / 64 + 1),
         entry_at_(static_cast<std::size_t>(layer.in)) {}
 
-  // Cuts the row into `runs` nearly equal pieces: few chunks in each.
-  void cut(std::int32_t row, std::int32_t runs, std::vector<Chain>* chains) {
+  // Deals the row's entries out to `runs` chains: those of one chunk go to different
+  // chains, so that a step finds one for many lanes.
+  void deal(std::int32_t row, std::int32_t runs, std::vector<Chain>* chains) {
     sort(row);
-    const auto size = static_cast<std::int64_t>(sorted_.size());
-    for (std::int64_t s = 0; s < runs; ++s) {
-      chains->emplace_back(sorted_.begin() + size * s / runs,
-                           sorted_.begin() + size * (s + 1) / runs);
+    for (std::int32_t s = 0; s < runs; ++s) {
+      Chain chain;
+      for (auto i = static_cast<std::size_t>(s); i < sorted_.size();
+           i += static_cast<std::size_t>(runs)) {
+        chain.push_back(sorted_[i]);
+      }
+      chains->push_back(std::move(chain));
     }
   }
 
@@ -102,29 +108,34 @@ inline Lanes worth(Lanes lanes, Lanes longest) {
   return static_cast<Lanes>((sum + (sum >> 8)) & 0xff);
 }
 
-// One block of chains, side by side. Each step names two chunks; every chain that still
-// needs an input from one of them takes one. The steps are as many as the longest chain
-// needs at least, so a step is worth the work it saves the chains with most left to do.
-class Block {
+// One group: up to four blocks of `lanes` chains side by side, walked in lockstep. Each
+// step names one chunk that all blocks share and one more for every block; every chain
+// that still needs an input from one of its two takes one. The steps are as many as the
+// longest chain needs at least, so a step is worth the work it saves the chains with
+// most left to do.
+class Group {
  public:
-  Block(Chain* chains, std::int32_t count, std::int32_t chunks)
+  Group(Chain* chains, std::int32_t count, std::int32_t lanes, std::int32_t chunks)
       : chains_(chains),
         count_(count),
-        chunks_(chunks),
-        places_(static_cast<std::size_t>(count) * static_cast<std::size_t>(chunks)),
+        lanes_(lanes),
+        blocks_((count + lanes - 1) / lanes),
+        chunks_(static_cast<std::size_t>(chunks)),
+        places_(static_cast<std::size_t>(count) * chunks_),
         left_(static_cast<std::size_t>(count)),
-        lanes_of_(static_cast<std::size_t>(chunks)),
-        needs_(static_cast<std::size_t>(chunks)),
-        worth_(static_cast<std::size_t>(chunks)) {
-    for (std::int32_t lane = 0; lane < count; ++lane) {
-      const Chain& chain = chains[lane];
-      left_[static_cast<std::size_t>(lane)] = static_cast<std::int32_t>(chain.size());
-      for (std::size_t i = 0; i < chain.size(); ++i) {
-        Place& place = place_of(lane, chain[i].chunk);
-        if (place.left++ == 0) place.next = static_cast<std::int32_t>(i);
-        lanes_of_[static_cast<std::size_t>(chain[i].chunk)] |=
-            static_cast<Lanes>(1u << lane);
-        ++needs_[static_cast<std::size_t>(chain[i].chunk)];
+        lanes_of_(static_cast<std::size_t>(blocks_) * chunks_),
+        needs_(lanes_of_.size()),
+        worth_(chunks_),
+        alone_(chunks_) {
+    for (std::int32_t i = 0; i < count; ++i) {
+      const Chain& chain = chains[i];
+      left_[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(chain.size());
+      for (std::size_t k = 0; k < chain.size(); ++k) {
+        Place& place = place_of(i, chain[k].chunk);
+        if (place.left++ == 0) place.next = static_cast<std::int32_t>(k);
+        const std::size_t at = at_of(i / lanes_, chain[k].chunk);
+        lanes_of_[at] |= static_cast<Lanes>(1u << i % lanes_);
+        ++needs_[at];
       }
     }
   }
@@ -133,22 +144,21 @@ class Block {
   // entries of one chunk stay in the order of their columns.
   void order() {
     std::vector<Chain> ordered(static_cast<std::size_t>(count_));
-    while (*std::max_element(left_.begin(), left_.end()) > 0) {
-      const auto [a, b] = best_pair();
-      for (std::int32_t lane = 0; lane < count_; ++lane) {
-        const std::int32_t in_a = place_of(lane, a).left;
-        const std::int32_t in_b = a == b ? 0 : place_of(lane, b).left;
-        if (in_a + in_b == 0) continue;
-        const std::int32_t chunk = in_a >= in_b ? a : b;
-        Place& place = place_of(lane, chunk);
+    for (std::int32_t most = longest(); most > 0; most = longest()) {
+      const Step step = best_step(most);
+      for (std::int32_t i = 0; i < count_; ++i) {
+        const std::int32_t other = step.own[i / lanes_];
+        const std::int32_t in_shared = place_of(i, step.shared).left;
+        const std::int32_t in_own = other == step.shared ? 0 : place_of(i, other).left;
+        if (in_shared + in_own == 0) continue;
+        const std::int32_t chunk = in_shared >= in_own ? step.shared : other;
+        Place& place = place_of(i, chunk);
         const auto next = static_cast<std::size_t>(place.next++);
-        ordered[static_cast<std::size_t>(lane)].push_back(chains_[lane][next]);
-        --left_[static_cast<std::size_t>(lane)];
-        --needs_[static_cast<std::size_t>(chunk)];
-        if (--place.left == 0) {
-          lanes_of_[static_cast<std::size_t>(chunk)] &=
-              static_cast<Lanes>(~(1u << lane));
-        }
+        ordered[static_cast<std::size_t>(i)].push_back(chains_[i][next]);
+        --left_[static_cast<std::size_t>(i)];
+        const std::size_t at = at_of(i / lanes_, chunk);
+        --needs_[at];
+        if (--place.left == 0) lanes_of_[at] &= static_cast<Lanes>(~(1u << i % lanes_));
       }
     }
     std::move(ordered.begin(), ordered.end(), chains_);
@@ -161,29 +171,41 @@ class Block {
     std::int32_t left = 0;
   };
 
-  Place& place_of(std::int32_t lane, std::int32_t chunk) {
-    return places_[static_cast<std::size_t>(lane) * static_cast<std::size_t>(chunks_) +
+  struct Step {
+    std::int32_t shared;
+    std::int32_t own[kBlocksTogether];
+    std::int32_t worth;
+  };
+
+  Place& place_of(std::int32_t chain, std::int32_t chunk) {
+    return places_[static_cast<std::size_t>(chain) * chunks_ +
                    static_cast<std::size_t>(chunk)];
   }
 
-  Lanes longest() const {
-    const std::int32_t most = *std::max_element(left_.begin(), left_.end());
-    Lanes lanes = 0;
-    for (std::int32_t lane = 0; lane < count_; ++lane) {
-      if (left_[static_cast<std::size_t>(lane)] + 2 >= most)
-        lanes |= static_cast<Lanes>(1u << lane);
-    }
-    return lanes;
+  std::size_t at_of(std::int32_t block, std::int32_t chunk) const {
+    return static_cast<std::size_t>(block) * chunks_ + static_cast<std::size_t>(chunk);
   }
 
-  // worth_[c] = worth of the lanes of chunk c together with `given`. Among equal ones
-  // the chunk counts more that is needed more: using up the most needed first leaves
-  // fewer half-filled steps for the end.
-  void weigh(Lanes given, Lanes longest) {
-    const Lanes* lanes = lanes_of_.data();
-    const std::uint16_t* needs = needs_.data();
+  std::int32_t longest() const { return *std::max_element(left_.begin(), left_.end()); }
+
+  // The lanes of each block that have nearly as much left to do as the longest chain.
+  void mark_longest(std::int32_t most) {
+    for (Lanes& lanes : longest_) lanes = 0;
+    for (std::int32_t i = 0; i < count_; ++i) {
+      if (left_[static_cast<std::size_t>(i)] + 2 >= most)
+        longest_[i / lanes_] |= static_cast<Lanes>(1u << i % lanes_);
+    }
+  }
+
+  // worth_[c] = worth to a block of the lanes of chunk c together with `given`. Among
+  // equal ones the chunk counts more that is needed more: using up the most needed
+  // first leaves fewer half-filled steps for the end.
+  void weigh(std::int32_t block, Lanes given) {
+    const Lanes* lanes = lanes_of_.data() + at_of(block, 0);
+    const std::uint16_t* needs = needs_.data() + at_of(block, 0);
+    const Lanes longest = longest_[block];
     std::uint16_t* to = worth_.data();
-    for (std::size_t c = 0; c < lanes_of_.size(); ++c) {
+    for (std::size_t c = 0; c < chunks_; ++c) {
       const std::uint16_t need = std::min<std::uint16_t>(needs[c], kMostNeed);
       to[c] = static_cast<std::uint16_t>(
           worth(static_cast<Lanes>(lanes[c] | given), longest) * (kMostNeed + 1) +
@@ -191,57 +213,67 @@ class Block {
     }
   }
 
-  // The chunks that are worth most by themselves, equal ones in their own order.
-  std::int32_t best_singles(std::int32_t* best) const {
+  // The chunks that are worth most to all blocks by themselves, equal ones in their own
+  // order.
+  std::int32_t best_alone(std::int32_t* best) {
+    std::fill(alone_.begin(), alone_.end(), 0);
+    for (std::int32_t block = 0; block < blocks_; ++block) {
+      weigh(block, 0);
+      for (std::size_t c = 0; c < chunks_; ++c) alone_[c] += worth_[c];
+    }
     std::int32_t count = 0;
-    for (std::int32_t c = 0; c < chunks_; ++c) {
-      const std::uint16_t own = worth_[static_cast<std::size_t>(c)];
+    for (std::int32_t c = 0; c < static_cast<std::int32_t>(chunks_); ++c) {
       const auto better = [&](std::int32_t other) {
-        return own > worth_[static_cast<std::size_t>(other)];
+        return alone_[static_cast<std::size_t>(c)] >
+               alone_[static_cast<std::size_t>(other)];
       };
-      if (count == kSingles && !better(best[count - 1])) continue;
-      std::int32_t at = count < kSingles ? count++ : kSingles - 1;
+      if (count == kShared && !better(best[count - 1])) continue;
+      std::int32_t at = count < kShared ? count++ : kShared - 1;
       for (; at > 0 && better(best[at - 1]); --at) best[at] = best[at - 1];
       best[at] = c;
     }
     return count;
   }
 
-  // The best partners of the few best single chunks: nearly as good as all pairs, far
-  // cheaper.
-  std::pair<std::int32_t, std::int32_t> best_pair() {
-    const Lanes longest = this->longest();
-    weigh(0, longest);
-    std::int32_t singles[kSingles];
-    const std::int32_t count = best_singles(singles);
-    std::pair<std::int32_t, std::int32_t> best = {singles[0], singles[0]};
-    std::int32_t most = worth_[static_cast<std::size_t>(singles[0])];
+  // Every block's best partner for the few chunks that are worth most alone: nearly as
+  // good as all pairs, far cheaper.
+  Step best_step(std::int32_t most) {
+    mark_longest(most);
+    std::int32_t shared[kShared];
+    const std::int32_t count = best_alone(shared);
+    Step best = {};
     for (std::int32_t i = 0; i < count; ++i) {
-      const auto a = static_cast<std::size_t>(singles[i]);
-      const std::int32_t need = std::min<std::int32_t>(needs_[a], kMostNeed);
-      weigh(lanes_of_[a], longest);
-      worth_[a] = 0;
-      const auto b = std::max_element(worth_.begin(), worth_.end());
-      if (*b + need <= most) continue;
-      most = *b + need;
-      best = {singles[i], static_cast<std::int32_t>(b - worth_.begin())};
+      Step step = {shared[i], {}, 0};
+      for (std::int32_t block = 0; block < blocks_; ++block) {
+        const std::size_t at = at_of(block, step.shared);
+        weigh(block, lanes_of_[at]);
+        worth_[static_cast<std::size_t>(step.shared)] = 0;
+        const auto own = std::max_element(worth_.begin(), worth_.end());
+        step.own[block] = static_cast<std::int32_t>(own - worth_.begin());
+        step.worth += *own + std::min<std::int32_t>(needs_[at], kMostNeed);
+      }
+      if (i == 0 || step.worth > best.worth) best = step;
     }
     return best;
   }
 
-  static constexpr std::int32_t kSingles = 6;
+  static constexpr std::int32_t kShared = 6;
   // 48 lanes' worth at most, and this, in 16 bits; sums of two stay below the next
   // worth for needs of up to half of it, which is what 16 lanes have in practice.
   static constexpr std::uint16_t kMostNeed = 1023;
 
   Chain* chains_;
   std::int32_t count_;
-  std::int32_t chunks_;
-  std::vector<Place> places_;         // [lanes, chunks]
-  std::vector<std::int32_t> left_;    // [lanes]
-  std::vector<Lanes> lanes_of_;       // [chunks]: which lanes still need an input of it
-  std::vector<std::uint16_t> needs_;  // [chunks]: how many inputs of it, all lanes
-  std::vector<std::uint16_t> worth_;  // [chunks]
+  std::int32_t lanes_;
+  std::int32_t blocks_;
+  std::size_t chunks_;
+  std::vector<Place> places_;       // [chains, chunks]
+  std::vector<std::int32_t> left_;  // [chains]
+  std::vector<Lanes> lanes_of_;     // [blocks, chunks]: who still needs an input of it
+  std::vector<std::uint16_t> needs_;  // [blocks, chunks]: how many inputs, all lanes
+  std::vector<std::uint16_t> worth_;  // [chunks], of one block
+  std::vector<std::int32_t> alone_;   // [chunks], of all blocks
+  Lanes longest_[kBlocksTogether] = {};
 };
 
 }  // namespace
@@ -254,12 +286,13 @@ Packing pack_for_lanes(const LayerView& layer, std::int32_t lanes, bool free_row
   if (free_rows) packing.rows = rows_by_length(layer);
   std::vector<Chain> chains;
   RowSorter sorter(layer, lanes);
-  for (const std::int32_t row : packing.rows) sorter.cut(row, packing.runs, &chains);
+  for (const std::int32_t row : packing.rows) sorter.deal(row, packing.runs, &chains);
   const std::int32_t chunks = (layer.in + lanes - 1) / lanes;
   const auto count = static_cast<std::int32_t>(chains.size());
-  for (std::int32_t first = 0; first < count; first += lanes) {
-    Block(&chains[static_cast<std::size_t>(first)], std::min(lanes, count - first),
-          chunks)
+  const std::int32_t together = kBlocksTogether * lanes;
+  for (std::int32_t first = 0; first < count; first += together) {
+    Group(&chains[static_cast<std::size_t>(first)], std::min(together, count - first),
+          lanes, chunks)
         .order();
   }
   packing.indptr.push_back(0);

@@ -1,51 +1,49 @@
 #include "core/plan.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <stdexcept>
 #include <utility>
 
+#include "core/split.h"
+#include "core/transpose.h"
+
 namespace sparseagent {
 namespace {
 
-[[noreturn]] void refuse(std::size_t layer, const std::string& what) {
-  throw std::invalid_argument("layers[" + std::to_string(layer) + "]: " + what);
-}
+// What sharing a call costs: the others must notice, and at the end be waited for.
+constexpr double kShareNs = 400;
 
-bool all_finite(const float* values, std::int64_t count) {
-  return std::all_of(values, values + count, [](float v) { return std::isfinite(v); });
+// Calls that follow each other closer than this find the other threads awake.
+constexpr std::int64_t kCloseNs = 50000;
+
+std::int64_t now_ns() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
 }
 
 void check_layer(const LayerView& layer, std::size_t number) {
   constexpr std::int32_t kMaxWidth = 1 << 20;
   if (layer.out < 1 || layer.in < 1 || layer.out > kMaxWidth || layer.in > kMaxWidth) {
-    refuse(number, "expected widths in [1, 2^20]");
+    refuse_layer(number, "expected widths in [1, 2^20]");
   }
   if (layer.runs < 1 || layer.runs > 64)
-    refuse(number, "expected 1 to 64 runs per row");
+    refuse_layer(number, "expected 1 to 64 runs per row");
   const std::int64_t chains = static_cast<std::int64_t>(layer.out) * layer.runs;
-  if (layer.indptr[0] != 0) refuse(number, "expected indptr to start at 0");
+  if (layer.indptr[0] != 0) refuse_layer(number, "expected indptr to start at 0");
   for (std::int64_t i = 0; i < chains; ++i) {
     if (layer.indptr[i + 1] < layer.indptr[i])
-      refuse(number, "expected indptr never to fall");
+      refuse_layer(number, "expected indptr never to fall");
   }
   const std::int64_t nnz = layer.indptr[chains];
   for (std::int64_t k = 0; k < nnz; ++k) {
     if (layer.indices[k] < 0 || layer.indices[k] >= layer.in) {
-      refuse(number, "expected indices in [0, " + std::to_string(layer.in) + "), got " +
-                         std::to_string(layer.indices[k]));
+      refuse_layer(number, "expected indices in [0, " + std::to_string(layer.in) +
+                               "), got " + std::to_string(layer.indices[k]));
     }
   }
-  if (!all_finite(layer.values, nnz) || !all_finite(layer.bias, layer.out)) {
-    refuse(number, "expected finite weights and biases");
-  }
-}
-
-std::vector<std::int32_t> structure_of(const LayerView& layer) {
-  std::vector<std::int32_t> structure = {layer.out, layer.in, layer.runs};
-  structure.insert(structure.end(), layer.indptr, layer.indptr + layer.chains() + 1);
-  structure.insert(structure.end(), layer.indices, layer.indices + layer.nnz());
-  return structure;
+  check_numbers(layer, number);
 }
 
 // Scratch memory of one thread, shared by all plans: grows to what the largest of them
@@ -65,8 +63,8 @@ void check_layers(const std::vector<LayerView>& layers, std::int32_t observation
   for (std::size_t i = 0; i < layers.size(); ++i) {
     check_layer(layers[i], i);
     if (layers[i].in != width) {
-      refuse(i, "expected " + std::to_string(width) + " inputs, got " +
-                    std::to_string(layers[i].in));
+      refuse_layer(i, "expected " + std::to_string(width) + " inputs, got " +
+                          std::to_string(layers[i].in));
     }
     width = layers[i].out;
   }
@@ -78,8 +76,9 @@ Plan::Plan(const std::vector<LayerView>& layers, ObservationStep observation, He
       observation_(std::move(observation)),
       head_(std::move(head)),
       pool_(options.threads) {
-  if (options.threads < 1 || options.threads > 1024) {
-    throw std::invalid_argument("threads: expected 1 to 1024, got " +
+  if (options.threads < 1 || options.threads > ThreadPool::kMaxParts) {
+    throw std::invalid_argument("threads: expected 1 to " +
+                                std::to_string(ThreadPool::kMaxParts) + ", got " +
                                 std::to_string(options.threads));
   }
   if (!(options.tune_ms >= 0) || std::isinf(options.tune_ms)) {
@@ -98,83 +97,138 @@ Plan::Plan(const std::vector<LayerView>& layers, ObservationStep observation, He
   if (bounded && (head_.low.size() != out || head_.high.size() != out)) {
     throw std::invalid_argument("head: expected one bound per output");
   }
-  network_ = build_network(isa_, layers, options.format, options.tune_ms, &choices_);
-  for (const LayerView& layer : layers) structure_.push_back(structure_of(layer));
+  const BuildOptions build = {options.format, options.tune_ms, options.threads,
+                              options.tuning};
+  network_ = build_network(isa_, layers, build, &choices_);
+  for (const Network::Step& step : network_->steps()) split_ |= !step.parts.empty();
+  for (const LayerView& layer : layers) structure_.emplace_back(layer);
 }
 
-double Plan::estimate_ns(std::int64_t batch) const {
-  double per_observation = network_->cuts().front().ns;
-  for (const Cut& cut : network_->cuts())
-    per_observation = std::min(per_observation, cut.ns / cut.columns);
-  return static_cast<double>(batch) * per_observation;
+std::size_t Plan::workspace_floats() const {
+  const Extent& extent = network_->extent();
+  // Behind the walk's own: prepared rows, or the output of a part of a layer.
+  return extent.workspace() + extent.half_workspace();
+}
+
+// The rows as the network takes them: the caller's own, or prepared ones in `rows`.
+const float* Plan::prepare(Observations observations, std::int64_t first,
+                           std::int64_t count, float* rows) const {
+  if (observations.dtype == DType::float32 && observation_.identity()) {
+    return static_cast<const float*>(observations.data) + first * input_size();
+  }
+  observation_.apply(observations, first, count, rows);
+  return rows;
 }
 
 void Plan::forward_range(Observations observations, std::int64_t first,
                          std::int64_t count, float* outputs) const {
-  const std::int64_t in = input_size();
-  const std::int64_t out = output_size();
-  const std::size_t walking = network_->workspace_floats();
-  const bool direct = observations.dtype == DType::float32 && observation_.identity();
-  if (direct) {
-    const float* rows = static_cast<const float*>(observations.data) + first * in;
-    network_->forward(rows, count, outputs + first * out, thread_workspace(walking));
-    return;
+  float* workspace = thread_workspace(workspace_floats());
+  float* rows = workspace + network_->extent().workspace();
+  for (std::int64_t done = 0; done < count;) {
+    const Cut cut = network_->cover().next(count - done);
+    // Rows are prepared a cut at a time: they are still in the cache when they are
+    // used.
+    const float* from = prepare(observations, first + done, cut.count, rows);
+    network_->forward(cut, from, outputs + (first + done) * output_size(), workspace);
+    done += cut.count;
   }
-  // Rows are prepared a full tile at a time, so that they are still in the cache when
-  // they are used.
-  const std::int64_t step = kMaxTileVectors * network_->lanes();
-  float* workspace = thread_workspace(walking + static_cast<std::size_t>(step * in));
-  float* rows = workspace + walking;
-  for (std::int64_t done = 0; done < count; done += step) {
-    const std::int64_t now = std::min(step, count - done);
-    observation_.apply(observations, first + done, now, rows);
-    network_->forward(rows, now, outputs + (first + done) * out, workspace);
+}
+
+// Observations for each thread, by what the cuts cost; `batch` if sharing does not pay.
+std::int64_t Plan::share_of(std::int64_t batch) const {
+  const Cover& cover = network_->cover();
+  const std::int64_t unit = isa_.kernels[0]->lanes;
+  double best = cover.ns(batch);
+  std::int64_t best_share = batch;
+  for (int threads = pool_.threads(); threads > 1; threads /= 2) {
+    const std::int64_t even = (batch + threads - 1) / threads;
+    const std::int64_t share = std::min(batch, (even + unit - 1) / unit * unit);
+    const double ns = cover.ns(share) + kShareNs;
+    if (ns < best) {
+      best = ns;
+      best_share = share;
+    }
   }
+  return best_share;
+}
+
+void Plan::forward_shared(Observations observations, std::int64_t batch,
+                          std::int64_t share, float* outputs) const {
+  // Long shares are cut again, so that a thread that is held up leaves work to others.
+  const std::int64_t widest = network_->extent().columns;
+  if (share > 8 * widest) share = (share / 4 + widest - 1) / widest * widest;
+  constexpr std::int64_t kMost = ThreadPool::kMaxParts;
+  if (share * kMost < batch) {
+    share = ((batch + kMost - 1) / kMost + widest - 1) / widest * widest;
+  }
+  struct Shares {
+    const Plan* plan;
+    Observations observations;
+    std::int64_t batch;
+    std::int64_t share;
+    float* outputs;
+  };
+  const Shares shares = {this, observations, batch, share, outputs};
+  pool_.run(
+      [](const void* context, int part) {
+        const Shares& s = *static_cast<const Shares*>(context);
+        const std::int64_t first = part * s.share;
+        const std::int64_t count = std::min(s.share, s.batch - first);
+        s.plan->forward_range(s.observations, first, count, s.outputs);
+      },
+      &shares, static_cast<int>((batch + share - 1) / share), true);
+}
+
+// One observation, layer by layer, the rows of a large layer split among the threads.
+void Plan::forward_split(Observations observations, float* output) const {
+  struct Task {
+    const Plan* plan;
+    const std::vector<RowPart>* parts;
+    const float* x;
+    float* y;
+  };
+  const auto run_part = [](const void* context, int part) {
+    const Task& task = *static_cast<const Task*>(context);
+    const RowPart& rows = (*task.parts)[static_cast<std::size_t>(part)];
+    // Kernels write beyond their last row: each part has an output of its own first.
+    float* own = thread_workspace(task.plan->workspace_floats()) +
+                 task.plan->network_->extent().workspace();
+    rows.packed->kernel->one(rows.packed->data.data(), task.x, own);
+    std::copy(own, own + rows.rows, task.y + rows.first);
+  };
+  // Waking the other threads takes longer than the call: only where calls follow each
+  // other closely will they be awake for the next one.
+  const std::int64_t start = now_ns();
+  const bool wake = start - last_split_.load(std::memory_order_relaxed) < kCloseNs;
+  const Extent& extent = network_->extent();
+  float* workspace = thread_workspace(workspace_floats());
+  float* x = workspace;
+  float* y = workspace + extent.half_workspace();
+  const float* row = prepare(observations, 0, 1, workspace + extent.workspace());
+  std::copy(row, row + input_size(), x);
+  const Regime& one = network_->regimes().front();
+  for (const Network::Step& step : network_->steps()) {
+    if (step.parts.empty()) {
+      step.packed.front()->run(one, x, y, extent.stride());
+    } else {
+      x[step.packed.front()->in] = 0.0f;
+      const Task task = {this, &step.parts, x, y};
+      pool_.run(run_part, &task, static_cast<int>(step.parts.size()), wake);
+    }
+    std::swap(x, y);
+  }
+  copy_outputs(x, output_size(), output);
+  last_split_.store(now_ns(), std::memory_order_relaxed);
 }
 
 void Plan::forward(Observations observations, std::int64_t batch,
                    float* outputs) const {
-  const std::int64_t tile = kMaxTileVectors * network_->lanes();
-  const std::int64_t tiles = (batch + tile - 1) / tile;
-  if (threads() == 1 || tiles < 2)
-    return forward_range(observations, 0, batch, outputs);
-  struct Split {
-    const Plan* plan;
-    Observations observations;
-    std::int64_t batch;
-    std::int64_t share;  // observations per thread, whole tiles
-    float* outputs;
-  };
-  const Split split = {this, observations, batch,
-                       (tiles + threads() - 1) / threads() * tile, outputs};
-  pool_.run(
-      [](const void* context, int part) {
-        const Split& s = *static_cast<const Split*>(context);
-        const std::int64_t first = std::min(s.batch, part * s.share);
-        const std::int64_t count = std::min(s.share, s.batch - first);
-        if (count > 0) s.plan->forward_range(s.observations, first, count, s.outputs);
-      },
-      &split);
-}
-
-void Plan::update(const std::vector<LayerView>& layers) {
-  check_layers(layers, observation_.size);
-  if (layers.size() != structure_.size()) {
-    throw std::invalid_argument("policy: expected " +
-                                std::to_string(structure_.size()) + " layers, got " +
-                                std::to_string(layers.size()));
+  if (threads() > 1) {
+    if (batch == 1 && split_) return forward_split(observations, outputs);
+    const std::int64_t share = share_of(batch);
+    if (share < batch) return forward_shared(observations, batch, share, outputs);
   }
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    if (structure_of(layers[i]) != structure_[i]) {
-      refuse(i, "expected the structure this plan was compiled for; compile again");
-    }
-  }
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    Network::Step& step = network_->steps()[i];
-    for (PackedLayer* packed : {&step.one, &step.narrow, &step.tile}) {
-      if (!packed->empty()) packed->refresh(layers[i]);
-    }
-  }
+  forward_range(observations, 0, batch, outputs);
 }
 
 }  // namespace sparseagent

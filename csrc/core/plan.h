@@ -1,6 +1,7 @@
 // The plan: what a compiled policy is in C++.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -10,6 +11,7 @@
 #include "core/network.h"
 #include "core/observation.h"
 #include "core/registry.h"
+#include "core/scatter.h"
 #include "core/thread_pool.h"
 #include "core/tune.h"
 
@@ -18,6 +20,12 @@ namespace sparseagent {
 // Throws std::invalid_argument unless every index, offset and number of `layers` is
 // safe to use.
 void check_layers(const std::vector<LayerView>& layers, std::int32_t observation_size);
+
+// The part of it that new numbers need: expects them to be finite.
+void check_numbers(const LayerView& layer, std::size_t number);
+
+// Throws std::invalid_argument with the layer's number before `what`.
+[[noreturn]] void refuse_layer(std::size_t number, const std::string& what);
 
 // A policy packed for this machine: one kernel per layer and path. Immutable but for
 // `update`.
@@ -28,6 +36,7 @@ class Plan {
     std::string format;  // empty: choose per layer
     int threads = 1;
     double tune_ms = 30;  // budget for timing candidates; 0: a rule of thumb
+    Tuning tuning = {};   // what was chosen before; empty: choose
   };
 
   // Checks everything that memory safety needs; throws std::invalid_argument.
@@ -43,29 +52,65 @@ class Plan {
   const std::vector<Choice>& choices() const { return choices_; }
 
   // Roughly what a call will take, for the decision to release the interpreter's lock.
-  double estimate_ns(std::int64_t batch) const;
+  double estimate_ns(std::int64_t batch) const { return network_->cover().ns(batch); }
 
   // observations [batch, in] -> outputs [batch, out], before the head. Safe from many
   // threads at once. The first call in a thread allocates that thread's workspace,
   // later ones nothing.
   void forward(Observations observations, std::int64_t batch, float* outputs) const;
 
-  // New values under the same structure; not while another thread is in `forward`.
-  // Throws std::invalid_argument if a layer's structure differs.
-  void update(const std::vector<LayerView>& layers);
+  // New values under the same structure; not while another thread is in `forward`. A
+  // layer with all its entries in plain order may come without indptr and indices.
+  // Throws std::invalid_argument if a layer's structure differs or a number is not
+  // finite; the plan is then as it was.
+  void update(std::vector<LayerView> layers);
 
  private:
+  // A layer without its numbers, to compare with and to pack again from.
+  struct Structure {
+    std::int32_t out;
+    std::int32_t in;
+    std::int32_t runs;
+    Activation activation;
+    float alpha;
+    bool dense;  // all entries, ascending
+    std::vector<std::int32_t> indptr;
+    std::vector<std::int32_t> indices;
+
+    explicit Structure(const LayerView& layer);
+    bool fits(const LayerView& layer) const;
+  };
+
+  // Refreshes one packed layer, or a part of its rows.
+  struct Refresh {
+    std::size_t layer;
+    std::int32_t first;
+    std::int32_t rows;
+    std::shared_ptr<PackedLayer> packed;
+    Scatter scatter;
+  };
+
   void forward_range(Observations observations, std::int64_t first, std::int64_t count,
                      float* outputs) const;
+  void forward_shared(Observations observations, std::int64_t batch, std::int64_t share,
+                      float* outputs) const;
+  void forward_split(Observations observations, float* output) const;
+  std::int64_t share_of(std::int64_t batch) const;
+  const float* prepare(Observations observations, std::int64_t first,
+                       std::int64_t count, float* rows) const;
+  std::size_t workspace_floats() const;
+  void find_places(const std::vector<LayerView>& layers);
 
   const Isa& isa_;
   ObservationStep observation_;
   Head head_;
   std::vector<Choice> choices_;
   std::unique_ptr<Network> network_;
-  std::vector<std::vector<std::int32_t>>
-      structure_;  // shape, indptr, indices of every layer
+  bool split_ = false;  // one observation is worth several threads
+  std::vector<Structure> structure_;
+  std::vector<Refresh> refreshes_;  // filled by the first update
   mutable ThreadPool pool_;
+  mutable std::atomic<std::int64_t> last_split_{0};  // when, in ns
 };
 
 }  // namespace sparseagent

@@ -37,44 +37,70 @@ constexpr int kSpins =
 }  // namespace
 
 struct ThreadPool::Crew {
-  std::uint64_t forks = fork_count.load();
-  std::vector<std::thread> workers;
+  // What a call is about, in one cache line: it goes to a worker in one transfer.
+  // `open`: the parts that nobody has taken yet, one bit each. Who clears a bit owns
+  // the part; only then task and context are read, which stay until the part is done.
+  alignas(64) std::atomic<std::uint64_t> open{0};
+  std::atomic<int> unfinished{0};  // of those once open
   Task task = nullptr;
   const void* context = nullptr;
-  std::atomic<std::uint64_t> call{0};
-  std::atomic<int> unfinished{0};
-  std::atomic<bool> stop{false};
+  // Rarely written: looked at while waiting.
+  alignas(64) std::atomic<bool> stop{false};
   std::atomic<int> sleepers{0};
+  std::uint64_t forks = fork_count.load();
+  std::vector<std::thread> workers;
   std::mutex mutex;
   std::condition_variable wake;
 
-  void await_call(std::uint64_t seen) {
-    for (int i = 0; i < kSpins; ++i) {
-      if (call.load() != seen) return;
-      relax();
+  // Takes part `own` if it is there, or else the lowest one; -1: none left. Weights of
+  // a part tend to lie in the cache of the thread that had it before.
+  int take(int own) {
+    std::uint64_t left = open.load();
+    while (left != 0) {
+      const std::uint64_t mine = std::uint64_t{1} << own;
+      const std::uint64_t bit = (left & mine) != 0 ? mine : left & (~left + 1);
+      if (open.compare_exchange_weak(left, left & ~bit)) return __builtin_ctzll(bit);
     }
-    std::unique_lock<std::mutex> lock(mutex);
-    sleepers.fetch_add(1);
-    wake.wait(lock, [&] { return call.load() != seen; });
-    sleepers.fetch_sub(1);
+    return -1;
   }
 
-  void work(int part) {
-    for (std::uint64_t seen = 0;;) {
-      await_call(seen);
-      seen = call.load();
-      if (stop.load()) return;
+  // Takes and does parts until none is left.
+  void share(int own) {
+    for (int part = take(own); part >= 0; part = take(own)) {
       task(context, part);
       unfinished.fetch_sub(1);
     }
   }
 
-  void announce() {
-    call.fetch_add(1);
-    if (sleepers.load() > 0) {
-      const std::lock_guard<std::mutex> lock(mutex);
-      wake.notify_all();
+  void await_work() {
+    for (int i = 0; i < kSpins; ++i) {
+      if (open.load() != 0 || stop.load()) return;
+      relax();
     }
+    std::unique_lock<std::mutex> lock(mutex);
+    sleepers.fetch_add(1);
+    wake.wait(lock, [&] { return open.load() != 0 || stop.load(); });
+    sleepers.fetch_sub(1);
+  }
+
+  void work(int own) {
+    for (;;) {
+      await_work();
+      if (stop.load()) return;
+      share(own);
+    }
+  }
+
+  void rouse() {
+    if (sleepers.load() == 0) return;
+    const std::lock_guard<std::mutex> lock(mutex);
+    wake.notify_all();
+  }
+
+  void dismiss() {
+    stop.store(true);
+    rouse();
+    for (std::thread& worker : workers) worker.join();
   }
 };
 
@@ -83,9 +109,7 @@ ThreadPool::~ThreadPool() {
   // In a forked child the workers are gone and cannot be joined; their record is left
   // behind.
   if (crew == nullptr || crew->forks != fork_count.load()) return;
-  crew->stop.store(true);
-  crew->announce();
-  for (std::thread& worker : crew->workers) worker.join();
+  crew->dismiss();
   delete crew;
 }
 
@@ -98,16 +122,14 @@ ThreadPool::Crew* ThreadPool::crew() {
       fresh->workers.emplace_back([raw = fresh.get(), part] { raw->work(part); });
     }
   } catch (const std::system_error&) {
-    fresh->stop.store(true);
-    fresh->announce();
-    for (std::thread& worker : fresh->workers) worker.join();
+    fresh->dismiss();
     return nullptr;
   }
   crew_.store(fresh.get());
   return fresh.release();
 }
 
-void ThreadPool::run(Task task, const void* context) {
+void ThreadPool::run(Task task, const void* context, int parts, bool wake) {
   count_forks();
   // A child forked while another thread of its parent held the pool finds busy_ set for
   // ever. One thread of the child drops the parent's crew (a leak: its threads are not
@@ -118,15 +140,18 @@ void ThreadPool::run(Task task, const void* context) {
   const bool mine = !busy_.exchange(true);
   Crew* crew = mine ? this->crew() : nullptr;
   if (crew == nullptr) {
-    for (int part = 0; part < threads_; ++part) task(context, part);
+    for (int part = 0; part < parts; ++part) task(context, part);
     if (mine) busy_.store(false);
     return;
   }
   crew->task = task;
   crew->context = context;
-  crew->unfinished.store(threads_ - 1);
-  crew->announce();
+  crew->unfinished.store(parts - 1, std::memory_order_relaxed);
+  // Part 0 is the caller's from the start.
+  crew->open.store((~std::uint64_t{0} >> (kMaxParts - parts)) & ~std::uint64_t{1});
+  if (wake) crew->rouse();
   task(context, 0);
+  crew->share(0);
   for (int spins = 0; crew->unfinished.load() > 0; ++spins) {
     spins < kSpins ? relax() : std::this_thread::yield();
   }

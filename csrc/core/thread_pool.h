@@ -1,5 +1,5 @@
-// A few threads that split one call. They start on first use, spin briefly between
-// calls, then sleep.
+// A few threads that share the parts of one call. They start on first use, spin briefly
+// between calls, then sleep.
 #pragma once
 
 #include <atomic>
@@ -10,7 +10,9 @@ class ThreadPool {
  public:
   using Task = void (*)(const void* context, int part);
 
-  // `threads` includes the caller. Starts nothing.
+  static constexpr int kMaxParts = 64;
+
+  // `threads` includes the caller, at most kMaxParts. Starts nothing.
   explicit ThreadPool(int threads) : threads_(threads) {}
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -18,11 +20,13 @@ class ThreadPool {
 
   int threads() const { return threads_; }
 
-  // task(context, part) for every part in [0, threads), the caller takes part 0;
-  // returns when all are done. If another thread is using the pool the caller does all
-  // parts itself: nobody waits. In a forked child, where the parent's workers do not
-  // exist, new ones are started.
-  void run(Task task, const void* context);
+  // task(context, part) for every part in [0, parts), at most kMaxParts; returns when
+  // all are done. Threads take parts as they come free, the caller among them, so it
+  // never waits for a thread that has not begun. `wake`: rouse those that sleep, which
+  // takes the caller some microseconds. If another thread is using the pool the caller
+  // does all parts itself. In a forked child, where the parent's workers do not exist,
+  // new ones are started.
+  void run(Task task, const void* context, int parts, bool wake);
 
  private:
   struct Crew;

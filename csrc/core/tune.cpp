@@ -1,55 +1,25 @@
 #include "core/tune.h"
 
 #include <algorithm>
-#include <chrono>
-#include <cmath>
-#include <limits>
 #include <stdexcept>
 #include <utility>
+
+#include "core/candidates.h"
+#include "core/split.h"
+#include "core/stopwatch.h"
 
 namespace sparseagent {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+// Layers that take longer than this are split among threads: sharing costs about a
+// third.
+constexpr double kSplitNs = 2000;
 
-double now_ns() {
-  return std::chrono::duration<double, std::nano>(Clock::now().time_since_epoch())
-      .count();
-}
+// Dense needs no luck with the structure: it wins where others are hardly better.
+constexpr double kDenseBonus = 0.98;
 
-// The least time of one call, in ns: interruptions only add. Samples of several calls,
-// so that the clock, which takes tens of ns itself, does not matter.
-class Stopwatch {
- public:
-  template <typename F>
-  void sample(F&& f) {
-    const double start = now_ns();
-    for (int i = 0; i < calls_; ++i) f();
-    const double taken = now_ns() - start;
-    best_ = std::min(best_, taken / calls_);
-    if (taken < 2000) calls_ *= 2;
-  }
-  double ns() const { return best_; }
-
- private:
-  double best_ = std::numeric_limits<double>::infinity();
-  int calls_ = 1;
-};
-
-// Times `count` functions f(0), f(1), ... in turns: a disturbance hits all of them.
-// Three rounds at least, whatever the budget.
-template <typename F>
-std::vector<double> race(std::size_t count, double budget_ns, F&& f) {
-  std::vector<Stopwatch> watches(count);
-  for (std::size_t i = 0; i < count; ++i) f(i);  // touch the data
-  const double start = now_ns();
-  for (int round = 0; round < 3 || now_ns() - start < budget_ns; ++round) {
-    for (std::size_t i = 0; i < count; ++i) watches[i].sample([&] { f(i); });
-  }
-  std::vector<double> ns;
-  for (const Stopwatch& watch : watches) ns.push_back(watch.ns());
-  return ns;
-}
+// Of a regime's time, the part in which layers are timed alone.
+constexpr double kAlone = 0.5;
 
 // Observations of a plausible size with a fixed pattern: no two lanes alike, no zeros.
 std::vector<float> probe(std::size_t count) {
@@ -62,182 +32,242 @@ std::vector<float> probe(std::size_t count) {
   return x;
 }
 
-// Untimed guess: what the crossovers of these kernels suggest. The lower, the better.
-double guess_cost(const Kernel& kernel, const LayerView& layer, Path path) {
-  const std::string format = kernel.format;
-  const double density = layer.nnz() / (static_cast<double>(layer.out) * layer.in);
-  if (format == "dense") return path == Path::one ? 0.12 : 0.55;
-  if (format == "perm") return 0.45 * density;
-  return density;
-}
+// One number for every layer: which of its candidates.
+using Assignment = std::vector<std::size_t>;
 
-bool has_path(const Kernel& kernel, Path path) {
-  return path == Path::one ? kernel.has_one : kernel.has_tile;
-}
-
-// The kernel of that name; null if `format` is empty.
-const Kernel* named_kernel(const Isa& isa, const std::string& format) {
-  if (format.empty()) return nullptr;
-  std::string known;
-  for (int i = 0; i < isa.kernel_count; ++i) {
-    const Kernel* kernel = isa.kernels[i];
-    if (!kernel->has_one && !kernel->has_tile) continue;
-    if (format == kernel->format) return kernel;
-    known += ", " + std::string(kernel->format);
-  }
-  throw std::invalid_argument("format: expected auto" + known + " on isa " + isa.name +
-                              ", got '" + format + "'");
-}
-
-// A forced format holds for the paths it has; the others choose among all.
-std::vector<const Kernel*> legal_kernels(const Isa& isa, const LayerView& layer,
-                                         int number, Path path, const Kernel* forced) {
-  std::vector<const Kernel*> legal;
-  for (int i = 0; i < isa.kernel_count; ++i) {
-    const Kernel* kernel = isa.kernels[i];
-    if (!has_path(*kernel, path)) continue;
-    if (forced != nullptr && has_path(*forced, path) && kernel != forced) continue;
-    if (kernel->packed_bytes(layer, path) > 0) legal.push_back(kernel);
-  }
-  if (legal.empty()) {
-    throw std::invalid_argument("format: '" + std::string(forced->format) +
-                                "' cannot follow the structure and order of layer " +
-                                std::to_string(number) +
-                                "; dense needs a policy repacked to 'ascending', block "
-                                "neighbouring rows with the same columns");
-  }
-  return legal;
-}
-
-// One of the ways in which a network holds its layers.
-struct Regime {
-  const char* name;
-  const Isa* isa;
-  Path path;
-  int vectors;  // of the tile that is timed
-  PackedLayer Network::Step::* packed;
-};
-
-// One layer in one regime: pack every legal candidate, time it on `x`, keep the
-// fastest.
-class Contest {
+// Chooses the kernels of all layers in one regime.
+class RegimeTuner {
  public:
-  Contest(const Isa& isa, const LayerView& layer, int number, const Regime& regime,
-          const Kernel* forced)
-      : layer_(layer), path_(regime.path), vectors_(regime.vectors) {
-    choice_.layer = number;
-    choice_.regime = regime.name;
-    for (const Kernel* kernel : legal_kernels(isa, layer, number, path_, forced)) {
-      packed_.emplace_back(*kernel, layer, path_);
+  RegimeTuner(const std::vector<LayerView>& layers,
+              const std::vector<Candidates>& candidates, const Regime& regime,
+              const Extent& extent)
+      : layers_(layers),
+        candidates_(candidates),
+        regime_(regime),
+        extent_(extent),
+        rows_(probe(static_cast<std::size_t>(regime.columns) *
+                    static_cast<std::size_t>(extent.input_size))),
+        outputs_(static_cast<std::size_t>(regime.columns) *
+                 static_cast<std::size_t>(extent.output_size)),
+        workspace_(sizeof(float) * extent.workspace()),
+        picked_(layers.size(), 0) {
+    for (const Candidates& c : candidates) alone_.emplace_back(c.size(), -1.0);
+  }
+
+  // The candidates come with the best guess first, which stays.
+  void guess() {
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      ns_ += guess_ns(*candidates_[i][0]->kernel, layers_[i], regime_);
     }
   }
 
-  PackedLayer decide(float* x, float* y, double budget_ns, Choice* choice) {
-    std::vector<double> cost;
-    const bool timed = budget_ns > 0 && packed_.size() > 1;
-    if (timed) {
-      cost = race(packed_.size(), budget_ns,
-                  [&](std::size_t i) { run(packed_[i], x, y); });
-    } else {
-      for (const PackedLayer& p : packed_)
-        cost.push_back(guess_cost(*p.kernel, layer_, path_));
+  // There is one candidate for each layer, as told.
+  void follow(double ns) { ns_ = ns; }
+
+  void time(double budget_ns) {
+    const double start = own_ns();
+    time_alone(start + kAlone * budget_ns);
+    time_together(start + budget_ns);
+  }
+
+  double ns() const { return ns_; }
+
+  const std::shared_ptr<PackedLayer>& packed(std::size_t layer) const {
+    return candidates_[layer][picked_[layer]];
+  }
+
+  Choice choice(std::size_t layer) const {
+    Choice choice = {
+        static_cast<int>(layer), regime_, packed(layer)->kernel->format, {}};
+    for (std::size_t i = 0; i < candidates_[layer].size(); ++i) {
+      const PackedLayer& candidate = *candidates_[layer][i];
+      choice.candidates.push_back(
+          {candidate.kernel->format, alone_[layer][i], candidate.data.bytes()});
     }
-    for (std::size_t i = 0; i < packed_.size(); ++i) {
-      choice_.candidates.push_back(
-          {packed_[i].kernel->format, timed ? cost[i] : -1, packed_[i].data.bytes()});
-    }
-    const auto best = static_cast<std::size_t>(
-        std::min_element(cost.begin(), cost.end()) - cost.begin());
-    choice_.format = packed_[best].kernel->format;
-    run(packed_[best], x, y);
-    *choice = choice_;
-    return std::move(packed_[best]);
+    return choice;
   }
 
  private:
-  void run(const PackedLayer& packed, float* x, float* y) const {
-    if (path_ == Path::one) {
-      packed.one(x, y);
-    } else {
-      packed.tile(x, y, vectors_);
+  // Every layer by itself, on what the layer before gives.
+  void time_alone(double deadline_ns) {
+    float* x = workspace_.floats();
+    float* y = x + extent_.half_workspace();
+    const std::size_t row = rows_.size() / static_cast<std::size_t>(regime_.columns);
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+      const std::size_t at = i / row * static_cast<std::size_t>(extent_.stride());
+      x[regime_.path == Path::tile ? i : at + i % row] = rows_[i];
+    }
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      const auto left = static_cast<double>(layers_.size() - i);
+      const double now = own_ns();
+      const auto run = [&](std::size_t c) {
+        candidates_[i][c]->run(regime_, x, y, extent_.stride());
+      };
+      if (candidates_[i].size() > 1 && now < deadline_ns) {
+        alone_[i] = race(candidates_[i].size(), now + (deadline_ns - now) / left, run);
+        picked_[i] = static_cast<std::size_t>(
+            std::min_element(alone_[i].begin(), alone_[i].end()) - alone_[i].begin());
+      }
+      run(picked_[i]);
+      std::swap(x, y);
     }
   }
 
-  const LayerView& layer_;
-  const Path path_;
-  const int vectors_;
-  Choice choice_;
-  std::vector<PackedLayer> packed_;
+  // Alone, a layer finds its weights in the cache; together, they must share it. So the
+  // best of the layers must win against every single format, wherever that is near.
+  void time_together(double deadline_ns) {
+    std::vector<Assignment> entrants = alternatives();
+    std::vector<Layers> networks;
+    for (const Assignment& entrant : entrants) networks.push_back(layers_of(entrant));
+    const std::vector<double> ns =
+        race(networks.size(), deadline_ns, [&](std::size_t i) {
+          walk(extent_, networks[i], regime_, regime_.columns, rows_.data(),
+               outputs_.data(), workspace_.floats());
+        });
+    std::size_t best = 0;
+    const auto rank = [&](std::size_t i) {
+      return ns[i] * (is_dense(entrants[i]) ? kDenseBonus : 1.0);
+    };
+    for (std::size_t i = 1; i < entrants.size(); ++i) {
+      if (rank(i) < rank(best)) best = i;
+    }
+    picked_ = entrants[best];
+    ns_ = ns[best];
+  }
+
+  // What was picked; every format that can do all layers; and with one layer changed to
+  // its second best. Only those that may still win.
+  std::vector<Assignment> alternatives() const {
+    std::vector<Assignment> all = {picked_};
+    const double limit = 1.25 * sum(picked_);
+    const auto offer = [&](const Assignment& other) {
+      const bool known = std::find(all.begin(), all.end(), other) != all.end();
+      if (!known && sum(other) <= limit) all.push_back(other);
+    };
+    for (const auto& candidate : candidates_[0]) {
+      Assignment uniform;
+      for (std::size_t i = 0; i < layers_.size(); ++i) {
+        const std::size_t index = index_of(i, candidate->kernel->format);
+        if (index < candidates_[i].size()) uniform.push_back(index);
+      }
+      if (uniform.size() == layers_.size()) offer(uniform);
+    }
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      for (std::size_t c = 0; c < candidates_[i].size(); ++c) {
+        Assignment changed = picked_;
+        changed[i] = c;
+        if (alone_[i][c] < 1.1 * alone_[i][picked_[i]]) offer(changed);
+      }
+    }
+    return all;
+  }
+
+  double sum(const Assignment& assignment) const {
+    double ns = 0;
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      ns += std::max(0.0, alone_[i][assignment[i]]);
+    }
+    return ns;
+  }
+
+  bool is_dense(const Assignment& assignment) const {
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      if (candidates_[i][assignment[i]]->kernel->format != std::string("dense"))
+        return false;
+    }
+    return true;
+  }
+
+  Layers layers_of(const Assignment& assignment) const {
+    Layers layers;
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      layers.push_back(candidates_[i][assignment[i]].get());
+    }
+    return layers;
+  }
+
+  std::size_t index_of(std::size_t layer, const std::string& format) const {
+    std::size_t i = 0;
+    while (i < candidates_[layer].size() &&
+           candidates_[layer][i]->kernel->format != format) {
+      ++i;
+    }
+    return i;
+  }
+
+  const std::vector<LayerView>& layers_;
+  const std::vector<Candidates>& candidates_;
+  const Regime regime_;
+  const Extent extent_;
+  std::vector<float> rows_;
+  std::vector<float> outputs_;
+  Buffer workspace_;
+  Assignment picked_;
+  std::vector<std::vector<double>> alone_;  // [layers][candidates]; -1: not timed
+  double ns_ = 0;
 };
 
-int widest(const std::vector<LayerView>& layers) {
-  int width = 0;
-  for (const LayerView& layer : layers)
-    width = std::max({width, layer.in, layer.chains()});
-  return width;
-}
-
-// What the cuts of a batch cost, measured on the whole network, or guessed.
-std::vector<double> measure_costs(const Network& network, double budget_ns) {
-  const std::vector<Cut>& cuts = network.cuts();
-  std::vector<double> guess;
-  int most = 0;
-  for (const Cut& cut : cuts) {
-    guess.push_back(cut.kind == Cut::Kind::few ? 0.5 + 0.5 * cut.columns
-                                               : 2.0 + cut.columns / 16.0);
-    most = std::max(most, cut.columns);
+void check_tuning(const Tuning& tuning, std::size_t regimes, std::size_t layers) {
+  bool fits = tuning.formats.size() == regimes && tuning.ns.size() == regimes;
+  for (const auto& formats : tuning.formats) fits = fits && formats.size() == layers;
+  for (const double ns : tuning.ns) fits = fits && ns > 0;
+  if (!fits) {
+    throw std::invalid_argument(
+        "tune: expected a format for each of " + std::to_string(layers) +
+        " layers and a time in each of " + std::to_string(regimes) + " regimes");
   }
-  if (budget_ns <= 0) return guess;
-  const auto rows = probe(static_cast<std::size_t>(most) *
-                          static_cast<std::size_t>(network.input_size()));
-  std::vector<float> outputs(static_cast<std::size_t>(most * network.output_size()));
-  Buffer workspace(sizeof(float) * network.workspace_floats());
-  return race(cuts.size(), budget_ns, [&](std::size_t i) {
-    network.forward_cut(cuts[i], rows.data(), cuts[i].columns, outputs.data(),
-                        workspace.floats());
-  });
 }
 
 }  // namespace
 
 std::unique_ptr<Network> build_network(const Isa& isa,
                                        const std::vector<LayerView>& layers,
-                                       const std::string& format, double budget_ms,
+                                       const BuildOptions& options,
                                        std::vector<Choice>* choices) {
-  const Isa* narrow = narrower_isa(isa);
-  const int lanes = isa.kernels[0]->lanes;
-  std::vector<Regime> regimes = {
-      {"one", &isa, Path::one, 0, &Network::Step::one},
-      {"tile", &isa, Path::tile, kMaxTileVectors, &Network::Step::tile},
-  };
-  if (narrow != nullptr)
-    regimes.push_back({"narrow", narrow, Path::tile, 1, &Network::Step::narrow});
-  const auto width = static_cast<std::size_t>(kMaxTileVectors * lanes);
-  const auto floats =
-      (static_cast<std::size_t>(widest(layers)) + kWidthPadding) * (width + 1);
-  // A quarter of the budget for the cuts, the rest over layers and regimes.
-  const double share =
-      budget_ms * 1e6 * 0.75 / static_cast<double>(regimes.size() * layers.size());
+  const std::vector<Regime> regimes = regimes_of(isa);
+  const Extent extent = extent_of(layers, regimes);
+  const bool told = !options.tuning.empty();
+  const bool untimed = told || options.budget_ms <= 0;
+  if (told) check_tuning(options.tuning, regimes.size(), layers.size());
   std::vector<Network::Step> steps(layers.size());
-  for (const Regime& regime : regimes) {
-    const Kernel* forced = named_kernel(*regime.isa, format);
-    Buffer x(sizeof(float) * floats);
-    Buffer y(sizeof(float) * floats);
-    const auto observations = probe(static_cast<std::size_t>(layers[0].in) * width);
-    std::copy(observations.begin(), observations.end(), x.floats());
+  std::vector<double> ns;
+  std::vector<Candidates> candidates;
+  const double share_ns = options.budget_ms * 1e6 / static_cast<double>(regimes.size());
+  for (std::size_t r = 0; r < regimes.size(); ++r) {
+    const Regime& regime = regimes[r];
+    // Regimes of one path and ISA follow each other and share the packed layers.
+    const bool shares =
+        r > 0 && regime.path == regimes[r - 1].path &&
+        regime.isa == regimes[r - 1].isa &&
+        (!told || options.tuning.formats[r] == options.tuning.formats[r - 1]);
+    if (!shares) {
+      candidates.clear();
+      for (std::size_t i = 0; i < layers.size(); ++i) {
+        candidates.push_back(pack_candidates(
+            layers[i], static_cast<int>(i), regime,
+            told ? options.tuning.formats[r][i] : options.format, untimed));
+      }
+    }
+    RegimeTuner tuner(layers, candidates, regime, extent);
+    if (told) {
+      tuner.follow(options.tuning.ns[r]);
+    } else if (options.budget_ms > 0) {
+      tuner.time(share_ns);
+    } else {
+      tuner.guess();
+    }
+    ns.push_back(tuner.ns());
     for (std::size_t i = 0; i < layers.size(); ++i) {
-      Contest contest(*regime.isa, layers[i], static_cast<int>(i), regime, forced);
-      Choice choice;
-      steps[i].*regime.packed = contest.decide(x.floats(), y.floats(), share, &choice);
-      choices->push_back(std::move(choice));
-      std::swap(x, y);
+      steps[i].packed.push_back(tuner.packed(i));
+      choices->push_back(tuner.choice(i));
     }
   }
-  auto network = std::make_unique<Network>(
-      lanes, narrow == nullptr ? 0 : narrow->kernels[0]->lanes, std::move(steps),
-      layers.front().in, layers.back().out, widest(layers));
-  network->set_costs(measure_costs(*network, budget_ms * 1e6 * 0.25));
-  return network;
+  for (std::size_t i = 0; options.threads > 1 && i < layers.size(); ++i) {
+    const Kernel& kernel = *steps[i].packed[0]->kernel;
+    if (guess_ns(kernel, layers[i], regimes[0]) > kSplitNs)
+      steps[i].parts = split_rows(layers[i], kernel, options.threads);
+  }
+  return std::make_unique<Network>(regimes, extent, std::move(steps), std::move(ns));
 }
 
 }  // namespace sparseagent

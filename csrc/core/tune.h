@@ -1,5 +1,5 @@
-// Choosing a kernel for every layer: legal candidates are timed on this machine, the
-// fastest stays.
+// Choosing a kernel for every layer and batch regime: legal candidates are timed on
+// this machine, alone and within the whole network; the fastest stay.
 #pragma once
 
 #include <memory>
@@ -15,23 +15,35 @@ namespace sparseagent {
 struct Choice {
   struct Candidate {
     std::string format;
-    double ns;  // per call of the layer (one observation, or one tile); negative: not
-                // timed
+    double ns;  // per call of the layer, all columns; negative: not timed
     std::size_t bytes;
   };
 
   int layer;
-  const char* regime;  // "one", "narrow" or "tile", see Network::Step
+  Regime regime;
   std::string format;
   std::vector<Candidate> candidates;
 };
 
-// Packs the network. `format` forces one kernel for all layers; empty: choose within
-// `budget_ms`. Throws std::invalid_argument if `format` is unknown or cannot follow a
-// layer's order.
+// The outcome of tuning, to be used again.
+struct Tuning {
+  std::vector<std::vector<std::string>> formats;  // [regimes][layers]
+  std::vector<double> ns;                         // [regimes]
+  bool empty() const { return formats.empty(); }
+};
+
+struct BuildOptions {
+  std::string format;  // one kernel for all layers, on the paths it has; empty: choose
+  double budget_ms;    // for timing; 0: a rule of thumb
+  int threads;         // rows of large layers are split for so many
+  Tuning tuning;       // not empty: follow it, time nothing
+};
+
+// Packs the network. Throws std::invalid_argument if a format is unknown or cannot
+// follow a layer's order.
 std::unique_ptr<Network> build_network(const Isa& isa,
                                        const std::vector<LayerView>& layers,
-                                       const std::string& format, double budget_ms,
+                                       const BuildOptions& options,
                                        std::vector<Choice>* choices);
 
 }  // namespace sparseagent

@@ -208,52 +208,69 @@ void one(const void* packed, const float* x, float* y) {
 // ---- a tile of observations
 // ---------------------------------------------------------------------
 
+// R rows of a block from row F on: as many as there are registers for.
+template <int V, int R>
+inline void rows_of_block(const Packed& p, const float* weight,
+                          const std::uint16_t* offset, int steps, int row, int first,
+                          const float* x, float* y) {
+  constexpr long width = V * kLanes;
+  vec acc[R][V];
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) acc[r][v] = splat(p.bias[row + first + r]);
+  }
+  for (int k = 0; k < steps; ++k) {
+    const float* from = x + offset[k] * width;
+    vec input[V];
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) input[v] = load(from + v * kLanes);
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+      const vec w = splat(weight[k * kTileBlock + first + r]);
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) acc[r][v] = fma(w, input[v], acc[r][v]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) {
+    if (row + first + r >= p.h.out) break;
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
+      store(y + (row + first + r) * width + v * kLanes, finish(p.h.relu, acc[r][v]));
+    }
+  }
+}
+
 template <int V>
 void tile_of(const Packed& p, const float* x, float* y) {
-  constexpr long width = V * kLanes;
   const Header& h = p.h;
   const float* weight = p.weights;
   const std::uint16_t* offset = p.offsets;
   for (const Group* g = p.groups; g < p.groups + h.blocks; ++g) {
     const int row = g->row[0];
-    vec acc[kTileBlock][V];
-#pragma GCC unroll 4
-    for (int r = 0; r < kTileBlock; ++r) {
-#pragma GCC unroll 2
-      for (int v = 0; v < V; ++v) acc[r][v] = splat(p.bias[row + r]);
+    if constexpr (V <= 2 || kManyRegisters) {
+      rows_of_block<V, 4>(p, weight, offset, g->steps, row, 0, x, y);
+    } else {
+      rows_of_block<V, 2>(p, weight, offset, g->steps, row, 0, x, y);
+      rows_of_block<V, 2>(p, weight, offset, g->steps, row, 2, x, y);
     }
-    for (int k = 0; k < g->steps; ++k) {
-      const float* from = x + *offset++ * width;
-      vec input[V];
-#pragma GCC unroll 2
-      for (int v = 0; v < V; ++v) input[v] = load(from + v * kLanes);
-#pragma GCC unroll 4
-      for (int r = 0; r < kTileBlock; ++r) {
-        const vec w = splat(weight[r]);
-#pragma GCC unroll 2
-        for (int v = 0; v < V; ++v) acc[r][v] = fma(w, input[v], acc[r][v]);
-      }
-      weight += kTileBlock;
-    }
-    const int left = h.out - row < kTileBlock ? h.out - row : kTileBlock;
-#pragma GCC unroll 4
-    for (int r = 0; r < kTileBlock; ++r) {
-      if (r >= left) break;
-#pragma GCC unroll 2
-      for (int v = 0; v < V; ++v) {
-        store(y + (row + r) * width + v * kLanes, finish(h.relu, acc[r][v]));
-      }
-    }
+    weight += static_cast<long>(kTileBlock) * g->steps;
+    offset += g->steps;
   }
-  if (!in_register(h.activation)) activate(h.activation, h.alpha, y, h.out * width);
+  if (!in_register(h.activation))
+    activate(h.activation, h.alpha, y, static_cast<long>(h.out) * V * kLanes);
 }
 
 void tile(const void* packed, const float* x, float* y, int vectors) {
   const Packed p = open(packed);
-  vectors == 1 ? tile_of<1>(p, x, y) : tile_of<2>(p, x, y);
+  if (vectors == 1) return tile_of<1>(p, x, y);
+  if (vectors == 2) return tile_of<2>(p, x, y);
+  if constexpr (kTileVectors == 4) tile_of<4>(p, x, y);
 }
 
 }  // namespace
 
-const Kernel SPARSEAGENT_SYMBOL = {"block", kLanes, (kLanes > 1), true, packed_bytes,
-                                   pack,    one,    nullptr,      tile};
+const Kernel SPARSEAGENT_SYMBOL = {"block", kLanes,       kTileVectors, (kLanes > 1),
+                                   true,    packed_bytes, pack,         one,
+                                   nullptr, tile};

@@ -8,7 +8,7 @@
 //            that), the weights in one 16-byte load; a chain that has ended points to
 //            the zero behind the inputs
 //
-// Four chains times 1 or 2 vectors of observations keep enough independent FMAs in
+// Four chains times 1 to 4 vectors of observations keep enough independent FMAs in
 // flight to hide their latency. Per weight a tile costs the loads of its inputs and
 // little else: index and weight come four at a time. Sorting makes the padding small
 // and the loop ends predictable. In batches it loses to dense below about 40 % zeros.
@@ -199,40 +199,57 @@ void one(const void* packed, const float* x, float* y) {
 
 template <int V>
 inline void add(vec weight, const float* x, vec* acc) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
   for (int v = 0; v < V; ++v) acc[v] = fma(weight, load(x + v * kLanes), acc[v]);
+}
+
+// The R chains of a group from chain F on: as many as there are registers for.
+template <typename Offsets, int V, int R, int F>
+inline void chains_of(const Group& group, const float* weight, const char* offsets,
+                      bool relu, const float* x, float* y) {
+  constexpr long width = V * kLanes;
+  vec acc[R][V];
+#pragma GCC unroll 4
+  for (int i = 0; i < R; ++i) {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) acc[i][v] = splat(group.start[F + i]);
+  }
+  for (int k = 0; k < group.steps; ++k) {
+    const Offsets offset(offsets);
+    const quad w = load_quad(weight);
+    add<V>(spread<F>(w), x + offset[F] * width, acc[0]);
+    add<V>(spread<F + 1>(w), x + offset[F + 1] * width, acc[1]);
+    if constexpr (R == kGroup) {
+      add<V>(spread<2>(w), x + offset[2] * width, acc[2]);
+      add<V>(spread<3>(w), x + offset[3] * width, acc[3]);
+    }
+    weight += kGroup;
+    offsets += Offsets::kBytes;
+  }
+#pragma GCC unroll 4
+  for (int i = R - 1; i >= 0; --i) {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
+      store(y + group.chain[F + i] * width + v * kLanes, finish(relu, acc[i][v]));
+    }
+  }
 }
 
 template <typename Offsets, int V>
 void groups_of(const Packed& p, const float* x, float* y) {
-  constexpr long width = V * kLanes;
   const char* offsets = p.offsets;
   const float* weight = p.weights;
   for (int g = 0; g < p.h.groups; ++g) {
     const Group& group = p.groups[g];
-    vec acc[kGroup][V];
-#pragma GCC unroll 4
-    for (int i = 0; i < kGroup; ++i) {
-#pragma GCC unroll 2
-      for (int v = 0; v < V; ++v) acc[i][v] = splat(group.start[i]);
+    // From the last chain to the first: a missing one repeats the first, which wins.
+    if constexpr (V <= 2 || kManyRegisters) {
+      chains_of<Offsets, V, 4, 0>(group, weight, offsets, p.h.relu, x, y);
+    } else {
+      chains_of<Offsets, V, 2, 2>(group, weight, offsets, p.h.relu, x, y);
+      chains_of<Offsets, V, 2, 0>(group, weight, offsets, p.h.relu, x, y);
     }
-    for (int k = 0; k < group.steps; ++k) {
-      const Offsets offset(offsets);
-      const quad w = load_quad(weight);
-      add<V>(spread<0>(w), x + offset[0] * width, acc[0]);
-      add<V>(spread<1>(w), x + offset[1] * width, acc[1]);
-      add<V>(spread<2>(w), x + offset[2] * width, acc[2]);
-      add<V>(spread<3>(w), x + offset[3] * width, acc[3]);
-      weight += kGroup;
-      offsets += Offsets::kBytes;
-    }
-#pragma GCC unroll 4
-    for (int i = kGroup - 1; i >= 0; --i) {
-#pragma GCC unroll 2
-      for (int v = 0; v < V; ++v) {
-        store(y + group.chain[i] * width + v * kLanes, finish(p.h.relu, acc[i][v]));
-      }
-    }
+    weight += static_cast<long>(kGroup) * group.steps;
+    offsets += static_cast<long>(Offsets::kBytes) * group.steps;
   }
 }
 
@@ -241,17 +258,19 @@ void tile_of(const Packed& p, const float* x, float* y) {
   constexpr long width = V * kLanes;
   const Header& h = p.h;
   h.wide ? groups_of<Wide, V>(p, x, y) : groups_of<Short, V>(p, x, y);
-  if (h.runs > 1) join_chains(y, h.out, h.runs, static_cast<int>(width));
+  if (h.runs > 1) join_chains(y, h.out, h.runs, width);
   if (h.runs > 1 || !in_register(h.activation))
     activate(h.activation, h.alpha, y, h.out * width);
 }
 
 void tile(const void* packed, const float* x, float* y, int vectors) {
   const Packed p = open(packed);
-  vectors == 1 ? tile_of<1>(p, x, y) : tile_of<2>(p, x, y);
+  if (vectors == 1) return tile_of<1>(p, x, y);
+  if (vectors == 2) return tile_of<2>(p, x, y);
+  if constexpr (kTileVectors == 4) tile_of<4>(p, x, y);
 }
 
 }  // namespace
 
-const Kernel SPARSEAGENT_SYMBOL = {"csr", kLanes, true,    true, packed_bytes,
-                                   pack,  one,    nullptr, tile};
+const Kernel SPARSEAGENT_SYMBOL = {"csr",        kLanes, kTileVectors, true,    true,
+                                   packed_bytes, pack,   one,          nullptr, tile};

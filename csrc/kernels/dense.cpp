@@ -304,6 +304,7 @@ struct Columns {
   const float* weight;
   const float* bias;  // null: go on from the sums in y
   const float* x;
+  long width;  // observations of the whole tile
   int count;
   bool last;  // the rows are complete after these
   bool relu;
@@ -319,7 +320,8 @@ bool row_block(const Columns& work, float* y) {
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 2
     for (int v = 0; v < V; ++v) {
-      acc[r][v] = work.bias ? splat(work.bias[r]) : load(y + (r * V + v) * kLanes);
+      acc[r][v] =
+          work.bias ? splat(work.bias[r]) : load(y + r * work.width + v * kLanes);
     }
   }
   for (int c = 0; c < work.count; ++c) {
@@ -332,7 +334,7 @@ bool row_block(const Columns& work, float* y) {
 #pragma GCC unroll 2
       for (int v = 0; v < V; ++v) acc[r][v] = fma(w, input[v], acc[r][v]);
     }
-    x += V * kLanes;
+    x += work.width;
     weight += R;
   }
   bool finite = true;
@@ -343,7 +345,7 @@ bool row_block(const Columns& work, float* y) {
 #pragma GCC unroll 2
     for (int v = 0; v < V; ++v) {
       const vec sum = work.last ? finish(work.relu, acc[r][v]) : acc[r][v];
-      store(y + (r * V + v) * kLanes, sum);
+      store(y + r * work.width + v * kLanes, sum);
     }
   }
   return finite || !work.last;
@@ -378,10 +380,11 @@ void careful_tile(const Packed& p, const float* x, float* y, int width) {
   }
 }
 
+// V vectors of observations of a tile of `width`; false if a sum of the first row is
+// not finite.
 template <int V>
-void tile_of(const Packed& p, const float* x, float* y) {
+bool columns_of(const Packed& p, const float* x, float* y, long width) {
   const Header& h = p.h;
-  constexpr int width = V * kLanes;
   const RowBlock whole = row_block<kTileRows, V>;
   bool finite = true;
   // Chunks of columns, so that their inputs stay in the first cache while all rows pass
@@ -394,28 +397,32 @@ void tile_of(const Packed& p, const float* x, float* y) {
       const RowBlock block = rows == kTileRows ? whole : block_of<V>(rows);
       const float* weight =
           p.weight + static_cast<long>(r) * h.in + static_cast<long>(c) * rows;
-      const Columns work = {weight,
-                            c == 0 ? p.bias + r : nullptr,
-                            x + static_cast<long>(c) * width,
-                            columns,
-                            last,
-                            h.relu};
-      const bool ok = block(work, y + static_cast<long>(r) * width);
+      const Columns work = {
+          weight, c == 0 ? p.bias + r : nullptr, x + c * width, width, columns, last,
+          h.relu};
+      const bool ok = block(work, y + r * width);
       finite = ok || !h.masked || r > 0;
     }
   }
-  if (!finite) careful_tile(p, x, y, width);
-  if (!in_register(h.activation)) {
-    activate(h.activation, h.alpha, y, static_cast<long>(h.out) * width);
-  }
+  return finite;
 }
 
 void tile(const void* packed, const float* x, float* y, int vectors) {
   const Packed p = open(packed);
-  vectors == 1 ? tile_of<1>(p, x, y) : tile_of<2>(p, x, y);
+  const Header& h = p.h;
+  const long width = static_cast<long>(vectors) * kLanes;
+  bool finite = true;
+  if (vectors == 1) {
+    finite = columns_of<1>(p, x, y, width);
+  } else {
+    for (long first = 0; first < width; first += 2 * kLanes)
+      finite = columns_of<2>(p, x + first, y + first, width) && finite;
+  }
+  if (!finite) careful_tile(p, x, y, static_cast<int>(width));
+  if (!in_register(h.activation)) activate(h.activation, h.alpha, y, h.out * width);
 }
 
 }  // namespace
 
-const Kernel SPARSEAGENT_SYMBOL = {"dense", kLanes, true, true, packed_bytes,
-                                   pack,    one,    few,  tile};
+const Kernel SPARSEAGENT_SYMBOL = {"dense",      kLanes, kTileVectors, true, true,
+                                   packed_bytes, pack,   one,          few,  tile};

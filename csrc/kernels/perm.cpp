@@ -2,21 +2,21 @@
 // from gathers.
 //
 //   block    kLanes chains side by side (a chain is a run of a row)
-//   step     two chunks of kLanes inputs, a and b; every lane looks its next input up
-//   in them with one
-//            permute and adds w * x. A lane whose next input is elsewhere waits, with
-//            weight 0.
 //   group    four blocks in lockstep: four independent sums hide the latency of the FMA
-//              chunks: [a0 b0 a1 b1 a2 b2 a3 b3]
+//   step     chunks of kLanes inputs: a, shared by the group, and one more for each
+//            block; every lane looks its next input up in the two with one permute and
+//            adds w * x. A lane whose next input is elsewhere waits, with weight 0.
+//              chunks: [a b0 b1 b2 b3]
 //              stream: [places: 4 bytes per lane] [w block 0 .. w block 3]
 //            The stream is aligned: no load of it crosses a cache line.
 //
-// Fast because a step costs three vector loads, a permute and an FMA for up to kLanes
-// weights, where a scalar CSR loop pays a load of the input for each. Of 2 or 4
-// observations at a time all but the lookups is shared. How many lanes
-// work in a step (the fill) depends on the order the row is stored in: `policy.repack`
-// lays it down for one kLanes; any other order is followed exactly, with more steps. It
-// loses to dense above about half the weights, and to csr where hardly any are left.
+// Fast because a step costs two and a half vector loads, a permute and an FMA for up to
+// kLanes weights, where a scalar CSR loop pays a load of the input for each. The loads
+// are the limit: sharing a saves a quarter of them and costs hardly a lane. Of 2 or 4
+// observations at a time all but the lookups is shared. How many lanes work in a step
+// (the fill) depends on the order the row is stored in: `policy.repack` lays it down
+// for one kLanes; any other order is followed exactly, with more steps. It loses to
+// dense above about half the weights, and to csr where hardly any are left.
 //
 // A waiting lane multiplies some input by 0, which is NaN if that input is Inf or NaN.
 // So a sum that is not finite makes the layer be done again by a careful loop that
@@ -58,7 +58,7 @@ struct Header {
   long stream;
 };
 
-constexpr long kChunkBytes = 2 * kBlocks;  // of one step
+constexpr long kChunkBytes = 8;  // of one step: the shared one, then one a block
 
 // Bytes of one step of `blocks` blocks in the stream.
 constexpr long step_bytes(int blocks) { return kPlaceBytes + 4L * blocks * kLanes; }
@@ -68,76 +68,113 @@ inline int blocks_of(int chains, int group) {
   return left >= kGroupChains ? kBlocks : (left + kLanes - 1) / kLanes;
 }
 
-// Walks the chains of one block in their stored order and chooses the two chunks of
-// every step: those that most lanes are waiting for.
+// Walks the chains of one group in their stored order and chooses the chunks of every
+// step: those that most lanes are waiting for.
 class Walk {
  public:
-  Walk(const LayerView& layer, const int* order) : layer_(layer), order_(order) {
-    for (int lane = 0; lane < kLanes; ++lane) {
-      at_[lane] = order[lane] < 0 ? 0 : layer.indptr[order[lane]];
-      end_[lane] = order[lane] < 0 ? 0 : layer.indptr[order[lane] + 1];
+  // order: the chain of every lane of the group, -1 for none.
+  Walk(const LayerView& layer, const int* order, int blocks)
+      : layer_(layer), blocks_(blocks) {
+    for (int i = 0; i < blocks * kLanes; ++i) {
+      at_[i] = order[i] < 0 ? 0 : layer.indptr[order[i]];
+      end_[i] = order[i] < 0 ? 0 : layer.indptr[order[i] + 1];
     }
+    __builtin_memset(wanted_, 0, sizeof wanted_);
   }
 
   bool done() const {
-    for (int lane = 0; lane < kLanes; ++lane) {
-      if (at_[lane] < end_[lane]) return false;
+    for (int i = 0; i < blocks_ * kLanes; ++i) {
+      if (at_[i] < end_[i]) return false;
     }
     return true;
   }
 
   // One step: the chunks, and for every lane its entry, or -1 if it waits.
-  void step(int* a, int* b, int* entry) {
-    int chunk[kLanes];
-    int weight[kLanes];
+  void step(int* shared, int* own, int* entry) {
+    const int lanes = blocks_ * kLanes;
     int longest = 0;
-    for (int lane = 0; lane < kLanes; ++lane) {
-      const int left = end_[lane] - at_[lane];
-      chunk[lane] = left > 0 ? layer_.indices[at_[lane]] / kLanes : -1;
-      weight[lane] = left;
-      if (left > longest) longest = left;
+    for (int i = 0; i < lanes; ++i) {
+      if (end_[i] - at_[i] > longest) longest = end_[i] - at_[i];
     }
-    for (int lane = 0; lane < kLanes; ++lane) {
-      weight[lane] = weight[lane] == 0 ? 0 : 16 + (weight[lane] + 2 >= longest ? 8 : 0);
+    for (int i = 0; i < lanes; ++i) {
+      const int left = end_[i] - at_[i];
+      head_[i] = left > 0 ? layer_.indices[at_[i]] / kLanes : -1;
+      // The longest chains bound the number of steps.
+      if (left > 0) wanted_[i / kLanes][head_[i]] += left + 2 >= longest ? 3 : 2;
     }
-    *a = most_wanted(chunk, weight, -1);
-    const int second = most_wanted(chunk, weight, *a);
-    *b = second < 0 ? *a : second;
-    for (int lane = 0; lane < kLanes; ++lane) {
-      const bool takes = chunk[lane] >= 0 && (chunk[lane] == *a || chunk[lane] == *b);
-      entry[lane] = takes ? at_[lane]++ : -1;
+    choose(shared, own);
+    for (int i = 0; i < lanes; ++i) {
+      if (head_[i] >= 0) wanted_[i / kLanes][head_[i]] = 0;
+      const bool takes =
+          head_[i] >= 0 && (head_[i] == *shared || head_[i] == own[i / kLanes]);
+      entry[i] = takes ? at_[i]++ : -1;
     }
   }
 
  private:
-  static int most_wanted(const int* chunk, const int* weight, int but) {
-    int best = -1;
-    int best_weight = 0;
-    for (int i = 0; i < kLanes; ++i) {
-      if (chunk[i] < 0 || chunk[i] == but) continue;
-      int sum = 0;
-      for (int j = 0; j < kLanes; ++j) sum += chunk[j] == chunk[i] ? weight[j] : 0;
-      if (sum > best_weight || (sum == best_weight && chunk[i] < best)) {
-        best_weight = sum;
-        best = chunk[i];
+  // The two chunks that a block wants most, equal ones by number.
+  struct Favourites {
+    int chunk[2] = {-1, -1};
+    int wanted[2] = {0, 0};
+
+    void offer(int other, int much) {
+      if (other == chunk[0] || other == chunk[1]) return;
+      for (int i = 0; i < 2; ++i) {
+        if (much < wanted[i] || (much == wanted[i] && other > chunk[i])) continue;
+        if (i == 0) {
+          chunk[1] = chunk[0];
+          wanted[1] = wanted[0];
+        }
+        chunk[i] = other;
+        wanted[i] = much;
+        return;
       }
     }
-    return best;
+  };
+
+  // The shared chunk with which all blocks, each with its best other one, get most.
+  void choose(int* shared, int* own) const {
+    Favourites best[kBlocks];
+    for (int i = 0; i < blocks_ * kLanes; ++i) {
+      if (head_[i] >= 0)
+        best[i / kLanes].offer(head_[i], wanted_[i / kLanes][head_[i]]);
+    }
+    int most = -1;
+    *shared = 0;
+    for (int i = 0; i < blocks_ * kLanes; ++i) {
+      const int a = head_[i];
+      if (a < 0) continue;
+      int sum = 0;
+      for (int block = 0; block < blocks_; ++block) {
+        const Favourites& b = best[block];
+        sum += wanted_[block][a] + b.wanted[b.chunk[0] == a ? 1 : 0];
+      }
+      if (sum < most || (sum == most && a >= *shared)) continue;
+      most = sum;
+      *shared = a;
+    }
+    for (int block = 0; block < blocks_; ++block) {
+      const Favourites& b = best[block];
+      const int other = b.chunk[b.chunk[0] == *shared ? 1 : 0];
+      own[block] = other < 0 ? *shared : other;
+    }
   }
 
   const LayerView& layer_;
-  const int* order_;
-  int at_[kLanes];
-  int end_[kLanes];
+  const int blocks_;
+  int at_[kGroupChains];
+  int end_[kGroupChains];
+  int head_[kGroupChains];
+  int wanted_[kBlocks][kMaxChunks];  // by the heads; all 0 between two steps
 };
 
-int steps_of_block(const LayerView& layer, const int* order) {
-  Walk walk(layer, order);
+int steps_of_group(const LayerView& layer, const int* order, int blocks) {
+  Walk walk(layer, order, blocks);
   int steps = 0;
-  int a = 0;
-  int b = 0;
-  int entry[kLanes];
-  for (; !walk.done(); ++steps) walk.step(&a, &b, entry);
+  int shared = 0;
+  int own[kBlocks];
+  int entry[kGroupChains];
+  for (; !walk.done(); ++steps) walk.step(&shared, own, entry);
   return steps;
 }
 
@@ -168,19 +205,18 @@ Header shape(const LayerView& layer) {
   return h;
 }
 
-// `visit(block, order)` for every block, with the chain of each of its lanes, -1 for
-// none.
+// `visit(group, blocks, order)` for every group, with the chain of each of its lanes,
+// -1 for none.
 template <typename Visit>
-void for_each_block(const LayerView& layer, const Header& h, Visit visit) {
-  int order[kLanes];
+void visit_groups(const LayerView& layer, const Header& h, Visit visit) {
+  int order[kGroupChains];
   const auto put = [&](int place, int chain) {
-    order[place % kLanes] = chain;
-    if (place + 1 == h.chains) {
-      for (int lane = place % kLanes + 1; lane < kLanes; ++lane) order[lane] = -1;
-    }
-    if (place % kLanes + 1 == kLanes || place + 1 == h.chains) {
-      visit(place / kLanes, order);
-    }
+    const int lane = place % kGroupChains;
+    order[lane] = chain;
+    if (lane + 1 < kGroupChains && place + 1 < h.chains) return;
+    for (int i = lane + 1; i < kGroupChains; ++i) order[i] = -1;
+    const int group = place / kGroupChains;
+    visit(group, blocks_of(h.chains, group), order);
   };
   if (h.sorted) {
     by_falling_length(layer, put);
@@ -197,12 +233,8 @@ struct Extent {
 
 Extent measure(const LayerView& layer, const Header& h) {
   Extent all;
-  int steps = 0;
-  for_each_block(layer, h, [&](int block, const int* order) {
-    const int own = steps_of_block(layer, order);
-    steps = block % kBlocks == 0 || own > steps ? own : steps;
-    const int blocks = blocks_of(h.chains, block / kBlocks);
-    if (block % kBlocks + 1 < blocks) return;
+  visit_groups(layer, h, [&](int, int blocks, const int* order) {
+    const int steps = steps_of_group(layer, order, blocks);
     all.steps += steps;
     all.stream += steps * step_bytes(blocks);
   });
@@ -224,29 +256,30 @@ std::size_t packed_bytes(const LayerView& layer, Path) {
   return static_cast<std::size_t>(bytes);
 }
 
-// Writes the steps of one block into its places of the group's stream; returns how many
-// there are.
-int pack_block(const LayerView& layer, const int* order, int block, int blocks,
-               char* chunks, char* stream) {
-  Walk walk(layer, order);
+// Writes the steps of one group; returns how many there are.
+int pack_group(const LayerView& layer, const int* order, int blocks, char* chunks,
+               char* stream) {
+  Walk walk(layer, order, blocks);
   int steps = 0;
   for (; !walk.done(); ++steps) {
-    int a = 0;
-    int b = 0;
-    int entry[kLanes];
-    walk.step(&a, &b, entry);
-    chunks[steps * kChunkBytes + 2 * block] = static_cast<char>(a);
-    chunks[steps * kChunkBytes + 2 * block + 1] = static_cast<char>(b);
+    int shared = 0;
+    int own[kBlocks];
+    int entry[kGroupChains];
+    walk.step(&shared, own, entry);
+    char* chunk = chunks + steps * kChunkBytes;
+    chunk[0] = static_cast<char>(shared);
+    for (int block = 0; block < blocks; ++block)
+      chunk[1 + block] = static_cast<char>(own[block]);
     char* step = stream + steps * step_bytes(blocks);
     unsigned char* place = reinterpret_cast<unsigned char*>(step);
-    float* weight = reinterpret_cast<float*>(step + kPlaceBytes) + block * kLanes;
-    for (int lane = 0; lane < kLanes; ++lane) {
-      if (entry[lane] < 0) continue;
-      const int column = layer.indices[entry[lane]];
-      const int in_b = column / kLanes == a ? 0 : kLanes;
-      place[4 * lane + block] =
-          static_cast<unsigned char>(column % kLanes + in_b) | kWorks;
-      weight[lane] = layer.values[entry[lane]];
+    float* weight = reinterpret_cast<float*>(step + kPlaceBytes);
+    for (int i = 0; i < blocks * kLanes; ++i) {
+      if (entry[i] < 0) continue;
+      const int column = layer.indices[entry[i]];
+      const int in_own = column / kLanes == shared ? 0 : kLanes;
+      place[4 * (i % kLanes) + i / kLanes] =
+          static_cast<unsigned char>(column % kLanes + in_own) | kWorks;
+      weight[i] = layer.values[entry[i]];
     }
   }
   return steps;
@@ -263,17 +296,13 @@ void pack(const LayerView& layer, Path, void* packed) {
   int* steps = reinterpret_cast<int*>(base + h.steps);
   char* chunks = base + h.chunks;
   char* stream = base + h.stream;
-  for_each_block(layer, h, [&](int block, const int* order) {
-    const int group = block / kBlocks;
-    const int blocks = blocks_of(h.chains, group);
-    for (int lane = 0; lane < kLanes; ++lane) {
-      const int chain = order[lane];
-      orders[block * kLanes + lane] = chain;
-      starts[block * kLanes + lane] = chain < 0 ? 0.0f : chain_start(layer, chain);
+  visit_groups(layer, h, [&](int group, int blocks, const int* order) {
+    for (int i = 0; i < kGroupChains; ++i) {
+      orders[group * kGroupChains + i] = order[i];
+      starts[group * kGroupChains + i] =
+          order[i] < 0 ? 0.0f : chain_start(layer, order[i]);
     }
-    const int own = pack_block(layer, order, block % kBlocks, blocks, chunks, stream);
-    if (own > steps[group]) steps[group] = own;
-    if (block % kBlocks + 1 < blocks) return;
+    steps[group] = pack_group(layer, order, blocks, chunks, stream);
     chunks += steps[group] * kChunkBytes;
     stream += steps[group] * step_bytes(blocks);
   });
@@ -347,19 +376,23 @@ bool run_group(const Header& h, const Group& group, const float* x, float* y,
 #pragma GCC unroll 4
     for (int n = 0; n < N; ++n) acc[n][i] = load(group.starts + i * kLanes);
   }
+#pragma GCC unroll 2
   for (int s = 0; s < group.steps; ++s) {
     unsigned long chunks;
     __builtin_memcpy(&chunks, group.chunks + s * kChunkBytes, sizeof chunks);
     ivec places = load_bytes(stream);
     const float* weight = reinterpret_cast<const float*>(stream + kPlaceBytes);
+    vec shared[N];
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n)
+      shared[n] = load(x + (chunks & 0xff) * kLanes + n * stride);
 #pragma GCC unroll 4
     for (int i = 0; i < B; ++i) {
-      const float* a = x + ((chunks >> (16 * i)) & 0xff) * kLanes;
-      const float* b = x + ((chunks >> (16 * i + 8)) & 0xff) * kLanes;
+      const float* own = x + ((chunks >> (8 * i + 8)) & 0xff) * kLanes;
       const vec w = load(weight + i * kLanes);
 #pragma GCC unroll 4
       for (int n = 0; n < N; ++n) {
-        acc[n][i] = fma(w, lookup(a + n * stride, b + n * stride, places), acc[n][i]);
+        acc[n][i] = fma(w, lookup(shared[n], own + n * stride, places), acc[n][i]);
       }
       places = next_byte(places);
     }
@@ -389,8 +422,9 @@ void careful(const Packed& p, const float* x, float* y) {
         const auto place = static_cast<unsigned char>(step[4 * (i % kLanes) + block]);
         if (!(place & kWorks)) continue;
         const int within = place & (2 * kLanes - 1);
-        const char* pair = group.chunks + s * kChunkBytes + 2 * block;
-        const auto chunk = static_cast<unsigned char>(pair[within >= kLanes ? 1 : 0]);
+        const char* chunks = group.chunks + s * kChunkBytes;
+        const auto chunk =
+            static_cast<unsigned char>(chunks[within >= kLanes ? 1 + block : 0]);
         const float weight = reinterpret_cast<const float*>(step + kPlaceBytes)[i];
         acc = __builtin_fmaf(weight, x[chunk * kLanes + within % kLanes], acc);
       }
@@ -438,5 +472,6 @@ void few(const void* packed, const float* x, float* y, long stride, int count) {
 
 }  // namespace
 
-const Kernel SPARSEAGENT_SYMBOL = {"perm", kLanes, kLanes > 1, false,  packed_bytes,
-                                   pack,   one,    few,        nullptr};
+const Kernel SPARSEAGENT_SYMBOL = {"perm", kLanes,       kTileVectors, kLanes > 1,
+                                   false,  packed_bytes, pack,         one,
+                                   few,    nullptr};

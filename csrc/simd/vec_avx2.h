@@ -8,6 +8,7 @@ namespace {
 constexpr int kLanes = 8;
 constexpr int kTileRows =
     6;  // 6 x 2 accumulators + 2 inputs + 1 weight of 16 registers
+constexpr int kTileVectors = 4;         // of the widest tile
 constexpr bool kManyRegisters = false;  // 32, not 16
 
 using vec = __m256;
@@ -40,14 +41,14 @@ inline vec power_of_two(vec z) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(biased, 23));
 }
 
-// The low byte of each lane names one of 16 inputs: eight at `a`, then eight at `b`.
+// The low byte of each lane names one of 16 inputs: eight in `a`, then eight at `b`.
 using ivec = __m256i;
 inline ivec load_bytes(const void* p) {
   return _mm256_loadu_si256(static_cast<const __m256i*>(p));
 }
 inline ivec next_byte(ivec a) { return _mm256_srli_epi32(a, 8); }
-inline vec lookup(const float* a, const float* b, ivec place) {
-  const vec from_a = _mm256_permutevar8x32_ps(load(a), place);
+inline vec lookup(vec a, const float* b, ivec place) {
+  const vec from_a = _mm256_permutevar8x32_ps(a, place);
   const vec from_b = _mm256_permutevar8x32_ps(load(b), place);
   const vec high = _mm256_castsi256_ps(_mm256_slli_epi32(place, 28));  // bit 3 as sign
   return _mm256_blendv_ps(from_a, from_b, high);

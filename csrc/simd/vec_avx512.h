@@ -6,7 +6,8 @@
 namespace {
 
 constexpr int kLanes = 16;
-constexpr int kTileRows = 14;          // 14 x 2 accumulators + 2 inputs of 32 registers
+constexpr int kTileRows = 14;    // 14 x 2 accumulators + 2 inputs of 32 registers
+constexpr int kTileVectors = 2;  // of the widest tile: 4 would leave the first cache
 constexpr bool kManyRegisters = true;  // 32, not 16
 
 using vec = __m512;
@@ -39,13 +40,13 @@ inline vec power_of_two(vec z) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(biased, 23));
 }
 
-// The low byte of each lane names one of 32 inputs: sixteen at `a`, then sixteen at
+// The low byte of each lane names one of 32 inputs: sixteen in `a`, then sixteen at
 // `b`.
 using ivec = __m512i;
 inline ivec load_bytes(const void* p) { return _mm512_loadu_si512(p); }
 inline ivec next_byte(ivec a) { return _mm512_srli_epi32(a, 8); }
-inline vec lookup(const float* a, const float* b, ivec place) {
-  return _mm512_permutex2var_ps(load(a), place, load(b));
+inline vec lookup(vec a, const float* b, ivec place) {
+  return _mm512_permutex2var_ps(a, place, load(b));
 }
 
 // Four weights, each to be spread over all lanes: one load and four in-lane permutes

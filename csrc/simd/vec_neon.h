@@ -8,6 +8,7 @@ namespace {
 constexpr int kLanes = 4;
 constexpr int kTileRows =
     12;  // 12 x 2 accumulators + 2 inputs + weights of 32 registers
+constexpr int kTileVectors = 4;        // of the widest tile
 constexpr bool kManyRegisters = true;  // 32, not 16
 
 using vec = float32x4_t;
@@ -41,18 +42,18 @@ inline vec power_of_two(vec z) {
   return vreinterpretq_f32_u32(vshlq_n_u32(biased, 23));
 }
 
-// The low byte of each lane names one of 8 inputs: four at `a`, then four at `b`.
+// The low byte of each lane names one of 8 inputs: four in `a`, then four at `b`.
 using ivec = uint32x4_t;
 inline ivec load_bytes(const void* p) {
   return vld1q_u32(static_cast<const uint32_t*>(p));
 }
 inline ivec next_byte(ivec a) { return vshrq_n_u32(a, 8); }
-inline vec lookup(const float* a, const float* b, ivec place) {
+inline vec lookup(vec a, const float* b, ivec place) {
   // A lane's number becomes the numbers of its four bytes.
   const uint32x4_t lane = vandq_u32(place, vdupq_n_u32(7));
   const uint32x4_t bytes = vmlaq_n_u32(vdupq_n_u32(0x03020100u), lane, 0x04040404u);
   const uint8x16x2_t table = {
-      {vreinterpretq_u8_f32(vld1q_f32(a)), vreinterpretq_u8_f32(vld1q_f32(b))}};
+      {vreinterpretq_u8_f32(a), vreinterpretq_u8_f32(vld1q_f32(b))}};
   return vreinterpretq_f32_u8(vqtbl2q_u8(table, vreinterpretq_u8_u32(bytes)));
 }
 

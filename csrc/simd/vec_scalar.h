@@ -5,6 +5,7 @@ namespace {
 
 constexpr int kLanes = 1;
 constexpr int kTileRows = 4;            // rows of the dense register tile
+constexpr int kTileVectors = 4;         // of the widest tile
 constexpr bool kManyRegisters = false;  // 32, not 16
 
 using vec = float;
@@ -36,7 +37,7 @@ inline vec power_of_two(vec z) {
   return z;
 }
 
-// The low byte names one of 2 inputs: the one at `a`, then the one at `b`.
+// The low byte names one of 2 inputs: `a`, then the one at `b`.
 using ivec = unsigned;
 inline ivec load_bytes(const void* p) {
   ivec a;
@@ -44,9 +45,7 @@ inline ivec load_bytes(const void* p) {
   return a;
 }
 inline ivec next_byte(ivec a) { return a >> 8; }
-inline vec lookup(const float* a, const float* b, ivec place) {
-  return place & 1 ? *b : *a;
-}
+inline vec lookup(vec a, const float* b, ivec place) { return place & 1 ? *b : a; }
 
 // Four weights, each to be spread over all lanes.
 using quad = const float*;

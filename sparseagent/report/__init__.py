@@ -16,6 +16,7 @@ from sparseagent.report.comparison import (
     profile_band,
     share_of_dense,
 )
+from sparseagent.report.interval_curve import IntervalCurve
 from sparseagent.report.latency import Latency, measure_latency, pin_core
 from sparseagent.report.plots import (
     Curve,
@@ -35,12 +36,20 @@ from sparseagent.report.statistics import (
     probability_of_improvement,
     stratified_bootstrap_interval,
 )
+from sparseagent.report.study_plots import (
+    disturbance_curves,
+    performance_profiles,
+    return_against_latency,
+    return_against_nonzeros,
+    return_against_sparsity,
+)
 from sparseagent.report.table import format_interval, format_ns, format_number, markdown_table
 
 __all__ = [
     "Aggregate",
     "Curve",
     "Estimate",
+    "IntervalCurve",
     "Latency",
     "ProfileBand",
     "ReturnBar",
@@ -48,6 +57,7 @@ __all__ = [
     "Stability",
     "aggregate",
     "bootstrap_interval",
+    "disturbance_curves",
     "estimate",
     "format_interval",
     "format_ns",
@@ -63,9 +73,13 @@ __all__ = [
     "optimality_gap",
     "paired_differences",
     "performance_profile",
+    "performance_profiles",
     "pin_core",
     "probability_of_improvement",
     "profile_band",
+    "return_against_latency",
+    "return_against_nonzeros",
+    "return_against_sparsity",
     "return_bars",
     "share_of_dense",
     "sparsity_per_layer",

@@ -7,14 +7,12 @@ can tell apart; line styles, markers and direct labels carry the same informatio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-
-from sparseagent.report.table import format_ns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,14 +74,14 @@ def engineering_ticks() -> Any:
     return EngFormatter(sep="")
 
 
-def time_ticks(axes: Axes) -> None:
-    """Label a logarithmic x axis of nanoseconds with times and their units."""
+def log_ticks(axes: Axes, label: Callable[[float], str]) -> None:
+    """A logarithmic x axis with readable ticks, each written by `label`; set its limits first."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     low, high = axes.get_xlim()
     steps = (1.0,) if high / low > 200 else (1.0, 2.0, 5.0)
     axes.xaxis.set_major_locator(LogLocator(subs=steps))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_ns(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: label(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 

@@ -15,11 +15,11 @@ from sparseagent.report.figure import (
     LINE_STYLES,
     as_pair,
     engineering_ticks,
+    log_ticks,
     new_figure,
     require_items,
     save_figure,
     style_axes,
-    time_ticks,
 )
 from sparseagent.report.latency import Latency
 from sparseagent.report.table import format_ns, format_number
@@ -233,7 +233,7 @@ def latency_bars(
     style_axes(axes, title, grid="x")
     axes.tick_params(axis="y", length=0, labelsize=10)
     axes.set_xlabel("wall time of one call (logarithmic)")
-    time_ticks(axes)
+    log_ticks(axes, format_ns)
     figure.legend(frameon=False, fontsize=9, labelcolor=INK, ncols=2, loc="outside lower right")
     return save_figure(figure, path)
 

@@ -33,7 +33,10 @@ class RobustnessRow:
         iqm: Interquartile mean of the returns.
         low: Lower end of its 95 % bootstrap interval.
         high: Upper end.
-        mean: Mean return.
+        mean: Mean return. Where a disturbance makes a few episodes fail, this tells, and the IQM
+            cuts them off.
+        mean_low: Lower end of its 95 % bootstrap interval.
+        mean_high: Upper end.
         std: Standard deviation over episodes (divisor `episodes`).
         worst_decile: Mean of the worst tenth of the episodes.
         change: Mean difference to the undisturbed return, episode by episode from the same starts.
@@ -51,6 +54,8 @@ class RobustnessRow:
     low: float
     high: float
     mean: float
+    mean_low: float
+    mean_high: float
     std: float
     worst_decile: float
     change: float
@@ -156,6 +161,7 @@ def _row(
     differences = result.returns - undisturbed.returns
     seed = 0 if result.seed is None else result.seed
     change_low, change_high = bootstrap_interval(differences, np.mean, seed=seed)
+    mean_low, mean_high = bootstrap_interval(result.returns, np.mean, seed=seed)
     return RobustnessRow(
         environment=env,
         disturbance=disturbance.name,
@@ -167,6 +173,8 @@ def _row(
         low=result.ci95[0],
         high=result.ci95[1],
         mean=result.mean,
+        mean_low=mean_low,
+        mean_high=mean_high,
         std=result.std,
         worst_decile=float(worst_decile(result.returns)),
         change=float(differences.mean()),

@@ -20,7 +20,7 @@ from sparseagent.rollouts import rollout
 Array = npt.NDArray[np.float64]
 
 #: Standard deviations of the noise, as shares of the observations' standard deviations.
-NOISE_LEVELS = (0.05, 0.1, 0.2, 0.5)
+NOISE_LEVELS = (0.1, 0.2, 0.5, 1.0, 2.0)
 _STREAM = 0x6E6F697365  # keeps the noise apart from the environment, which has the same seed
 
 

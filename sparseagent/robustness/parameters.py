@@ -16,6 +16,8 @@ from sparseagent.robustness.disturbance import Disturbance, Setting
 
 #: Factors on a parameter, unless an environment allows only others.
 FACTORS = (0.5, 0.75, 1.25, 1.5, 2.0)
+#: CartPole stands what would upset others.
+_WIDE = (0.125, 0.25, 0.5, 2.0, 4.0, 8.0)
 _Change = Callable[[Any, float], None]
 
 
@@ -141,9 +143,9 @@ def _wind(level: float) -> dict[str, Any]:
 
 
 _CARTPOLE = (
-    changed_parameter("pole length", _pole_length),
-    changed_parameter("pole mass", _pole_mass),
-    changed_parameter("push force", _times("force_mag")),
+    changed_parameter("pole length", _pole_length, _WIDE),
+    changed_parameter("pole mass", _pole_mass, _WIDE),
+    changed_parameter("push force", _times("force_mag"), _WIDE),
 )
 _ACROBOT = (
     changed_parameter("link lengths", _link_lengths),

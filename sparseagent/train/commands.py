@@ -186,6 +186,64 @@ def rollout(
 
 
 @app.command()
+def robustness(
+    *,
+    policies: Annotated[
+        list[Path],
+        typer.Argument(metavar="POLICY...", help="Policy files, or folders of them."),
+    ],
+    out: Annotated[Path, typer.Option(help="The CSV table to write.")],
+    env: Annotated[
+        str | None, typer.Option(help="Environment id. Default: the one noted in the files.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="The plot to write. Default: the table's name with .png.")
+    ] = None,
+    noise: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="Noise on observations, in standard deviations; may be repeated, 0 for none. "
+            "Default: 0.1, 0.2, 0.5, 1 and 2."
+        ),
+    ] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(help="A parameter to change; may be repeated. Default: all that are known."),
+    ] = None,
+    episodes: Annotated[int, typer.Option(help="Episodes for each level.")] = 100,
+    num_envs: Annotated[int, typer.Option(help="Environments stepped together.")] = 8,
+    seed: Annotated[int, typer.Option(help="Seed of the episodes and of the noise.")] = 0,
+) -> None:
+    """Measure the return under noisy observations and changed physics: a table and a plot.
+
+    All policies play the same episodes, under the same noise.
+
+    Example: sparseagent robustness runs/demo/policies --env CartPole-v1 --out robustness.csv
+    """
+    from sparseagent.robustness import NOISE_LEVELS
+    from sparseagent.train.robustness_files import draw_robustness, measure_files, policy_files
+
+    console = _console()
+    picture = out.with_suffix(".png") if plot is None else plot
+    with _friendly_errors():
+        if picture.suffix != ".png":  # before hours of playing
+            raise ValueError(f"plot: expected a name that ends in .png, got {picture.name!r}")
+        measure_files(
+            policy_files(policies),
+            out,
+            env=env,
+            noise_levels=NOISE_LEVELS if noise is None else sorted(set(noise) - {0.0}),
+            parameters=parameter,
+            episodes=episodes,
+            num_envs=num_envs,
+            seed=seed,
+            say=lambda line: console.print(line, highlight=False, markup=False),
+        )
+        draw_robustness(out, picture)
+    console.print(f"table: {out}\nplot: {picture}", highlight=False, markup=False)
+
+
+@app.command()
 def bench(
     policy: PolicyFile,
     batch: Annotated[

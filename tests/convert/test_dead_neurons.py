@@ -49,6 +49,27 @@ def test_a_neuron_without_outgoing_weights_goes(dense: bool) -> None:
     np.testing.assert_array_equal(forward_exact(cut, x), forward_exact(policy, x))
 
 
+def test_blocks_go_as_a_whole_or_not_at_all() -> None:
+    first = np.zeros((12, 5), np.float32)
+    first[0:4, [0, 2]] = 1.5
+    first[4:8, [1]] = -2.5
+    first[8:12, [3, 4]] = 0.5
+    second = np.zeros((2, 12), np.float32)
+    second[:, [0, 1, 2, 9]] = 1  # neuron 3, all of the second block, and three of the third
+    policy = policy_of(
+        sa.Layer(sa.CSR.from_dense(first), np.ones(12, np.float32), "relu"),
+        sa.Layer(sa.CSR.from_dense(second), np.ones(2, np.float32)),
+    )
+    cut = remove_dead_neurons(policy)
+    assert cut.metadata["removed_neurons"] == [4]
+    weight = cut.layers[0].weight
+    assert isinstance(weight, sa.CSR)
+    assert weight.in_blocks(4)
+    np.testing.assert_array_equal(weight.to_dense(), first[[0, 1, 2, 3, 8, 9, 10, 11]])
+    x = np.array([[0.3, -0.4, 0.5, 0.6, -0.7]], np.float32)
+    np.testing.assert_array_equal(forward_exact(cut, x), forward_exact(policy, x))
+
+
 @pytest.mark.parametrize("dense", [False, True])
 def test_a_constant_neuron_is_folded_into_the_next_bias(dense: bool) -> None:
     policy = policy_of(

@@ -11,8 +11,8 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
+from drawn import is_drawn, words
 from matplotlib.figure import Figure
-from matplotlib.image import imread
 
 from sparseagent.report import (
     Curve,
@@ -27,34 +27,6 @@ from sparseagent.report import (
 
 STEPS = np.linspace(0, 1e6, 30)
 LATENCIES = [Latency("sparse", 610, 820, 640, 2000), Latency("torch", 2e4, 3.5e4, 2.2e4, 2000)]
-
-
-@pytest.fixture
-def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures in the order they were saved."""
-    saved: list[Figure] = []
-    save = Figure.savefig
-
-    def keep(figure: Figure, *args: Any, **kwargs: Any) -> None:
-        saved.append(figure)
-        save(figure, *args, **kwargs)
-
-    monkeypatch.setattr(Figure, "savefig", keep)
-    return saved
-
-
-def words(figure: Figure) -> set[str]:
-    """Every text drawn in a figure, tick labels included."""
-    from matplotlib.text import Text
-
-    return {text.get_text() for text in figure.findobj(Text) if text.get_visible()} - {""}
-
-
-def is_drawn(path: Path) -> bool:
-    image = imread(path)
-    assert image.shape[0] > 200
-    assert image.shape[1] == 1120
-    return bool((image[..., :3] < 0.9).mean() > 0.005)
 
 
 def test_learning_curve(tmp_path: Path, figures: list[Figure]) -> None:

@@ -24,7 +24,10 @@ def formats_of(isa: str, policy: sa.SparsePolicy) -> list[str]:
 
 def _follows(format: str, lanes: int, policy: sa.SparsePolicy) -> bool:
     if format == "dense":
-        return all(layer.weight.is_ascending() for layer in policy.layers)
+        return all(
+            not isinstance(layer.weight, sa.CSR) or layer.weight.is_ascending()
+            for layer in policy.layers
+        )
     if format == "block":
         # One observation wants blocks of `lanes` rows (where there are lanes), a tile of four.
         sizes = {4, lanes} if lanes > 1 else {4}

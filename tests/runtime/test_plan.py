@@ -6,11 +6,12 @@ import gc
 import os
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from networks import ISAS, random_policy, same_bits
+from networks import ISAS, formats_of, random_policy, same_bits
 
 import sparseagent as sa
 from sparseagent.reference import forward_exact
@@ -78,8 +79,8 @@ def test_empty_batch() -> None:
     ("options", "message"),
     [
         ({"isa": "mmx"}, "isa: expected one of scalar"),
-        ({"format": "coo"}, "format: expected auto, csr, dense.* got 'coo'"),
-        ({"threads": 0}, "threads: expected 1 to 1024, got 0"),
+        ({"format": "coo"}, "format: expected auto, block, csr, dense.* got 'coo'"),
+        ({"threads": 0}, "threads: expected 1 to 64, got 0"),
         ({"tune": -1}, "tune: expected"),
         ({"tune": float("nan")}, "tune: expected"),
     ],
@@ -124,20 +125,47 @@ def test_explain_says_when_a_repack_may_pay(isa: str) -> None:
     assert advice not in sa.compile(POLICY.repack(isa), isa=isa, tune=0).explain()
 
 
-def test_update_takes_new_values_under_the_same_masks() -> None:
-    act = sa.compile(POLICY)
-    layers = []
-    for layer in POLICY.layers:
-        csr = layer.weight
-        values = RNG.normal(size=csr.nnz).astype(np.float32)
-        fresh = sa.CSR(csr.shape, csr.indptr, csr.indices, values)
-        layers.append(sa.Layer(fresh, layer.bias + 1, layer.activation))
-    changed = sa.SparsePolicy(tuple(layers), POLICY.observation)
-    act.update(changed)
-    expected = forward_exact(changed, ROWS)
-    assert same_bits(act(ROWS), expected)
-    assert same_bits(act(ROWS[3]), expected[3])
-    assert act.policy is changed
+def fresh_numbers(policy: sa.SparsePolicy) -> sa.SparsePolicy:
+    """Other weights and biases under the same masks, zeros and denormals among them."""
+    values, biases = [], []
+    for layer in policy.layers:
+        shape = layer.weight.values.shape if isinstance(layer.weight, sa.CSR) else layer.shape
+        fresh = RNG.normal(size=shape).astype(np.float32)
+        fresh.ravel()[::5] = [0.0, -0.0, 1e-42][int(RNG.integers(3))]
+        values.append(fresh)
+        biases.append(RNG.normal(size=layer.shape[0]).astype(np.float32))
+    return policy.with_values(values, biases)
+
+
+def updatable() -> dict[str, sa.SparsePolicy]:
+    dense = sa.Layer(RNG.normal(size=(8, 33)).astype(np.float32), np.ones(8, np.float32), "tanh")
+    blocks = np.kron(RNG.random((3, 17)) < 0.3, np.ones((16, 1))).astype(np.float32)
+    block = sa.Layer(sa.CSR.from_dense(blocks), np.ones(48, np.float32), "relu")
+    return {
+        "plain": POLICY,
+        "packed": POLICY.repack("avx512"),
+        "runs": random_policy(RNG, (17, 40, 5), 0.6, "elu", runs=3),
+        "dense layer": sa.SparsePolicy((*POLICY.layers[:2], dense), POLICY.observation),
+        "blocks": sa.SparsePolicy((block,), POLICY.observation),
+        "large": random_policy(RNG, (17, 400, 300, 4), 0.5),  # rows are split over threads
+    }
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("name", updatable())
+def test_update_takes_new_values_under_the_same_masks(name: str, isa: str) -> None:
+    policy = updatable()[name]
+    for threads in (1, 2):
+        for format in formats_of(isa, policy):
+            act = sa.compile(policy, isa=isa, format=format, threads=threads, tune=1)
+            for _ in range(2):
+                changed = fresh_numbers(policy)
+                act.update(changed)
+                assert act.policy is changed
+                expected = forward_exact(changed, ROWS[:67])
+                assert same_bits(act(ROWS[:67]), expected), format
+                for batch in (1, 2, 3, 4, 5, 9):
+                    assert same_bits(act(ROWS[:batch]), expected[:batch]), (format, batch)
 
 
 def test_update_refuses_another_structure() -> None:
@@ -149,6 +177,10 @@ def test_update_refuses_another_structure() -> None:
         act.update(sa.SparsePolicy((random_policy(RNG, (17, 6), 0.5).layers), POLICY.observation))
     with pytest.raises(ValueError, match="policy: expected the observation step and head"):
         act.update(sa.SparsePolicy(POLICY.layers, sa.Observation((17,), low=-1), POLICY.head))
+    first, *others = POLICY.layers
+    other = sa.SparsePolicy((replace(first, activation="tanh"), *others), POLICY.observation)
+    with pytest.raises(ValueError, match=r"layers\[0\]: expected the structure"):
+        act.update(other)
     assert same_bits(act(ROWS), EXPECTED)
 
 
@@ -171,6 +203,34 @@ def test_many_python_threads_share_a_plan() -> None:
         for worker in workers:
             worker.join()
         assert not wrong
+
+
+@pytest.mark.parametrize("order", ["ascending", "avx512", "avx2"])
+@pytest.mark.parametrize("threads", [2, 3, 5])
+def test_one_observation_on_several_threads(threads: int, order: str) -> None:
+    """Large layers are split by rows; the bits are those of one thread, from many callers too."""
+    policy = random_policy(RNG, (100, 530, 700, 9), 0.6, "tanh").repack(order)
+    rows = RNG.normal(size=(20, 100)).astype(np.float32)
+    expected = forward_exact(policy, rows)
+    wide = rows.astype(np.float64)
+    act = sa.compile(policy, threads=threads, tune=1)
+    wrong: list[int] = []
+
+    def work() -> None:
+        for _ in range(20):
+            for number, row in enumerate(rows):
+                if not same_bits(act(row), expected[number]):
+                    wrong.append(number)
+                if not same_bits(act.predict(wide[number])[0], expected[number]):
+                    wrong.append(number)
+
+    work()
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
 
 
 def native_threads() -> int:
@@ -205,10 +265,14 @@ def test_threads_start_on_first_use_only() -> None:
 def test_a_forked_child_runs_a_plan_that_had_threads() -> None:
     act = sa.compile(POLICY, threads=2)
     assert same_bits(act(ROWS), EXPECTED)
+    large = random_policy(RNG, (17, 400, 300, 4), 0.5)
+    split = sa.compile(large, threads=2)
+    row = split(ROWS[0])
     child = os.fork()
     if child == 0:
         ok = all(same_bits(act(ROWS), EXPECTED) for _ in range(20))
-        del act
+        ok = ok and all(same_bits(split(ROWS[0]), row) for _ in range(20))
+        del act, split
         os._exit(0 if ok else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert same_bits(act(ROWS), EXPECTED)

@@ -112,6 +112,33 @@ def test_a_packed_order_does_not_depend_on_the_order_before(order: str) -> None:
         assert same_bits(a.bias, b.bias)
 
 
+def test_with_values_shares_the_structure() -> None:
+    policy = random_policy(RNG, (10, 20, 4), 0.5, runs=2)
+    golden = policy.with_golden(RNG.normal(size=(3, 10)).astype(np.float32))
+    values = [layer.weight.values * 2 for layer in policy.layers]
+    biases = [layer.bias + 1 for layer in policy.layers]
+    other = golden.with_values(values, biases)
+    assert other.golden is None
+    for before, after, weight, bias in zip(
+        policy.layers, other.layers, values, biases, strict=True
+    ):
+        assert after.weight.indices is before.weight.indices
+        assert same_bits(after.weight.values, weight)
+        assert same_bits(after.bias, bias)
+        assert not after.weight.values.flags.writeable
+    with pytest.raises(ValueError, match="values: expected 2 arrays, got 1"):
+        policy.with_values(values[:1], biases)
+    with pytest.raises(ValueError, match=r"values: expected \d+ numbers, got 3"):
+        policy.with_values([values[0][:3], values[1]], biases)
+    with pytest.raises(ValueError, match="values: expected finite numbers"):
+        policy.with_values([values[0] * np.inf, values[1]], biases)
+    with pytest.raises(ValueError, match="bias: expected 20 numbers"):
+        policy.with_values(values, biases[::-1])
+    dense = sa.Layer(np.ones((2, 3), np.float32), np.zeros(2, np.float32))
+    with pytest.raises(ValueError, match=r"values: expected \(2, 3\), got \(3, 2\)"):
+        dense.with_values(np.ones((3, 2), np.float32), dense.bias)
+
+
 def test_normalisation_rule() -> None:
     mean, var = np.array([1.0, -2.0]), np.array([4.0, 0.25])
     step = sa.Observation.normalise(mean, var, eps=1e-8, clip=10)

@@ -1,0 +1,101 @@
+#include "core/candidates.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+
+namespace sparseagent {
+namespace {
+
+bool has_path(const Kernel& kernel, Path path) {
+  return path == Path::one ? kernel.has_one : kernel.has_tile;
+}
+
+// ns for each weight that is multiplied, of one observation on 16 lanes.
+struct Rate {
+  const char* format;
+  bool all;  // multiplies absent weights too
+  double one;
+  double tile;
+};
+
+constexpr Rate kRates[] = {
+    {"dense", true, 0.020, 0.019},
+    {"perm", false, 0.075, 0.0},
+    {"block", false, 0.030, 0.022},
+    {"csr", false, 0.160, 0.035},
+};
+constexpr Rate kOther = {"", false, 0.170, 0.034};
+
+// Lookups need an order made for them; layers denser than this keep another one, in
+// which most lanes wait.
+constexpr double kPackedDensity = 0.35;
+constexpr double kWaiting = 3.5;
+
+// Not worth packing if the guess is so many times the best one.
+constexpr double kHopeless = 6;
+
+// The kernel called `format`; null if `format` is empty.
+const Kernel* named_kernel(const Isa& isa, const std::string& format) {
+  if (format.empty()) return nullptr;
+  std::string known;
+  for (int i = 0; i < isa.kernel_count; ++i) {
+    const Kernel* kernel = isa.kernels[i];
+    if (!kernel->has_one && !kernel->has_tile) continue;
+    if (format == kernel->format) return kernel;
+    known += ", " + std::string(kernel->format);
+  }
+  throw std::invalid_argument("format: expected auto" + known + " on isa " + isa.name +
+                              ", got '" + format + "'");
+}
+
+}  // namespace
+
+double guess_ns(const Kernel& kernel, const LayerView& layer, const Regime& regime) {
+  Rate rate = kOther;
+  for (const Rate& known : kRates) {
+    if (std::string(kernel.format) == known.format) rate = known;
+  }
+  const double all = static_cast<double>(layer.out) * layer.in;
+  const bool waits =
+      std::string(kernel.format) == "perm" && layer.nnz() > kPackedDensity * all;
+  const double weights = rate.all ? all : layer.nnz() * (waits ? kWaiting : 1.0);
+  const double each = regime.path == Path::one ? rate.one : rate.tile;
+  const bool shares = regime.columns > 1 && kernel.few != nullptr;
+  const double saved = regime.path == Path::one && shares ? 0.7 : 1.0;
+  return 20 + weights * each * regime.columns * saved * 16 / kernel.lanes;
+}
+
+Candidates pack_candidates(const LayerView& layer, int number, const Regime& regime,
+                           const std::string& format, bool one) {
+  const Isa& isa = *regime.isa;
+  const Kernel* forced = named_kernel(isa, format);
+  std::vector<std::pair<double, const Kernel*>> kernels;
+  for (int i = 0; i < isa.kernel_count; ++i) {
+    const Kernel* kernel = isa.kernels[i];
+    if (!has_path(*kernel, regime.path)) continue;
+    if (forced != nullptr && has_path(*forced, regime.path) && kernel != forced)
+      continue;
+    kernels.emplace_back(guess_ns(*kernel, layer, regime), kernel);
+  }
+  std::stable_sort(kernels.begin(), kernels.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  Candidates candidates;
+  double best = 0;
+  for (const auto& [ns, kernel] : kernels) {
+    if (!candidates.empty() && (one || ns > kHopeless * best)) break;
+    if (kernel->packed_bytes(layer, regime.path) == 0) continue;
+    if (candidates.empty()) best = ns;
+    candidates.push_back(std::make_shared<PackedLayer>(*kernel, layer, regime.path));
+  }
+  if (candidates.empty()) {
+    throw std::invalid_argument("format: '" + std::string(forced->format) +
+                                "' cannot follow the structure and order of layer " +
+                                std::to_string(number) +
+                                "; dense needs a policy repacked to 'ascending', block "
+                                "neighbouring rows with the same columns");
+  }
+  return candidates;
+}
+
+}  // namespace sparseagent

@@ -1,0 +1,43 @@
+// One layer packed for one kernel on one path.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "core/buffer.h"
+#include "core/regime.h"
+
+namespace sparseagent {
+
+struct PackedLayer {
+  const Kernel* kernel;
+  Path path;
+  std::int64_t in;
+  Buffer data;
+
+  PackedLayer(const Kernel& k, const LayerView& layer, Path p)
+      : kernel(&k), path(p), in(layer.in), data(k.packed_bytes(layer, p)) {
+    k.pack(layer, p, data.data());
+  }
+
+  // y = layer(x) for the regime's observations: in a tile side by side; else `stride`
+  // floats apart. The zeros that a kernel may want are written behind x.
+  void run(const Regime& regime, float* x, float* y, std::int64_t stride) const {
+    if (regime.path == Path::tile) {
+      const std::int64_t width = regime.columns;
+      std::memset(x + in * width, 0, sizeof(float) * static_cast<std::size_t>(width));
+      kernel->tile(data.data(), x, y, regime.vectors);
+      return;
+    }
+    for (int i = 0; i < regime.columns; ++i) x[i * stride + in] = 0.0f;
+    if (regime.columns > 1 && kernel->few != nullptr) {
+      kernel->few(data.data(), x, y, stride, regime.columns);
+      return;
+    }
+    for (int i = 0; i < regime.columns; ++i) {
+      kernel->one(data.data(), x + i * stride, y + i * stride);
+    }
+  }
+};
+
+}  // namespace sparseagent

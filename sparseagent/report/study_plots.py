@@ -1,0 +1,336 @@
+"""The figures of a study: methods against each other, every value with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparseagent.report.comparison import Estimate, ProfileBand
+from sparseagent.report.figure import (
+    INK,
+    QUIET,
+    log_ticks,
+    new_figure,
+    require_items,
+    save_figure,
+    series_style,
+    style_axes,
+)
+from sparseagent.report.interval_curve import (
+    CheckedCurve,
+    IntervalCurve,
+    checked_curves,
+    draw_curve,
+    set_apart,
+)
+from sparseagent.report.table import format_ns, format_number
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "disturbance_curves",
+    "performance_profiles",
+    "return_against_latency",
+    "return_against_nonzeros",
+    "return_against_sparsity",
+]
+
+_RETURN = "return (IQM, 95 % interval)"
+_LEGEND_COLUMNS = 3
+
+
+def return_against_sparsity(
+    curves: Sequence[IntervalCurve],
+    path: str | Path,
+    *,
+    dense: Estimate | None = None,
+    title: str = "Return against sparsity",
+    ylabel: str = _RETURN,
+) -> Path:
+    """Plot the return of each method over its sparsities, beside that of the dense agent.
+
+    The axis is logarithmic in the density, so that 0.9, 0.95 and 0.98 lie well apart. Here as in
+    the other figures, curves that meet at one place are set a little apart there, for their
+    intervals to be seen.
+
+    Args:
+        curves: One for each method, at least one; `x` is the sparsity in [0, 1).
+        path: The PNG to write; missing folders are made.
+        dense: The dense agent's return, drawn as a line with a band.
+        title: Title of the figure.
+        ylabel: What the values and their intervals are.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: There is no curve, a sparsity is out of range, a value lies outside its
+            interval, or lengths differ within a curve.
+    """
+    checked = checked_curves(curves)
+    sparsities = np.unique(np.concatenate([curve.x for curve in checked]))
+    if sparsities[0] < 0 or sparsities[-1] >= 1:
+        raise ValueError(f"curves: sparsities must lie in [0, 1), got {sparsities.tolist()}")
+    figure = _tall_figure(len(curves) + (dense is not None))
+    axes = figure.subplots()
+    places = -np.log10(1.0 - sparsities)
+    gap = np.diff(places).min() if len(places) > 1 else 1.0
+    if dense is not None:
+        _dense_line(axes, dense)
+    step = min(0.6 * gap / len(checked), 0.04 * max(np.ptp(places), 0.5))
+    positions = set_apart([-np.log10(1.0 - curve.x) for curve in checked], step)
+    for index, (curve, x) in enumerate(zip(checked, positions, strict=True)):
+        draw_curve(axes, curve, x, index)
+    axes.set_xticks(places, [f"{sparsity:g}" for sparsity in sparsities])
+    axes.set_xlim(places[0] - 0.6 * min(gap, 1.0), places[-1] + 0.6 * min(gap, 1.0))
+    style_axes(axes, title, grid="y")
+    axes.set_xlabel("sparsity (fraction of zeros)")
+    axes.set_ylabel(ylabel)
+    _legend(figure, axes)
+    return save_figure(figure, path)
+
+
+def return_against_nonzeros(
+    curves: Sequence[IntervalCurve],
+    path: str | Path,
+    *,
+    tiny: IntervalCurve | None = None,
+    dense: Estimate | None = None,
+    title: str = "Return against weights",
+    ylabel: str = _RETURN,
+) -> Path:
+    """Plot returns over the number of weights, against dense networks of as many weights.
+
+    Args:
+        curves: One for each method, at least one; `x` is the number of nonzero weights, above 0.
+        path: The PNG to write; missing folders are made.
+        tiny: Small dense agents by their number of weights, drawn as a dark line with a band: what
+            a pruned agent has to beat.
+        dense: The large dense agent's return, drawn as a line with a band.
+        title: Title of the figure.
+        ylabel: What the values and their intervals are.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: There is no curve, an `x` is not positive, a value lies outside its interval, or
+            lengths differ within a curve.
+    """
+    figure = _tall_figure(len(curves) + (tiny is not None) + (dense is not None))
+    axes = figure.subplots()
+    if dense is not None:
+        _dense_line(axes, dense)
+    reference = []
+    if tiny is not None:
+        reference = checked_curves([tiny])
+        x, order = reference[0].x, np.argsort(reference[0].x)
+        axes.fill_between(
+            x[order], reference[0].low[order], reference[0].high[order], color=INK, alpha=0.12, lw=0
+        )
+        axes.plot(x[order], reference[0].value[order], "-", marker="o", color=INK, label=tiny.label)
+    checked = checked_curves(curves)
+    _log_axis(axes, [*checked, *reference])
+    _draw_on_log_axis(axes, checked)
+    log_ticks(axes, lambda value: format_number(round(value)))
+    style_axes(axes, title, grid="y")
+    axes.set_xlabel("nonzero weights (logarithmic)")
+    axes.set_ylabel(ylabel)
+    _legend(figure, axes)
+    return save_figure(figure, path)
+
+
+def return_against_latency(
+    curves: Sequence[IntervalCurve],
+    path: str | Path,
+    *,
+    title: str = "Return against latency",
+    ylabel: str = _RETURN,
+) -> Path:
+    """Plot returns over the time of one call: good agents lie at the top left.
+
+    Args:
+        curves: One for each method or contender, at least one; `x` is the latency in ns, above 0.
+        path: The PNG to write; missing folders are made.
+        title: Title of the figure.
+        ylabel: What the values and their intervals are.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: There is no curve, a time is not positive, a value lies outside its interval, or
+            lengths differ within a curve.
+    """
+    checked = checked_curves(curves)
+    figure = _tall_figure(len(curves))
+    axes = figure.subplots()
+    _log_axis(axes, checked)
+    _draw_on_log_axis(axes, checked)
+    log_ticks(axes, format_ns)
+    style_axes(axes, title, grid="y")
+    axes.set_xlabel("wall time of one call, median (logarithmic)")
+    axes.set_ylabel(ylabel)
+    _legend(figure, axes)
+    return save_figure(figure, path)
+
+
+def performance_profiles(
+    profiles: Mapping[str, ProfileBand],
+    path: str | Path,
+    *,
+    title: str = "Performance profiles",
+    xlabel: str = "return, normalised: 0 random, 1 dense",
+) -> Path:
+    """Plot the share of runs above each return, with its band (Agarwal et al., 2021).
+
+    A curve further up and to the right is better; where two cross, neither is better throughout.
+
+    Args:
+        profiles: Method -> its profile from `profile_band`, at least one.
+        path: The PNG to write; missing folders are made.
+        title: Title of the figure.
+        xlabel: What the thresholds are.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: There is no profile.
+    """
+    require_items("profiles", list(profiles))
+    figure = _tall_figure(len(profiles))
+    axes = figure.subplots()
+    for index, (label, band) in enumerate(profiles.items()):
+        style = series_style(index)
+        axes.fill_between(
+            band.thresholds, band.low, band.high, color=style.colour, alpha=0.15, lw=0
+        )
+        axes.plot(
+            band.thresholds, band.share, style.line, color=style.colour, label=label, linewidth=1.8
+        )
+    axes.set_ylim(-0.02, 1.02)
+    style_axes(axes, title, grid="both")
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel("share of runs above (95 % band)")
+    _legend(figure, axes)
+    return save_figure(figure, path)
+
+
+def disturbance_curves(
+    panels: Mapping[str, Sequence[IntervalCurve]],
+    path: str | Path,
+    *,
+    unchanged: Mapping[str, float] | None = None,
+    title: str = "Return under disturbances",
+    ylabel: str = _RETURN,
+) -> Path:
+    """Plot returns over the level of each disturbance, one panel each, on one return axis.
+
+    Args:
+        panels: Disturbance -> one curve for each agent; `x` is the level. An agent keeps its colour
+            in all panels.
+        path: The PNG to write; missing folders are made.
+        unchanged: The level of each disturbance that means the environment as it is, marked by a
+            dotted line.
+        title: Title of the figure.
+        ylabel: What the values and their intervals are.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: There is no panel or no curve in one, a value lies outside its interval, or
+            lengths differ within a curve.
+    """
+    require_items("panels", list(panels))
+    labels = list(dict.fromkeys(curve.label for curves in panels.values() for curve in curves))
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = new_figure(0.9 + 2.5 * rows + _legend_height(len(labels)))
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    for axes, (name, curves) in zip(grid.flat, panels.items(), strict=False):
+        _panel(axes, checked_curves(curves), labels, (unchanged or {}).get(name))
+        style_axes(axes, None, grid="y")
+        axes.set_xlabel(name)
+    for axes in grid[:, 0]:
+        axes.set_ylabel(ylabel, fontsize=9)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=INK)
+    handles = {}
+    for axes in grid.flat[: len(panels)]:
+        handles.update(dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True)))
+    _legend_of(figure, [handles[label] for label in labels], labels)
+    return save_figure(figure, path)
+
+
+def _panel(
+    axes: Axes, curves: Sequence[CheckedCurve], labels: Sequence[str], unchanged: float | None
+) -> None:
+    """Curves over levels; factors that span more than 1 to 10 stand on a logarithmic axis."""
+    levels = np.unique(np.concatenate([curve.x for curve in curves]))
+    wide = levels[0] > 0 and levels[-1] > 10 * levels[0]
+    place: Callable[[Any], Any] = np.log2 if wide else np.asarray
+    if unchanged is not None:
+        axes.axvline(place(unchanged), color=QUIET, linestyle=":", linewidth=1.2)
+    step = 0.012 * np.ptp(place(levels))
+    positions = set_apart([place(curve.x) for curve in curves], step)
+    for curve, x in zip(curves, positions, strict=True):
+        draw_curve(axes, curve, x, labels.index(curve.label))
+    if wide:
+        axes.set_xticks(place(levels), [f"{level:.3g}" for level in levels])
+    else:
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+
+
+def _draw_on_log_axis(axes: Axes, curves: Sequence[CheckedCurve]) -> None:
+    logs = [np.log10(curve.x) for curve in curves]
+    step = 0.01 * np.ptp(np.log10(axes.get_xlim()))
+    for index, (curve, x) in enumerate(zip(curves, set_apart(logs, step), strict=True)):
+        draw_curve(axes, curve, 10.0**x, index)
+
+
+def _dense_line(axes: Axes, dense: Estimate) -> None:
+    axes.axhspan(dense.low, dense.high, color=QUIET, alpha=0.15, lw=0)
+    axes.axhline(dense.value, color=QUIET, linestyle=(0, (5, 2)), linewidth=1.4, label="dense")
+
+
+def _log_axis(axes: Axes, curves: Sequence[CheckedCurve]) -> None:
+    """A logarithmic x axis with a margin around all values."""
+    values = np.concatenate([curve.x for curve in curves])
+    if not (np.isfinite(values) & (values > 0)).all():
+        raise ValueError(f"curves: x must be positive for a logarithmic axis, got {values.min()}")
+    margin = max((values.max() / values.min()) ** 0.06, 1.15)
+    axes.set_xscale("log")
+    axes.set_xlim(values.min() / margin, values.max() * margin)
+
+
+def _tall_figure(labels: int) -> Figure:
+    return new_figure(3.7 + _legend_height(labels))
+
+
+def _legend_height(labels: int) -> float:
+    return 0.1 + 0.2 * -(-labels // _LEGEND_COLUMNS)  # inches
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    _legend_of(figure, *axes.get_legend_handles_labels())
+
+
+def _legend_of(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> None:
+    figure.legend(
+        handles,
+        labels,
+        frameon=False,
+        fontsize=9,
+        labelcolor=INK,
+        ncols=min(_LEGEND_COLUMNS, len(labels)),
+        loc="outside lower center",
+    )

@@ -1,0 +1,202 @@
+"""Robustness of policy files: one table of all of them, and a plot of agents over levels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import sparseagent as sa
+from sparseagent.report import IntervalCurve, disturbance_curves, estimate
+from sparseagent.robustness import (
+    NOISE_LEVELS,
+    Disturbance,
+    RobustnessRow,
+    observation_std,
+    parameters_of,
+    robustness,
+)
+from sparseagent.train.records import read_rows, write_rows
+
+#: `training_seed` is empty where a policy file does not tell.
+ROBUSTNESS_COLUMNS = (
+    *("policy", "agent", "training_seed"),
+    *(field.name for field in fields(RobustnessRow)),
+)
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    policy: str
+    agent: str
+    training_seed: Any
+    act: sa.Plan
+
+
+def policy_files(paths: Sequence[Path]) -> list[Path]:
+    """The policy files named, and those in the folders named, at any depth; in order.
+
+    Raises:
+        ValueError: there is none, one is named twice, or a path does not exist.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise ValueError(f"policy: expected a policy file or a folder of them, got {path}")
+        found = sorted(path.rglob("*.safetensors")) if path.is_dir() else [path]
+        if not found:
+            raise ValueError(f"policy: expected policy files (.safetensors) in {path}, got none")
+        files += found
+    if len({file.resolve() for file in files}) < len(files):
+        raise ValueError("policy: expected each policy file once, got one of them again")
+    return files
+
+
+def measure_files(
+    files: Sequence[Path],
+    out: Path,
+    *,
+    env: str | None = None,
+    noise_levels: Sequence[float] = NOISE_LEVELS,
+    parameters: Sequence[str] | None = None,
+    episodes: int = 100,
+    num_envs: int = 8,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda line: None,
+) -> list[Row]:
+    """Measure `robustness` of policy files under the same noise, and write the table as CSV.
+
+    A noise level of 1 is the standard deviation of the observations of all policies together. The
+    table is written again after each policy: what is measured is not lost.
+
+    Args:
+        files: policy files of one environment, at least one.
+        out: the CSV to write, with `ROBUSTNESS_COLUMNS`.
+        env: environment id; None takes the one that the files name.
+        noise_levels: see `robustness`.
+        parameters: names of parameters to change; None takes all that are known.
+        episodes: episodes for each level.
+        num_envs: environments stepped together.
+        seed: seed of the episodes and of the noise.
+        say: is told of each policy that is done.
+
+    Returns:
+        The rows that were written.
+
+    Raises:
+        ValueError: there is no file, the files name no environment or several, or an argument is
+            out of range.
+    """
+    if not files:
+        raise ValueError("files: expected at least one policy file, got none")
+    policies = [sa.load(file) for file in files]
+    env = env or _environment(policies)
+    chosen = _parameters(env, parameters)
+    entries = _entries(files, policies)
+    std = None
+    if noise_levels:
+        acts = [entry.act for entry in entries]
+        std = observation_std(acts, env, num_envs=num_envs, seed=seed)
+    rows: list[Row] = []
+    for number, entry in enumerate(entries, 1):
+        table = robustness(
+            entry.act,
+            env,
+            noise_levels=noise_levels,
+            noise_std=std,
+            parameters=chosen,
+            episodes=episodes,
+            num_envs=num_envs,
+            seed=seed,
+        )
+        key = {name: getattr(entry, name) for name in ("policy", "agent", "training_seed")}
+        rows += [{**key, **asdict(row)} for row in table.rows]
+        write_rows(out, ROBUSTNESS_COLUMNS, rows)
+        say(f"{number}/{len(entries)} {entry.policy}")
+    return rows
+
+
+def draw_robustness(table: Path, path: Path) -> Path:
+    """Plot a table of `measure_files`: a panel for each disturbance, a curve for each agent.
+
+    An agent with one policy is drawn with the mean of its episodes; one with several, of different
+    training seeds, with the IQM of their means. The IQM of episodes would not do here: it cuts off
+    the episodes that fail.
+
+    Raises:
+        ValueError: the table is empty, or `path` does not end in .png.
+    """
+    rows = read_rows(table)
+    if not rows:
+        raise ValueError(f"table: expected rows of robustness, got none in {table}")
+    panels = {
+        name: [_curve(agent, of_agent) for agent, of_agent in _by(of_panel, "agent").items()]
+        for name, of_panel in _by(rows, "disturbance").items()
+    }
+    unchanged = {
+        row["disturbance"]: float(row["level"]) for row in rows if row["disturbed"] == "False"
+    }
+    title = f"{rows[0]['environment']}: return under disturbances"
+    return disturbance_curves(
+        panels, path, unchanged=unchanged, title=title, ylabel="mean return (95 % interval)"
+    )
+
+
+def _curve(agent: str, rows: Sequence[Mapping[str, str]]) -> IntervalCurve:
+    points = []
+    for level, found in _by(rows, "level").items():
+        if len(found) == 1:
+            value, low, high = (float(found[0][name]) for name in ("mean", "mean_low", "mean_high"))
+        else:
+            over_seeds = estimate([float(row["mean"]) for row in found])
+            value, low, high = over_seeds.value, over_seeds.low, over_seeds.high
+        points.append((float(level), value, low, high))
+    return IntervalCurve(agent, *np.array(points).T)
+
+
+def _by(rows: Sequence[Mapping[str, str]], column: str) -> dict[str, list[Mapping[str, str]]]:
+    groups: dict[str, list[Mapping[str, str]]] = {}
+    for row in rows:
+        groups.setdefault(row[column], []).append(row)
+    return groups
+
+
+def _environment(policies: Sequence[sa.SparsePolicy]) -> str:
+    names = {str(policy.metadata.get("environment", "")) for policy in policies}
+    if len(names) != 1 or names == {""}:
+        raise ValueError(
+            "env: expected an environment id, for the files do not name one environment, "
+            f"got {sorted(names)}"
+        )
+    return names.pop()
+
+
+def _parameters(env: str, names: Sequence[str] | None) -> tuple[Disturbance, ...]:
+    known = parameters_of(env)
+    if names is None:
+        return known
+    by_name = {parameter.name: parameter for parameter in known}
+    for name in names:
+        if name not in by_name:
+            raise ValueError(f"parameter: expected one of {list(by_name)} of {env}, got {name!r}")
+    return tuple(by_name[name] for name in names)
+
+
+def _entries(files: Sequence[Path], policies: Sequence[sa.SparsePolicy]) -> list[_Entry]:
+    """Compiled policies; seeds of one agent belong together where the files tell them apart."""
+    told = [(p.metadata.get("agent"), p.metadata.get("training_seed")) for p in policies]
+    grouped = all(agent for agent, _ in told) and len(set(told)) == len(told)
+    # Relative to what all have in common: the table must not depend on where the folder lies.
+    root = os.path.commonpath([file.resolve().parent for file in files])
+    entries = []
+    for file, policy, (agent, training_seed) in zip(files, policies, told, strict=True):
+        name = file.resolve().relative_to(root).as_posix()
+        label = str(agent) if grouped else name.removesuffix(".safetensors")
+        number = "" if training_seed is None else training_seed
+        entries.append(_Entry(name, label, number, sa.compile(policy)))
+    return entries

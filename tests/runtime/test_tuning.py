@@ -1,0 +1,124 @@
+"""Choosing kernels: saved tunings, cuts of batches, the time that tuning takes."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from networks import ISAS, random_policy, same_bits
+
+import sparseagent as sa
+from sparseagent.reference import forward_exact
+
+RNG = np.random.default_rng(4)
+POLICY = random_policy(RNG, (17, 64, 33, 6), 0.8)
+ROWS = RNG.normal(size=(300, 17)).astype(np.float32)
+
+
+def chosen(act: sa.Plan) -> list[tuple[Any, ...]]:
+    return [choice[:3] for choice in act._choices]
+
+
+def test_a_saved_tuning_is_followed(tmp_path: Path) -> None:
+    act = sa.compile(POLICY, tune=5)
+    file = tmp_path / "tuning.json"
+    file.write_text(json.dumps(act.tuning))
+    for saved in (act.tuning, json.loads(file.read_text()), file, str(file)):
+        again = sa.compile(POLICY, tune=saved)
+        assert chosen(again) == chosen(act)
+        assert again._costs == act._costs
+        assert again.tuning == act.tuning
+        assert same_bits(again(ROWS), forward_exact(POLICY, ROWS))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_a_tuning_may_be_edited(isa: str) -> None:
+    saved = sa.compile(POLICY, isa=isa, tune=0).tuning
+    for number, regime in enumerate(saved["regimes"]):
+        regime["formats"] = ["dense", "csr", "dense"] if number % 2 else ["csr", "dense", "csr"]
+    act = sa.compile(POLICY, isa=isa, tune=saved)
+    assert act.tuning == saved
+    assert same_bits(act(ROWS[:67]), forward_exact(POLICY, ROWS[:67]))
+
+
+def test_a_tuning_that_does_not_fit_is_refused() -> None:
+    saved = sa.compile(POLICY, tune=0).tuning
+    other = random_policy(RNG, (17, 65, 33, 6), 0.8)
+    with pytest.raises(ValueError, match=r"tune: expected layers\[0\] to be .*'out': 65"):
+        sa.compile(other, tune=saved)
+    with pytest.raises(ValueError, match="tune: expected a tuning for isa scalar, got one for"):
+        sa.compile(POLICY, isa="scalar", tune={**saved, "isa": "vax"})
+    with pytest.raises(ValueError, match="tune: expected 3 layers, got 2"):
+        sa.compile(POLICY, tune={**saved, "layers": saved["layers"][:2]})
+    with pytest.raises(ValueError, match="tune: expected a format for each of 3 layers"):
+        sa.compile(POLICY, tune={**saved, "regimes": saved["regimes"][:1]})
+    with pytest.raises(ValueError, match=r"tune: expected what Plan\.tuning gives, got"):
+        sa.compile(POLICY, tune={"isa": saved["isa"]})
+    with pytest.raises(ValueError, match="format: expected auto with a saved tuning, got 'csr'"):
+        sa.compile(POLICY, tune=saved, format="csr")
+    first = {**saved["regimes"][0], "formats": ["perm", "coo", "csr"]}
+    with pytest.raises(ValueError, match="got 'coo'"):
+        sa.compile(POLICY, tune={**saved, "regimes": [first, *saved["regimes"][1:]]})
+
+
+def with_times(ns: dict[int, float]) -> sa.Plan:
+    """A plan that believes these times of its regimes, by observations."""
+    saved = sa.compile(POLICY, tune=0).tuning
+    for regime in saved["regimes"]:
+        regime["ns"] = ns.get(regime["observations"], 1e9)
+    return sa.compile(POLICY, tune=saved)
+
+
+def cost(ns: dict[int, float], batch: int) -> float:
+    """The cheapest cover, by trying everything."""
+    best = [0.0]
+    for left in range(1, batch + 1):
+        fitting = [n for n in ns if n <= left or n >= 8]  # only tiles may be partly empty
+        best.append(min(ns[n] + best[max(0, left - n)] for n in fitting))
+    return best[batch]
+
+
+@pytest.mark.skipif("avx512" not in ISAS, reason="the tiles of AVX-512")
+@pytest.mark.parametrize(
+    "ns",
+    [
+        {1: 10, 2: 18, 4: 30, 8: 50, 16: 60, 32: 100},
+        {1: 1, 2: 9, 4: 9, 8: 90, 16: 90, 32: 90},
+        {1: 10, 2: 12, 4: 14, 8: 30, 16: 100, 32: 300},
+        {1: 10, 16: 50, 32: 130},
+    ],
+)
+def test_cuts_are_the_cheapest_cover(ns: dict[int, float]) -> None:
+    act = with_times(ns)
+    times = {name: t for name, (_, t) in act._costs.items()}
+    room = {name: n for name, (n, _) in act._costs.items()}
+    for batch in range(1, 300):
+        cuts = act._cuts(batch)
+        assert sum(count for _, count in cuts) == batch
+        assert all(1 <= count <= room[name] for name, count in cuts)
+        assert sum(times[name] for name, _ in cuts) == pytest.approx(cost(ns, batch))
+
+
+def test_every_cover_gives_the_same_bits() -> None:
+    expected = forward_exact(POLICY, ROWS)
+    for observations in (1, 2, 4, 8, 16, 32):
+        act = with_times({observations: 1.0})
+        for batch in (1, 2, 3, 5, 7, 31, 33, 67, 300):
+            assert same_bits(act(ROWS[:batch]), expected[:batch]), (observations, batch)
+
+
+def test_tuning_keeps_to_its_time() -> None:
+    """A large network, whose candidates take long: what timing adds is the budget, nearly."""
+    policy = random_policy(RNG, (348, 512, 512, 17), 0.8)
+
+    def taken(tune: float) -> float:
+        start = time.perf_counter()
+        sa.compile(policy, tune=tune)
+        return time.perf_counter() - start
+
+    short = min(taken(0.001) for _ in range(3))
+    assert min(taken(20) for _ in range(5)) - short < 0.1
