@@ -17,6 +17,8 @@ from sparseagent.prune.allocation import lamp as lamp
 from sparseagent.prune.allocation import uniform as uniform
 from sparseagent.prune.automatic import Automatic as Automatic
 from sparseagent.prune.connectivity import effective_weights as effective_weights
+from sparseagent.prune.contribution_report import Contributions as Contributions
+from sparseagent.prune.contribution_report import contributions as contributions
 from sparseagent.prune.drop import CosineDrop as CosineDrop
 from sparseagent.prune.drop import Drop as Drop
 from sparseagent.prune.found_masks import found_masks as found_masks
@@ -27,6 +29,8 @@ from sparseagent.prune.layer import Layer as Layer
 from sparseagent.prune.layer_removal import remove_layer as remove_layer
 from sparseagent.prune.lottery import Ticket as Ticket
 from sparseagent.prune.lottery import lottery as lottery
+from sparseagent.prune.model import Pruned as Pruned
+from sparseagent.prune.model import prune_model as prune_model
 from sparseagent.prune.neuron.contribution import NeuronContribution as NeuronContribution
 from sparseagent.prune.neuron.dormancy import NeuronDormancy as NeuronDormancy
 from sparseagent.prune.neuron.l1 import NeuronL1 as NeuronL1
@@ -41,6 +45,12 @@ from sparseagent.prune.pattern.n_m import NM as NM
 from sparseagent.prune.pattern.protocol import Pattern as Pattern
 from sparseagent.prune.pattern.unstructured import Unstructured as Unstructured
 from sparseagent.prune.pattern.whole_neurons import WholeNeurons as WholeNeurons
+from sparseagent.prune.penalise import penalise as penalise
+from sparseagent.prune.penalty.contribution import ContributionPenalty as ContributionPenalty
+from sparseagent.prune.penalty.group_lasso import GroupLasso as GroupLasso
+from sparseagent.prune.penalty.l1 import L1Penalty as L1Penalty
+from sparseagent.prune.penalty.l2 import L2Penalty as L2Penalty
+from sparseagent.prune.penalty.protocol import Penalty as Penalty
 from sparseagent.prune.removal import Removed as Removed
 from sparseagent.prune.removal import remove_dead_neurons as remove_dead_neurons
 from sparseagent.prune.removal import remove_neurons as remove_neurons

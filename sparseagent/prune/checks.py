@@ -28,6 +28,18 @@ def require_ramp(start: object, stop: object) -> None:
         raise ValueError(f"stop: expected more than start = {start}, got {stop}")
 
 
+def require_strength(value: object) -> None:
+    """Raise unless `value` is a finite number of at least 0."""
+    if not 0.0 <= _number("strength", value) < float("inf"):
+        raise ValueError(f"strength: expected 0 or more, got {value}")
+
+
+def require_positive(name: str, value: object) -> None:
+    """Raise unless `value` is a finite number above 0."""
+    if not 0.0 < _number(name, value) < float("inf"):
+        raise ValueError(f"{name}: expected more than 0, got {value}")
+
+
 def require_count(name: str, value: object) -> None:
     """Raise unless `value` is an int of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int):

@@ -210,6 +210,11 @@ class RunConfig:
             ("grow", GROWTHS),
         ):
             _check_choice(name, getattr(self, name), known)
+        if self.pattern in ("neurons", "2:4", "1:4") and self.allocation != "pattern":
+            raise ValueError(
+                f"allocation: expected 'pattern' beside the pattern {self.pattern!r}, which splits "
+                f"the budget by itself, got {self.allocation!r}"
+            )
         if self.activation is not None:
             _check_choice("activation", self.activation, ACTIVATIONS)
         for key in self.hyperparameters:

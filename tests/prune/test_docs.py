@@ -13,6 +13,7 @@ PAGES = Path(__file__).resolve().parents[2] / "docs" / "methods"
 FRAME = {
     *("Allocation", "Drop", "Growth", "Observer", "Pattern", "Schedule", "Score"),
     *("Layer", "Sparsifier", "Ticket", "effective_weights"),
+    *("Contributions", "NeuronScore", "Penalty", "Pruned", "Removed"),
 }
 
 

@@ -119,3 +119,22 @@ def test_the_schedule_is_over_at_its_stop(schedule):
     assert not sparsifier.finished
     sparsifier.step(0.5)
     assert sparsifier.finished
+
+
+@pytest.mark.parametrize("pattern", config.PATTERNS)
+def test_every_pattern_makes_a_plan(pattern):
+    sparsity = {"2:4": 0.5, "1:4": 0.75}.get(pattern, 0.8)
+    allocation = "pattern" if pattern in ("neurons", "2:4", "1:4") else "erk"
+    chosen = configure(
+        "CartPole-v1", "ppo", sparsity=sparsity, pattern=pattern, allocation=allocation
+    )
+    plan = choose_strategy(chosen, fresh_policy(chosen))
+    weights = [layer.inputs * layer.outputs for layer in plan.layers]
+    kept = sum(n * (1 - layer.sparsity) for n, layer in zip(weights, plan.layers, strict=True))
+    assert kept <= (1 - sparsity) * sum(weights) + 0.5
+    assert pattern in plan.how
+
+
+def test_a_pattern_that_splits_the_budget_takes_no_allocation():
+    with pytest.raises(ValueError, match="allocation: expected 'pattern' beside the pattern '2:4'"):
+        configure("CartPole-v1", "ppo", sparsity=0.5, pattern="2:4")

@@ -1,0 +1,108 @@
+"""Adding a penalty to the loss of a training loop that somebody else wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from sparseagent.prune.checks import require_callable
+from sparseagent.prune.networks import is_policy
+from sparseagent.prune.penalty.protocol import Penalty
+
+_RECENT = 256
+
+
+def penalise(
+    module: Any,
+    penalty: Penalty,
+    *,
+    optimizer: Optimizer | None = None,
+    batch: Callable[[], Any] | None = None,
+) -> RemovableHandle:
+    """Add a penalty's gradient to that of the loss before each step of an optimizer.
+
+    It is not decoupled: the gradient passes through the optimizer (Adam's scaling, momentum) as if
+    the penalty were part of the loss. Stable-Baselines3 clips gradients before the step, so the
+    penalty is not clipped. A `Sparsifier` that observes gradients sees the penalty's if `penalise`
+    was called before its `attach`.
+
+    Args:
+        module: A Stable-Baselines3 model, whose acting network is penalised; or a network.
+        penalty: Such as `GroupLasso(1e-4)`.
+        optimizer: The one that updates the network; of a model it is found.
+        batch: Called before each step for the inputs on which activations are looked at; `None`
+            for the latest 256 observations in a model's buffer, and for none otherwise.
+
+    Returns:
+        The hook; `remove()` ends it.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: A network comes without an optimizer.
+    """
+    require_callable("penalty", penalty, "(module, batch) -> scalar, such as L1Penalty(1e-5)")
+    model = None if isinstance(module, nn.Module) else module
+    network = module if model is None else getattr(model, "policy", None)
+    if not isinstance(network, nn.Module):
+        raise TypeError(
+            "module: expected a torch.nn.Module or a Stable-Baselines3 model, got "
+            f"{type(module).__name__}"
+        )
+    if optimizer is None and is_policy(network):
+        optimizer = vars(getattr(network, "actor", network)).get("optimizer")
+    if optimizer is None:
+        raise ValueError("optimizer: expected the one that updates the module, got None")
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(
+            f"optimizer: expected a torch.optim.Optimizer, got {type(optimizer).__name__}"
+        )
+    if batch is not None:
+        require_callable("batch", batch, "() -> inputs")
+    elif model is not None:
+        batch = lambda: recent_observations(model)  # noqa: E731
+
+    def add(optimizer: Optimizer, *_: Any) -> None:
+        # Looked up at each step: removal of neurons puts other parameters in place.
+        parameters = [p for g in optimizer.param_groups for p in g["params"] if p.requires_grad]
+        with torch.enable_grad():
+            value = penalty(network, None if batch is None else batch())
+            grads = torch.autograd.grad(value, parameters, allow_unused=True)
+        for parameter, grad in zip(parameters, grads, strict=True):
+            if grad is not None:
+                parameter.grad = grad if parameter.grad is None else parameter.grad + grad
+
+    return optimizer.register_step_pre_hook(add)
+
+
+def recent_observations(model: Any) -> Any:
+    """The latest observations in the buffer of a Stable-Baselines3 model, `[N, ...]`, N <= 256.
+
+    They are as the policy gets them, normalised where the model has a `VecNormalize`. No random
+    number is drawn.
+
+    Raises:
+        TypeError: Observations are dictionaries.
+        ValueError: The buffer is empty.
+    """
+    replayed = getattr(model, "replay_buffer", None)
+    buffer: Any = getattr(model, "rollout_buffer", None) if replayed is None else replayed
+    shape = getattr(buffer, "obs_shape", None)
+    if not isinstance(shape, tuple):
+        raise TypeError(
+            "batch: expected a function that returns inputs, as there are no plain observations "
+            f"in the model's {type(buffer).__name__}, got None"
+        )
+    size = buffer.buffer_size if buffer.full else buffer.pos
+    if not size:
+        raise ValueError("batch: expected observations in the model's buffer, got none yet")
+    if replayed is None:
+        return buffer.observations.reshape(-1, *shape)[-_RECENT:]
+    count = min(size, -(-_RECENT // buffer.n_envs))
+    places = [(buffer.pos - 1 - back) % buffer.buffer_size for back in range(count)]
+    rows = buffer.observations[places].reshape(-1, *shape)[:_RECENT]
+    return buffer._normalize_obs(rows, model._vec_normalize_env)
