@@ -61,6 +61,21 @@ class Attachment:
                 if is_moment(value, weight) and not (self.regrows and name in _SCALES):
                     value.mul_(factor.to(value.device))
 
+    def mask_gradients(self, factors: Mapping[str, Tensor]) -> None:
+        """Zero the gradients of pruned weights after each backward pass, before a loop clips them.
+
+        Args:
+            factors: As for `zero`; read anew at each pass.
+        """
+        for layer in self.layers:
+
+            def mask(weight: Tensor, name: str = layer.name) -> None:
+                if name in factors and weight.grad is not None:
+                    weight.grad.mul_(factors[name].to(weight.device))
+
+            hook = layer.weight.register_post_accumulate_grad_hook(mask)  # type: ignore[no-untyped-call]
+            self.handles.append(hook)
+
     def remove(self) -> None:
         """Remove the hooks."""
         for handle in self.handles:

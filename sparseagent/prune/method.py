@@ -31,6 +31,7 @@ class Method:
     drop: Drop | None
     output_floor: float
     rescale_initial: bool
+    mask_gradients: bool
 
     def __post_init__(self) -> None:
         require_method("score", self.score, "score")
@@ -41,6 +42,12 @@ class Method:
         if self.initial is not None:
             require_method("initial", self.initial, "score")
         self._check_growth()
+        if self.mask_gradients and self.grow is not None:
+            raise ValueError(
+                "mask_gradients: expected False with grow, which needs the gradients of pruned "
+                "weights: to choose among them, and for the squared averages that a grown weight "
+                "starts with, got True"
+            )
         # A look at the whole way: without growth, what is pruned cannot come back.
         final = final_sparsity(self.schedule)
         if self.rescale_initial and not (final and self.schedule(0.0)):

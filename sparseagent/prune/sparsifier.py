@@ -76,6 +76,8 @@ class Sparsifier:
         rescale_initial: Where weights are pruned before training starts, scale what remains of
             each neuron's weights by 1 / sqrt(density of its fan-in), so that its input keeps its
             variance (Evci et al., "Gradient Flow in Sparse Neural Networks", 2022).
+        mask_gradients: Zero the gradients of pruned weights after each backward pass, so that they
+            take no part in a gradient norm that the loop clips. Not with `grow`.
         layers: Which layers, instead of the default: names of layers or of modules around them; or
             `predicate(name, linear) -> bool`, `Top(n)` or `Hidden()`, which narrow the default.
         targets: Target networks of a plain module, which get its masks: copies of the module, or of
@@ -106,6 +108,7 @@ class Sparsifier:
         drop: Drop | None = None,
         output_floor: float = 0.0,
         rescale_initial: bool = False,
+        mask_gradients: bool = False,
         layers: Selection | None = None,
         targets: Targets = None,
         critic_sparsity: CriticSparsity = "auto",
@@ -121,6 +124,7 @@ class Sparsifier:
             drop=drop,
             output_floor=output_floor,
             rescale_initial=rescale_initial,
+            mask_gradients=mask_gradients,
         )
         if every is not None:
             require_count("every", every)
@@ -246,9 +250,11 @@ class Sparsifier:
         share = self._pace.share(position, progress)
         if requested <= position.reached and not share:
             return
-        before = self.masks
+        before, changed = self.masks, {}
         for part in self._parts:
-            self._change(part, self._scaled(part, requested), share)
+            changed.update(self._changed(part, self._scaled(part, requested), share))
+        # Only now, so that a part that cannot be pruned leaves the others as they were.
+        self._masks.replace(changed)
         if self._method.rescale_initial and not position.updates:
             self._masks.rescale(before)
         position.changes += self._method.grow is not None and position.reached > 0.0
@@ -385,6 +391,8 @@ class Sparsifier:
         attachment.handles.append(
             optimizer.register_step_post_hook(lambda *_: self._after_step(attachment))
         )
+        if self._method.mask_gradients:
+            attachment.mask_gradients(self._masks.factors)
         self._attached.append(attachment)
         self.apply()
         if progress is not None and self.updates == 0 and not self.frozen:
@@ -451,18 +459,16 @@ class Sparsifier:
         final = self._pace.final
         return requested if part.final == final else requested / final * part.final
 
-    def _change(self, part: Part, sparsity: float, share: float) -> None:
+    def _changed(self, part: Part, sparsity: float, share: float) -> dict[str, Tensor]:
         method, observed, changes = self._method, self._observed, self._position.changes
         first = not self._position.reached
         if method.grow is not None and not first:
-            masks = exchange_part(
+            return exchange_part(
                 part, self._masks, sparsity, method, observed, share=share, change=changes
             )
-        elif part.budget(sparsity) >= self._masks.kept(part.layers):
-            return
-        else:
-            masks = prune_part(part, self._masks, sparsity, method, observed, first=first)
-        self._masks.replace(masks)
+        if part.budget(sparsity) >= self._masks.kept(part.layers):
+            return {}
+        return prune_part(part, self._masks, sparsity, method, observed, first=first)
 
     def _after_step(self, attachment: Attachment) -> None:
         attachment.zero(self._masks.factors)

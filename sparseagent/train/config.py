@@ -79,6 +79,8 @@ class RunConfig:
         output_floor: least density of the output layer, in [0, 1].
         rescale_initial: whether weights that survive pruning before training are scaled up, so
             that each neuron's input keeps its variance.
+        mask_gradients: whether gradients of pruned weights are zeroed before their norm is
+            clipped; not with `grow`.
         weight_decay: of every optimizer, 0 or more, as the optimizer understands it.
         prune_start: progress in [0, 1) of the pruned agent's training at which pruning starts.
         prune_stop: progress in (prune_start, 1] at which the mask is final; the rest of the
@@ -116,6 +118,7 @@ class RunConfig:
     drop_fraction: float = 0.3
     output_floor: float = 0.0
     rescale_initial: bool = False
+    mask_gradients: bool = False
     weight_decay: float = 0.0
     prune_start: float = 0.2
     prune_stop: float = 0.8
@@ -233,8 +236,9 @@ class RunConfig:
         _check_sparsity("drop_fraction", self.drop_fraction)
         if not 0 <= _number("output_floor", self.output_floor) <= 1:
             raise ValueError(f"output_floor: expected a density in [0, 1], got {self.output_floor}")
-        if not isinstance(self.rescale_initial, bool):
-            raise TypeError(f"rescale_initial: expected a bool, got {self.rescale_initial!r}")
+        for name in ("rescale_initial", "mask_gradients"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name}: expected a bool, got {getattr(self, name)!r}")
         if _number("weight_decay", self.weight_decay) < 0:
             raise ValueError(f"weight_decay: expected 0 or more, got {self.weight_decay}")
         start = _number("prune_start", self.prune_start)

@@ -93,6 +93,10 @@ class RunOptions:
         bool | None,
         typer.Option(help="Scale up what pruning before training leaves of each neuron's input."),
     ] = None
+    mask_gradients: Annotated[
+        bool | None,
+        typer.Option(help="Zero the gradients of pruned weights before their norm is clipped."),
+    ] = None
     weight_decay: Annotated[
         float | None, typer.Option(help="Weight decay of the optimizers. Default: 0.")
     ] = None
@@ -158,6 +162,7 @@ class RunOptions:
             "drop_fraction": self.drop_fraction,
             "output_floor": self.output_floor,
             "rescale_initial": self.rescale_initial,
+            "mask_gradients": self.mask_gradients,
             "weight_decay": self.weight_decay,
             "prune_start": self.prune_start,
             "prune_stop": self.prune_stop,

@@ -104,6 +104,7 @@ def make_sparsifier(config: RunConfig, policy: nn.Module, seed: int) -> prune.Sp
         grow=grow,
         drop=prune.CosineDrop(config.drop_fraction, stop=config.ramp[1]) if grow else None,
         rescale_initial=config.rescale_initial,
+        mask_gradients=config.mask_gradients,
         **_where(config),
     )
 

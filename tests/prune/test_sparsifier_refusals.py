@@ -4,7 +4,9 @@ import math
 
 import pytest
 import torch
+from sb3_runs import off_policy
 from sparsified import sparsify
+from stable_baselines3 import SAC
 from torch import nn
 
 from sparseagent.prune import (
@@ -12,6 +14,7 @@ from sparseagent.prune import (
     Magnitude,
     OneShot,
     Random,
+    Sparsifier,
     Unstructured,
 )
 
@@ -169,3 +172,17 @@ def test_bad_progress_raises(progress):
         sparsifier.step(progress)
     with pytest.raises(ValueError, match="progress: expected a fraction"):
         sparsifier.advance(progress)
+
+
+def test_a_part_that_cannot_be_pruned_leaves_the_others_as_they_were():
+    class Picky:
+        def score(self, layer):
+            weight = layer.weight.detach().abs()
+            return weight * torch.nan if layer.name.startswith("critic") else weight
+
+    model = off_policy(SAC)
+    sparsifier = Sparsifier(model.policy, score=Picky(), schedule=OneShot(to=0.5))
+    with pytest.raises(ValueError, match="score: expected finite scores for 'critic"):
+        sparsifier.step(1.0)
+    assert sparsifier.sparsity() == 0.0
+    assert model.policy.actor.mu.weight.all()

@@ -66,6 +66,7 @@ def test_a_value_out_of_range_is_named(field, value, message):
         ("env", 3),
         ("sparsity", "0.9"),
         ("rescale_initial", 1),
+        ("mask_gradients", "yes"),
         ("net_arch", 64),
         ("net_arch", (64.0,)),
         ("seeds", (True,)),
