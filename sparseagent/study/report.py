@@ -157,7 +157,7 @@ def _place(place: Place, path: Path) -> list[str]:
         f"{int(place.groups[0].rows[0]['full']):,} weights."
         + (f" Without a single run so far: {missing}." if missing else "")
         + "\n",
-        *(f"![{place.title}: {what}](figures/{file.name})\n" for what, file in figures.items()),
+        *(f"![{place.title}: {file.stem}](figures/{file.name})\n" for file in figures),
     ]
 
 

@@ -14,6 +14,7 @@ from sparseagent.report import (
     Estimate,
     estimate,
     iqm,
+    normalise,
     paired_differences,
     probability_of_improvement,
     share_of_dense,
@@ -151,9 +152,8 @@ def normalised(place: Place, group: Group) -> npt.NDArray[np.float64] | None:
     dense = place.find(DENSE)
     if dense is None or dense.summary.value <= place.random:
         return None
-    values = np.array(list(group.returns.values()))
-    scaled: npt.NDArray[np.float64] = (values - place.random) / (dense.summary.value - place.random)
-    return scaled
+    values = list(group.returns.values())
+    return normalise(values, random=place.random, dense=dense.summary.value)
 
 
 def load_places(studies: Sequence[Study], cells: Sequence[Cell], csv: Path) -> tuple[Place, ...]:

@@ -100,7 +100,8 @@ def _one(work: Work, cell: Cell, console: Console) -> bool:
         row = execute(cell, quiet, work.wandb)
     except Exception as error:  # one cell must not end the others
         write_text(errors, traceback.format_exc())
-        console.print(f"FAILED {cell}: {error} ({errors})", markup=False, highlight=False)
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        console.print(f"FAILED {cell}: {why} ({errors})", markup=False, highlight=False)
         return False
     errors.unlink(missing_ok=True)
     add_row(work.csv, row)

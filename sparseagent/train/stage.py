@@ -50,6 +50,19 @@ class Stage:
     sections: tuple[tuple[str, int], ...]
 
 
+@dataclass(frozen=True)
+class Extras:
+    """What else goes on during a training.
+
+    Attributes:
+        callbacks: called before those of the stage.
+        logger: where Stable-Baselines3 logs losses and returns; None logs nothing.
+    """
+
+    callbacks: tuple[BaseCallback, ...] = ()
+    logger: Logger | None = None
+
+
 @dataclass
 class _Training:
     """A training in progress."""
@@ -65,7 +78,7 @@ def train_stage(
     stage: Stage,
     folder: RunFolder,
     display: Display,
-    logger: Logger | None = None,
+    extras: Extras | None = None,
 ) -> bool:
     """Train one agent and write its model, or find that this is done already.
 
@@ -77,7 +90,7 @@ def train_stage(
         stage: which agent.
         folder: the run folder.
         display: where progress is shown.
-        logger: where Stable-Baselines3 logs losses and returns; None logs nothing.
+        extras: what else goes on during the training.
 
     Returns:
         Whether there was anything left to do.
@@ -91,7 +104,9 @@ def train_stage(
         display.say(
             f"resuming {stage.agent} (seed {stage.seed}) at step {training.model.num_timesteps:,}"
         )
-    recorder = _learn(config, stage, training, checkpoints, display=display, logger=logger)
+    recorder = _learn(
+        config, stage, training, checkpoints, display=display, extras=extras or Extras()
+    )
     _finish(stage, training, recorder, folder)
     drop_checkpoints(checkpoints)
     return True
@@ -151,7 +166,7 @@ def _learn(
     checkpoints: Path,
     *,
     display: Display,
-    logger: Logger | None,
+    extras: Extras,
 ) -> CurveRecorder:
     model, sparsifier = training.model, training.sparsifier
 
@@ -174,15 +189,17 @@ def _learn(
     recorder = CurveRecorder(sparsity, training.rows, training.seconds)
     progress = StageProgress(display, stage.sections, note)
     callbacks: list[BaseCallback] = [
+        *extras.callbacks,
         recorder,
         progress,
         Checkpoints(config.checkpoint_seconds, save),
     ]
     if sparsifier is not None:
-        callbacks.insert(0, sparsifier.callback(total_timesteps=stage.timesteps))
+        where = len(extras.callbacks)
+        callbacks.insert(where, sparsifier.callback(total_timesteps=stage.timesteps))
     interval = None
-    if logger is not None:
-        model.set_logger(logger)
+    if extras.logger is not None:
+        model.set_logger(extras.logger)
         interval = LOG_ROLLOUTS if config.on_policy else LOG_EPISODES
     try:
         model.learn(
