@@ -11,8 +11,8 @@ from sparseagent import _core
 from sparseagent.csr import CSR, Int32
 from sparseagent.policy import ORDERS, Layer, SparsePolicy
 
-#: By lanes: layers that keep more of their weights than this stay ascending, where dense kernels can
-#: follow them. Looking inputs up beats dense from about here on (`python -m bench.crossover`).
+#: By lanes: layers that keep more of their weights than this stay ascending: dense kernels can
+#: follow that. Looking inputs up beats dense from about here on (`python -m bench.crossover`).
 PACKED_DENSITY = {16: 0.45, 8: 0.35, 4: 0.35}
 
 
