@@ -63,7 +63,11 @@ def jitter(path: Path) -> str:
     """Percentiles of single calls."""
     names = ("p50_ns", "p99_ns", "p999_ns", "max_ns")
     lines = [
-        [f"{row['net']} {row['mode']} {row['contender']}", row["calls"], *(row[n] for n in names)]
+        [
+            f"{row['net']} {row['mode']} {row['contender']}",
+            row["calls"],
+            *(f"{float(row[name]):,.0f}" if row[name] else "-" for name in names),
+        ]
         for row in sheet.read(path)
     ]
     return (

@@ -6,7 +6,7 @@ import dataclasses
 import importlib
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,14 @@ from bench.verify import Expected, WrongResultError, verify
 
 TINY = Net("S", (8, 16, 4), "tanh")
 SETTING = Setting(Machine("cpu", "os", "3", "commit", 0), sa.kernels()[0].name, 0.01, 0, 0.0)
+
+
+@pytest.fixture(autouse=True)
+def _cores_as_before() -> Iterator[None]:
+    """Runs pin the process; the next test has its cores back."""
+    allowed = os.sched_getaffinity(0)
+    yield
+    os.sched_setaffinity(0, allowed)
 
 
 def reference_variant(case: Case, change: Callable[[Any], Any], *, exact: bool = False) -> Variant:
@@ -350,11 +358,7 @@ def test_studies_write_their_rows_and_the_report_shows_them(study: str, tmp_path
         pytest.skip("needs two cores")
     path = tmp_path / f"{study}.csv"
     places = ["--out", str(path), "--figures", str(tmp_path)]
-    allowed = os.sched_getaffinity(0)
-    try:
-        assert importlib.import_module(f"bench.{study}").main([*short, *places]) == 0
-    finally:
-        os.sched_setaffinity(0, allowed)
+    assert importlib.import_module(f"bench.{study}").main([*short, *places]) == 0
     assert path.stat().st_size > 0
     titles = {"tails": "Every batch size", "jitter": "Jitter and cold calls"}
     titles |= {"update": "New weights in place", "crossover": "Crossover", "threads": "Two threads"}

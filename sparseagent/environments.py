@@ -6,11 +6,61 @@ here.
 
 from __future__ import annotations
 
+import logging
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+
+_MINATAR = "MinAtar/"
+_MINATAR_GAMES = ("asterix", "breakout", "freeway", "seaquest", "space_invaders")
+
+
+def register_environment(env_id: str) -> None:
+    """Make gymnasium know an environment of a package that does not register itself.
+
+    MinAtar's games (`MinAtar/Breakout-v1`; v1 has the game's own actions only, v0 all six) hand out
+    their planes flattened, as float32 of zeros and ones. Unlike in the package, `reset` forgets the
+    last action, which a sticky action would else repeat in the next episode.
+
+    Raises:
+        ImportError: the package is not installed.
+    """
+    gymnasium = _import_gymnasium()
+    if not env_id.startswith(_MINATAR) or env_id in gymnasium.registry:
+        return
+    name, _, version = env_id.removeprefix(_MINATAR).rpartition("-v")
+    game = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+    if game not in _MINATAR_GAMES or version not in ("0", "1"):
+        return  # gymnasium's own message says that there is no such environment
+    gymnasium.register(
+        env_id,
+        entry_point=make_minatar,
+        kwargs={"game": game, "use_minimal_action_set": version == "1"},
+        disable_env_checker=True,
+    )
+
+
+def make_minatar(game: str, **kwargs: Any) -> Any:
+    """A MinAtar game as `register_environment` describes it."""
+    gymnasium = _import_gymnasium()
+    logging.disable(logging.WARNING)  # the package misses seaborn, which only drawing needs
+    try:
+        from minatar.gym import BaseEnv
+    except ImportError as error:
+        raise ImportError(f"{game} needs MinAtar: pip install 'sparseagent[envs]'") from error
+    finally:
+        logging.disable(logging.NOTSET)
+
+    class Forgetful(gymnasium.Wrapper):  # type: ignore[misc,name-defined]
+        def reset(self, **how: Any) -> Any:
+            self.unwrapped.game.last_action = 0
+            return self.env.reset(**how)
+
+    flat = gymnasium.wrappers.FlattenObservation(Forgetful(BaseEnv(game, **kwargs)))
+    return gymnasium.wrappers.DtypeObservation(flat, np.float32)
 
 
 def make_gymnasium(
@@ -22,6 +72,7 @@ def make_gymnasium(
 ) -> Any:
     """A gymnasium vector environment that leaves resetting to the caller, but for native ones."""
     gymnasium = _import_gymnasium()
+    register_environment(env_id)
     if vectorization not in ("sync", "async", "native"):
         raise ValueError(
             f"vectorization must be 'sync', 'async' or 'native', got {vectorization!r}"

@@ -11,8 +11,9 @@ from sparseagent import _core
 from sparseagent.csr import CSR, Int32
 from sparseagent.policy import ORDERS, Layer, SparsePolicy
 
-#: Layers that keep more of their weights than this stay ascending: dense kernels can follow that.
-SPARSE_DENSITY = 0.35
+#: By lanes: layers that keep more of their weights than this stay ascending: dense kernels can
+#: follow that. Looking inputs up beats dense from about here on (`python -m bench.crossover`).
+PACKED_DENSITY = {16: 0.45, 8: 0.35, 4: 0.35}
 
 
 def best_order() -> str:
@@ -39,7 +40,7 @@ def repack(policy: SparsePolicy, order: str) -> SparsePolicy:
 def _gains_by_packing(layer: Layer, lanes: int) -> bool:
     """Whether looking inputs up is the fastest way to run this layer."""
     csr = layer.weight
-    if not isinstance(csr, CSR) or 1.0 - layer.sparsity > SPARSE_DENSITY:
+    if not isinstance(csr, CSR) or 1.0 - layer.sparsity > PACKED_DENSITY[lanes]:
         return False
     # Whole vectors of rows that share their inputs have nothing to look up. Their lengths
     # are compared first: that is cheap, and nearly always enough.

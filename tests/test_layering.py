@@ -32,6 +32,7 @@ ALLOWED = {
     "report": {"report"},
     "robustness": {"report", "robustness", "rollouts"},
     "train": None,  # the pipeline may use everything
+    "study": None,
     "cli": None,
     "__init__": {"csr", "head", "observation", "plan", "policy", "policyfile"},
 }

@@ -21,15 +21,13 @@ struct Rate {
 
 constexpr Rate kRates[] = {
     {"dense", true, 0.020, 0.019},
-    {"perm", false, 0.075, 0.0},
+    {"perm", false, 0.065, 0.0},
     {"block", false, 0.030, 0.022},
     {"csr", false, 0.160, 0.035},
 };
 constexpr Rate kOther = {"", false, 0.170, 0.034};
 
-// Lookups need an order made for them; layers denser than this keep another one, in
-// which most lanes wait.
-constexpr double kPackedDensity = 0.35;
+// Lookups need an order made for them: in ascending order most lanes wait.
 constexpr double kWaiting = 3.5;
 
 // Not worth packing if the guess is so many times the best one.
@@ -49,6 +47,15 @@ const Kernel* named_kernel(const Isa& isa, const std::string& format) {
                               ", got '" + format + "'");
 }
 
+bool is_ascending(const LayerView& layer) {
+  for (std::int32_t r = 0; r < layer.out && layer.runs == 1; ++r) {
+    for (std::int32_t k = layer.indptr[r] + 1; k < layer.indptr[r + 1]; ++k) {
+      if (layer.indices[k - 1] >= layer.indices[k]) return false;
+    }
+  }
+  return layer.runs == 1;
+}
+
 }  // namespace
 
 double guess_ns(const Kernel& kernel, const LayerView& layer, const Regime& regime) {
@@ -57,8 +64,7 @@ double guess_ns(const Kernel& kernel, const LayerView& layer, const Regime& regi
     if (std::string(kernel.format) == known.format) rate = known;
   }
   const double all = static_cast<double>(layer.out) * layer.in;
-  const bool waits =
-      std::string(kernel.format) == "perm" && layer.nnz() > kPackedDensity * all;
+  const bool waits = std::string(kernel.format) == "perm" && is_ascending(layer);
   const double weights = rate.all ? all : layer.nnz() * (waits ? kWaiting : 1.0);
   const double each = regime.path == Path::one ? rate.one : rate.tile;
   const bool shares = regime.columns > 1 && kernel.few != nullptr;

@@ -17,6 +17,7 @@ from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
+from sparseagent.environments import register_environment
 from sparseagent.prune import Magnitude, OneShot, Sparsifier
 from sparseagent.prune.masking import optimizers_of
 from sparseagent.train.config import RunConfig
@@ -58,6 +59,7 @@ def check_environment(config: RunConfig) -> None:
 
     Also checks the names of the hyperparameters, so that a typing error shows before the training.
     """
+    register_environment(config.env)
     try:
         env = gymnasium.make(config.env)
     except gymnasium.error.Error as error:
@@ -86,6 +88,7 @@ def make_envs(config: RunConfig, seed: int, statistics: Path | None = None) -> V
         seed: seed of the first environment; the others count on from it.
         statistics: saved `VecNormalize` statistics to go on with.
     """
+    register_environment(config.env)
     env: VecEnv = make_vec_env(config.env, n_envs=config.n_envs, seed=seed)
     if not config.normalize:
         return env

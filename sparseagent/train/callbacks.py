@@ -21,7 +21,7 @@ class CurveRecorder(BaseCallback):
     Args:
         sparsity: gives the actor's sparsity at the moment, in [0, 1).
         rows: episodes from before a checkpoint; new ones are added to the list.
-        seconds: training seconds from before the checkpoint.
+        seconds: processor seconds of training from before the checkpoint.
     """
 
     def __init__(
@@ -30,12 +30,15 @@ class CurveRecorder(BaseCallback):
         super().__init__()
         self.rows = rows
         self._sparsity = sparsity
-        self._began = time.monotonic() - seconds
+        self._began = time.process_time() - seconds
 
     @property
     def seconds(self) -> float:
-        """Wall-clock seconds of training, those before a checkpoint included."""
-        return time.monotonic() - self._began
+        """Processor seconds of training, those before a checkpoint included.
+
+        Not wall-clock time: that counts neighbours on the machine and pauses as training.
+        """
+        return time.process_time() - self._began
 
     def recent_return(self, episodes: int = 20) -> float | None:
         """Mean return of the last few training episodes, or None before the first has ended."""

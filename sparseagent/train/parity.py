@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
+from sparseagent.environments import register_environment
 from sparseagent.head import Argmax
 from sparseagent.policy import SparsePolicy
 
@@ -50,6 +51,7 @@ def sample_observations(
 
     Half by the policy, so that good states are seen; half at random, so that others are too.
     """
+    register_environment(env_id)
     env = gymnasium.make(env_id)
     env.action_space.seed(seed)
     observation, _ = env.reset(seed=seed)

@@ -43,10 +43,10 @@ class Pace:
         seconds = time.monotonic() - self.began
         rate = (done - self.first) / max(seconds, 1e-9)
         if done >= self.total:
-            return f"{_rate(rate)}, took {_duration(seconds)}"
+            return f"{_rate(rate)}, took {duration(seconds)}"
         if done <= self.first or rate <= 0:
             return "starting"
-        return f"{_rate(rate)}, {_duration((self.total - done) / rate)} left"
+        return f"{_rate(rate)}, {duration((self.total - done) / rate)} left"
 
 
 class TerminalBar:
@@ -136,7 +136,8 @@ def _rate(rate: float) -> str:
     return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A duration for a reader: `7 s`, `3:05 min`, `2:03 h`."""
     whole = round(seconds)
     if whole < 100:
         return f"{whole} s"

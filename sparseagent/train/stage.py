@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
@@ -24,6 +25,10 @@ from sparseagent.train.folder import RunFolder
 from sparseagent.train.progress import Display
 from sparseagent.train.records import read_json, read_rows, write_json, write_rows
 from sparseagent.train.strategy import make_sparsifier
+
+#: How often a stage with a logger logs: the unit differs, as in Stable-Baselines3.
+LOG_ROLLOUTS = 8
+LOG_EPISODES = 4
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,19 @@ class Stage:
     sections: tuple[tuple[str, int], ...]
 
 
+@dataclass(frozen=True)
+class Extras:
+    """What else goes on during a training.
+
+    Attributes:
+        callbacks: called before those of the stage.
+        logger: where Stable-Baselines3 logs losses and returns; None logs nothing.
+    """
+
+    callbacks: tuple[BaseCallback, ...] = ()
+    logger: Logger | None = None
+
+
 @dataclass
 class _Training:
     """A training in progress."""
@@ -55,11 +73,24 @@ class _Training:
     seconds: float
 
 
-def train_stage(config: RunConfig, stage: Stage, folder: RunFolder, display: Display) -> bool:
+def train_stage(
+    config: RunConfig,
+    stage: Stage,
+    folder: RunFolder,
+    display: Display,
+    extras: Extras | None = None,
+) -> bool:
     """Train one agent and write its model, or find that this is done already.
 
     Writes the model, its `VecNormalize` statistics, the sparsifier's state (pruned agent), and the
     training episodes; then the completion marker.
+
+    Args:
+        config: the run.
+        stage: which agent.
+        folder: the run folder.
+        display: where progress is shown.
+        extras: what else goes on during the training.
 
     Returns:
         Whether there was anything left to do.
@@ -73,7 +104,9 @@ def train_stage(config: RunConfig, stage: Stage, folder: RunFolder, display: Dis
         display.say(
             f"resuming {stage.agent} (seed {stage.seed}) at step {training.model.num_timesteps:,}"
         )
-    recorder = _learn(config, stage, training, checkpoints, display)
+    recorder = _learn(
+        config, stage, training, checkpoints, display=display, extras=extras or Extras()
+    )
     _finish(stage, training, recorder, folder)
     drop_checkpoints(checkpoints)
     return True
@@ -127,7 +160,13 @@ def _sparsifier(config: RunConfig, stage: Stage, model: BaseAlgorithm) -> Sparsi
 
 
 def _learn(
-    config: RunConfig, stage: Stage, training: _Training, checkpoints: Path, display: Display
+    config: RunConfig,
+    stage: Stage,
+    training: _Training,
+    checkpoints: Path,
+    *,
+    display: Display,
+    extras: Extras,
 ) -> CurveRecorder:
     model, sparsifier = training.model, training.sparsifier
 
@@ -150,17 +189,23 @@ def _learn(
     recorder = CurveRecorder(sparsity, training.rows, training.seconds)
     progress = StageProgress(display, stage.sections, note)
     callbacks: list[BaseCallback] = [
+        *extras.callbacks,
         recorder,
         progress,
         Checkpoints(config.checkpoint_seconds, save),
     ]
     if sparsifier is not None:
-        callbacks.insert(0, sparsifier.callback(total_timesteps=stage.timesteps))
+        where = len(extras.callbacks)
+        callbacks.insert(where, sparsifier.callback(total_timesteps=stage.timesteps))
+    interval = None
+    if extras.logger is not None:
+        model.set_logger(extras.logger)
+        interval = LOG_ROLLOUTS if config.on_policy else LOG_EPISODES
     try:
         model.learn(
             stage.timesteps - model.num_timesteps,
             callback=callbacks,
-            log_interval=None,  # type: ignore[arg-type]  # None is allowed, and means no log
+            log_interval=interval,  # type: ignore[arg-type]  # None is allowed, and means no log
             reset_num_timesteps=model.num_timesteps == 0,
         )
     finally:
@@ -171,7 +216,7 @@ def _learn(
 def _write(path: Path, training: _Training, recorder: CurveRecorder) -> None:
     """Fill a checkpoint folder."""
     model = training.model
-    _save_model(model, path / "model.zip", path / "vecnormalize.pkl")
+    save_model(model, path / "model.zip", path / "vecnormalize.pkl")
     if isinstance(model, OffPolicyAlgorithm):
         model.save_replay_buffer(path / "replay.pkl")
     if training.sparsifier is not None:
@@ -186,14 +231,15 @@ def _finish(stage: Stage, training: _Training, recorder: CurveRecorder, folder: 
     if training.sparsifier is not None:
         torch.save(training.sparsifier.state_dict(), folder.sparsifier(seed))
     write_rows(folder.curve(agent, seed), CURVE_COLUMNS, recorder.rows)
-    _save_model(training.model, folder.model(agent, seed), folder.statistics(agent, seed))
+    save_model(training.model, folder.model(agent, seed), folder.statistics(agent, seed))
     facts = {"timesteps": training.model.num_timesteps, "seconds": round(recorder.seconds, 3)}
     folder.mark_done(agent, seed, facts)
     if (env := training.model.get_env()) is not None:
         env.close()
 
 
-def _save_model(model: BaseAlgorithm, path: Path, statistics: Path) -> None:
+def save_model(model: BaseAlgorithm, path: Path, statistics: Path) -> None:
+    """Write a model whole or not at all, and its `VecNormalize` statistics where it has some."""
     draft = path.with_name("draft.zip")
     model.save(draft)
     os.replace(draft, path)

@@ -67,4 +67,4 @@ def test_quiet_says_nothing(capsys):
     ("seconds", "text"), [(7.4, "7 s"), (99.4, "99 s"), (185, "3:05 min"), (7384, "2:03 h")]
 )
 def test_durations_are_readable(seconds, text):
-    assert progress._duration(seconds) == text
+    assert progress.duration(seconds) == text

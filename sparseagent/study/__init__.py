@@ -1,0 +1,1 @@
+"""Studies: many trainings from one YAML file, one table of results, one report."""

@@ -1,0 +1,179 @@
+"""One cell: train, convert, compile, check, test; the outcome is one row of the table."""
+
+from __future__ import annotations
+
+import subprocess
+from contextlib import ExitStack
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import sparseagent as sa
+from sparseagent.environments import register_environment
+from sparseagent.policy import SparsePolicy
+from sparseagent.prune import Magnitude, OneShot, Sparsifier, effective_weights
+from sparseagent.random_policy import random_policy
+from sparseagent.report import measure_latency, worst_decile
+from sparseagent.study.cells import Cell
+from sparseagent.study.logs import open_logger
+from sparseagent.study.method import Job, Trained
+from sparseagent.study.training import full_widths
+from sparseagent.train.agent import actor_weights, network_name
+from sparseagent.train.architecture import weight_count
+from sparseagent.train.contenders import compiled, rows_of
+from sparseagent.train.evaluation import TEST_SEED
+from sparseagent.train.folder import RunFolder, open_folder
+from sparseagent.train.machine import describe_machine
+from sparseagent.train.parity import check_parity, sample_observations
+from sparseagent.train.progress import Display
+from sparseagent.train.stage import load_model, load_statistics
+
+LATENCY_CALLS = 2_000
+_VERSIONS = ("python", "numpy", "torch", "stable-baselines3", "gymnasium")
+
+
+def execute(cell: Cell, display: Display, wandb: str = "off") -> dict[str, Any]:
+    """Do what is left of a cell.
+
+    Returns:
+        Its row of the table.
+
+    Raises:
+        RuntimeError: the sparsity was not reached, or the compiled policy does not act like the
+            model.
+    """
+    register_environment(cell.config.env)
+    folder, _ = open_folder(cell.config)
+    with ExitStack() as stack:
+        logger = open_logger(cell, stack, wandb)
+        job = Job(cell.config, cell.seed, folder, display, logger)
+        trained = cell.method.train(job)
+        row = evaluate(cell, folder, trained)
+        for name in ("mean", "iqm", "worst_decile", "kept", "effective", "latency_p50_ns"):
+            logger.record(f"test/{name}", row[name])
+        logger.dump(trained.timesteps)
+    return row
+
+
+def evaluate(cell: Cell, folder: RunFolder, trained: Trained) -> dict[str, Any]:
+    """Test a trained agent through its compiled policy; writes `policy.safetensors` beside it."""
+    config = cell.config
+    model = load_model(config, folder, trained.agent, cell.seed)
+    statistics = load_statistics(config, folder, trained.agent, cell.seed)
+    policy = sa.from_sb3(model, vecnormalize=statistics)
+    act = sa.compile(policy)
+    observations = sample_observations(config.env, act, seed=cell.seed)
+    parity = check_parity(policy, act, model, statistics, observations)
+    if not parity.holds:
+        raise RuntimeError(
+            f"{cell}: the compiled policy acts differently on {parity.different} of "
+            f"{parity.observations} observations (largest distance {parity.largest:.1e})"
+        )
+    size = _size(cell, model)
+    # As many environments as episodes: each episode is played in a fresh one.
+    result = sa.rollout(
+        act, config.env, episodes=config.eval_episodes, num_envs=config.eval_episodes,
+        seed=TEST_SEED,
+    )  # fmt: skip
+    policy.with_metadata(
+        environment=config.env, agent=cell.method.name, training_seed=cell.seed,
+        evaluated_return={"mean": result.mean, "iqm": result.iqm, "episodes": config.eval_episodes},
+    ).save(folder.root / "policy.safetensors")  # fmt: skip
+    return {
+        "study": cell.study,
+        "env": config.env,
+        "algo": config.algo,
+        "method": cell.method.name,
+        "sparsity": f"{cell.sparsity:g}",
+        "seed": cell.seed,
+        "steps": trained.timesteps,
+        "episodes": config.eval_episodes,
+        "mean": round(result.mean, 4),
+        "std": round(result.std, 4),
+        "worst_decile": round(float(worst_decile(result.returns)), 4),
+        "iqm": round(result.iqm, 4),
+        "random": round(random_return(config.env, config.eval_episodes), 4),
+        **size,
+        "latency_p50_ns": round(_latency(policy, observations), 1),
+        "seconds": round(trained.seconds, 1),
+        "different_actions": parity.different,
+        "settings": cell.fingerprint,
+        **_software(),
+    }
+
+
+@lru_cache
+def random_return(env: str, episodes: int) -> float:
+    """Mean return of random actions, from the starts that all agents meet."""
+    act = random_policy(env, seed=TEST_SEED)
+    found = sa.rollout(act, env, episodes=episodes, num_envs=episodes, seed=TEST_SEED)
+    return float(found.mean)
+
+
+def _size(cell: Cell, model: Any) -> dict[str, Any]:
+    """Weights of the acting network: kept, effective, and what the full network has."""
+    weights = actor_weights(model.policy)
+    masks = [weight != 0 for weight in weights]
+    kept = sum(int(mask.sum()) for mask in masks)
+    inputs, *hidden, outputs = full_widths(cell.config)
+    full = weight_count(inputs, hidden, outputs)
+    allowed = round((1.0 - cell.sparsity) * full)
+    if cell.method.must_reach and kept > allowed:
+        raise RuntimeError(
+            f"{cell}: expected {allowed} weights at most, got {kept} of {full}: the final mask "
+            "was not reached"
+        )
+    return {
+        "kept": kept,
+        "effective": effective_weights(masks),
+        "full": full,
+        "network": network_name(weights),
+        "actor_sparsity": round(1.0 - kept / full, 6),
+        "critic_sparsity": _critic_sparsity(model),
+    }
+
+
+def _critic_sparsity(model: Any) -> float | None:
+    """Fraction of zeros in the critic's weights; None where there is no critic."""
+    critic: Any = "auto" if type(model).__name__ == "DQN" else 0.5
+    probe = Sparsifier(
+        model.policy, score=Magnitude(), schedule=OneShot(to=0.5), critic_sparsity=critic
+    )
+    names = probe.parts.get("critic")
+    if names is None:
+        return None
+    weights = [model.policy.get_parameter(name) for name in names]
+    zeros = sum(int((weight == 0).sum()) for weight in weights)
+    return round(zeros / sum(int(weight.numel()) for weight in weights), 6)
+
+
+def _latency(policy: SparsePolicy, observations: Any) -> float:
+    """Median wall time of one call for one observation, in nanoseconds."""
+    call = compiled(policy, rows_of(observations[-1:]))
+    (found,) = measure_latency({"compiled": call}, calls=LATENCY_CALLS)
+    return found.p50_ns
+
+
+@lru_cache
+def _software() -> dict[str, str]:
+    facts = describe_machine()
+    return {
+        "commit": _commit(),
+        "versions": "; ".join(f"{name} {facts[name]}" for name in _VERSIONS),
+    }
+
+
+def _commit() -> str:
+    """The commit of the sources, `+` where they are changed; "unknown" outside of git."""
+    where = Path(sa.__file__).parent
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=10", "--dirty=+"],
+            cwd=where,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return described.stdout.strip()

@@ -1,0 +1,224 @@
+"""The report of studies, written from the table of results and the studies' files alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sparseagent.report import Estimate, aggregate, format_ns, format_number, markdown_table
+from sparseagent.study.cells import Cell
+from sparseagent.study.config import Study
+from sparseagent.study.figures import draw_place, draw_profiles
+from sparseagent.study.method import METHODS
+from sparseagent.study.results import (
+    DENSE,
+    TINY,
+    Group,
+    Place,
+    compare,
+    load_places,
+    normalised,
+    share,
+)
+from sparseagent.study.verdicts import first_lines, place_lines
+from sparseagent.train.records import write_text
+
+_HEADER = (
+    *("method", "sparsity", "seeds", "return (IQM)", "worst decile", "share of dense"),
+    *("minus tiny", "P(beats tiny)", "weights", "effective", "one call", "training"),
+)
+_HOW_TO_READ = """\
+- **return**: each agent plays its test episodes once, deterministically, through the compiled \
+policy; a run's score is their mean. The number is the interquartile mean (IQM) of the scores over \
+training seeds, with its 95 % bootstrap interval over seeds (Agarwal et al., 2021). With few seeds \
+such an interval is too narrow: read the column *seeds* first.
+- **worst decile**: mean return of the worst tenth of a run's episodes, averaged over seeds.
+- **share of dense**: (return - random) / (dense - random), so that 100 % is the dense agent and 0 \
+the random policy; IQM over the seeds that both have, redrawn in pairs.
+- **minus tiny**: IQM over seeds of the differences, in pairs of one seed, to the tiny dense agent \
+of the same sparsity: a network without zeros that has as many weights. **P(beats tiny)**: \
+probability that a run is better than a run of it.
+- **weights**: not zero, of the acting network, biases not counted. **effective**: on a path from \
+an input to an output. Both are means over seeds.
+- **one call**: median time of one call of the compiled policy for one observation, on one core, \
+while other trainings may run beside it: good for comparing rows, not for quoting. The benchmarks \
+measure latency under quiet conditions.
+- **training**: processor seconds, mean over seeds."""
+
+
+def write_report(
+    studies: Sequence[Study],
+    cells: Sequence[Cell],
+    csv: Path,
+    path: Path,
+    files: Sequence[Path],
+) -> None:
+    """Draw the figures into `figures/` beside the report, and write it.
+
+    Args:
+        studies: what was planned.
+        cells: all their cells.
+        csv: the table of results.
+        path: the Markdown file.
+        files: the studies' files, for the command that goes on.
+    """
+    places = load_places(studies, cells, csv)
+    begun = [place for place in places if place.groups]
+    sections = [
+        "# Results: what pruning costs in return\n",
+        _introduction(places, csv, path, files),
+        *([_bullets(first_lines(begun))] if begun else []),
+        *_overview(begun, path),
+    ]
+    for place in begun:
+        sections += _place(place, path)
+    sections += ["## How to read the tables\n", _HOW_TO_READ + "\n", *_settings(places)]
+    write_text(path, "\n".join(section for section in sections if section))
+
+
+def place_table(place: Place) -> tuple[list[str], list[list[Any]]]:
+    """Header and rows of an environment's table."""
+    return list(_HEADER), [_row(place, group) for group in place.groups]
+
+
+def _introduction(places: Sequence[Place], csv: Path, path: Path, files: Sequence[Path]) -> str:
+    runs = sum(len(group.rows) for place in places for group in place.groups)
+    planned = sum(len({cell.key for cell in place.cells}) for place in places)
+    command = "sparseagent study " + " ".join(map(str, files))
+    state = "All of them are done." if runs == planned else (
+        "The others are not done yet; the column *seeds* says how many runs each line rests on. "
+        f"They are made by `{command}`, which goes on where it was stopped."
+    )  # fmt: skip
+    table = os.path.relpath(csv, path.parent)
+    return (
+        f"{runs:,} of {planned:,} planned runs, each a training with a seed of its own. {state} "
+        f"This page is written by `{command} --report` from [the table of all runs]({table}); "
+        "nothing in it is edited by hand.\n"
+    )
+
+
+def _overview(places: Sequence[Place], path: Path) -> list[str]:
+    """All environments together: aggregates and profiles, for methods that ran in all of them."""
+    core = [p for p in places if p.find(DENSE) and normalised(p, p.groups[0]) is not None]
+    if len(core) < 2:
+        return []
+    header = ["method", "sparsity", "runs", "IQM", "median", "mean", "optimality gap"]
+    rows: list[list[Any]] = []
+    for method, sparsity in _everywhere(core):
+        groups = [place.find(method, sparsity) for place in core]
+        scores = {
+            place.title: normalised(place, group)
+            for place, group in zip(core, groups, strict=True)
+            if group is not None
+        }
+        found = aggregate(scores)  # type: ignore[arg-type]
+        runs = sum(len(group.rows) for group in groups if group is not None)
+        shown = f"{sparsity:g}" if METHODS[method].has_sparsity else None
+        values = (found.iqm, found.median, found.mean, found.optimality_gap)
+        rows.append([METHODS[method].label, shown, runs, *map(_plain, values)])
+    sections = [
+        "## All environments together\n",
+        f"Normalised returns in {', '.join(place.title for place in core)}: 0 is the random "
+        "policy, 1 the IQM of the dense agents. Methods that ran in all of them.\n",
+        markdown_table(header, rows, align=["left", *["right"] * 6]),  # type: ignore[list-item]
+    ]
+    levels = sorted({g.sparsity for p in core for g in p.groups if g.method.has_sparsity})
+    for level in levels:
+        figure = path.parent / "figures" / f"study_profiles_{level:g}.png"
+        if draw_profiles(core, level, figure):
+            sections.append(f"![Profiles at {level:g}](figures/{figure.name})\n")
+    return sections
+
+
+def _everywhere(places: Sequence[Place]) -> list[tuple[str, float]]:
+    return [
+        (group.method.name, group.sparsity)
+        for group in places[0].groups
+        if all(place.find(group.method.name, group.sparsity) for place in places)
+    ]
+
+
+def _place(place: Place, path: Path) -> list[str]:
+    stem = "study_" + "".join(c if c.isalnum() else "_" for c in f"{place.env}_{place.algo}")
+    figures = draw_place(place, path.parent / "figures", stem.lower())
+    align = ["left", *["right"] * (len(_HEADER) - 1)]
+    missing = ", ".join(
+        cell.method.label + (f" {cell.sparsity:g}" if cell.method.has_sparsity else "")
+        for cell in place.missing
+    )
+    return [
+        f"## {place.title}\n",
+        _bullets(place_lines(place)),
+        markdown_table(*place_table(place), align=align),  # type: ignore[arg-type]
+        f"Random policy: {format_number(place.random)}. Whole network: "
+        f"{int(place.groups[0].rows[0]['full']):,} weights."
+        + (f" Without a single run so far: {missing}." if missing else "")
+        + "\n",
+        *(f"![{place.title}: {file.stem}](figures/{file.name})\n" for file in figures),
+    ]
+
+
+def _row(place: Place, group: Group) -> list[Any]:
+    dense, tiny = place.find(DENSE), place.find(TINY, group.sparsity)
+    is_pruned = group.method.name not in (DENSE, TINY)
+    against = compare(group, tiny) if is_pruned else None
+    kept = share(group, dense, place.random) if group.method.name != DENSE else None
+    return [
+        group.label.rsplit(" ", 1)[0] if group.method.has_sparsity else group.label,
+        f"{group.sparsity:g}" if group.method.has_sparsity else None,
+        f"{len(group.rows)} of {group.planned}",
+        _plain(group.summary),
+        format_number(group.mean("worst_decile")),
+        None if kept is None else _percent(kept),
+        None if against is None else _plain(against.difference, sign=True),
+        None if against is None else f"{against.better:.2f}",
+        f"{group.mean('kept'):,.0f}",
+        f"{group.mean('effective'):,.0f}",
+        format_ns(group.median("latency_p50_ns")),
+        f"{group.mean('seconds'):.0f} s",
+    ]
+
+
+def _settings(places: Sequence[Place]) -> list[str]:
+    """How each environment was trained: the settings that all its methods share."""
+    rows = []
+    for place in places:
+        dense = next((c for c in place.cells if c.method.name == DENSE), place.cells[0])
+        config = asdict(dense.config)
+        hyperparameters = ", ".join(f"{k} {v}" for k, v in config["hyperparameters"].items())
+        rows.append(
+            [
+                place.title,
+                f"{config['total_timesteps']:,}",
+                config["n_envs"],
+                "-".join(map(str, config["net_arch"])),
+                "yes" if config["normalize"] else "no",
+                f"{config['prune_start']:g} to {config['prune_stop']:g}",
+                hyperparameters or "the library's defaults",
+            ]
+        )
+    header = ["", "steps", "environments", "hidden layers", "normalised", "ramp", "hyperparameters"]
+    return [
+        "## Settings\n",
+        "The same for all methods of an environment. *ramp*: between which shares of the training "
+        "gradual methods prune; afterwards the masks are final. *normalised*: observations and "
+        "rewards, frozen for the test.\n",
+        markdown_table(header, rows),
+    ]
+
+
+def _bullets(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines) + "\n"
+
+
+def _plain(found: Estimate, *, sign: bool = False) -> str:
+    plus = "+" if sign and found.value > 0 else ""
+    return plus + str(found)
+
+
+def _percent(found: Estimate) -> str:
+    value, low, high = (f"{100 * x:.0f}" for x in (found.value, found.low, found.high))
+    return f"{value} % [{low}, {high}]"

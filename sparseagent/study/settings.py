@@ -1,0 +1,27 @@
+"""Which fields of `RunConfig` a study's file may set."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from sparseagent.train.config import RunConfig
+
+#: What the study itself decides.
+_OWN = {"env", "algo", "sparsity", "seeds", "eval_episodes", "out"}
+
+
+def check_settings(key: str, given: Any) -> None:
+    """Check the names of settings; their values are checked where a `RunConfig` is made.
+
+    Raises:
+        ValueError: an unknown name, or one that the study decides.
+        TypeError: `given` is no mapping.
+    """
+    if not isinstance(given, dict):
+        raise TypeError(f"{key}: expected keys and values, got {given!r}")
+    known = sorted({f.name for f in fields(RunConfig)} - _OWN)
+    if unknown := [name for name in given if name not in known]:
+        raise ValueError(
+            f"{key}: expected names among {', '.join(known)}; got {', '.join(map(str, unknown))}"
+        )

@@ -1,0 +1,52 @@
+"""The table of results: whole at any moment, sorted, shared by studies and processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+
+import pytest
+
+from sparseagent.study.table import COLUMNS, add_row, key_of, read_table
+
+
+def test_no_file_no_rows(tmp_path):
+    assert read_table(tmp_path / "none.csv") == []
+
+
+def test_rows_are_sorted_and_those_of_other_studies_stay(tmp_path, row):
+    table = tmp_path / "new" / "results.csv"
+    add_row(table, row(seed=10))
+    add_row(table, row(seed=2))
+    add_row(table, row(study="another"))
+    add_row(table, row(seed=2, mean=7.5))
+    found = [(r["study"], int(r["seed"]), float(r["mean"])) for r in read_table(table)]
+    assert found == [("another", 0, 1.0), ("small", 2, 7.5), ("small", 10, 1.0)]
+    assert table.read_text().splitlines()[0] == ",".join(COLUMNS)
+
+
+def test_the_key_is_typed():
+    values = {"study": "s", "env": "e", "algo": "a", "method": "m", "sparsity": "0.9", "seed": "3"}
+    assert key_of(values) == ("s", "e", "a", "m", 0.9, 3)
+
+
+def test_other_columns_are_refused(tmp_path, row):
+    table = tmp_path / "results.csv"
+    with pytest.raises(ValueError, match="row: expected the columns"):
+        add_row(table, {"seed": 1})
+    table.write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="csv: expected the columns"):
+        add_row(table, row())
+
+
+def _add(job):
+    table, rows = job
+    for values in rows:
+        add_row(table, values)
+
+
+def test_processes_lose_no_row(tmp_path, row):
+    table = tmp_path / "results.csv"
+    jobs = [(table, [row(method=f"m{k}", seed=s) for s in range(20)]) for k in range(4)]
+    with multiprocessing.get_context("spawn").Pool(4) as pool:
+        pool.map(_add, jobs)
+    assert len({key_of(r) for r in read_table(table)}) == 80
