@@ -21,14 +21,12 @@ from sparseagent.prune.contribution_report import Contributions as Contributions
 from sparseagent.prune.contribution_report import contributions as contributions
 from sparseagent.prune.drop import CosineDrop as CosineDrop
 from sparseagent.prune.drop import Drop as Drop
-from sparseagent.prune.found_masks import found_masks as found_masks
+from sparseagent.prune.foreign_masks import found_masks as found_masks
 from sparseagent.prune.growth.gradient_growth import GradientGrowth as GradientGrowth
 from sparseagent.prune.growth.protocol import Growth as Growth
 from sparseagent.prune.growth.random_growth import RandomGrowth as RandomGrowth
 from sparseagent.prune.layer import Layer as Layer
 from sparseagent.prune.layer_removal import remove_layer as remove_layer
-from sparseagent.prune.lottery import Ticket as Ticket
-from sparseagent.prune.lottery import lottery as lottery
 from sparseagent.prune.model import Pruned as Pruned
 from sparseagent.prune.model import prune_model as prune_model
 from sparseagent.prune.neuron.contribution import NeuronContribution as NeuronContribution
@@ -45,7 +43,7 @@ from sparseagent.prune.pattern.n_m import NM as NM
 from sparseagent.prune.pattern.protocol import Pattern as Pattern
 from sparseagent.prune.pattern.unstructured import Unstructured as Unstructured
 from sparseagent.prune.pattern.whole_neurons import WholeNeurons as WholeNeurons
-from sparseagent.prune.penalise import penalise as penalise
+from sparseagent.prune.penalising import penalise as penalise
 from sparseagent.prune.penalty.contribution import ContributionPenalty as ContributionPenalty
 from sparseagent.prune.penalty.group_lasso import GroupLasso as GroupLasso
 from sparseagent.prune.penalty.l1 import L1Penalty as L1Penalty
@@ -69,3 +67,5 @@ from sparseagent.prune.selection import Hidden as Hidden
 from sparseagent.prune.selection import Top as Top
 from sparseagent.prune.shrinking import shrink as shrink
 from sparseagent.prune.sparsifier import Sparsifier as Sparsifier
+from sparseagent.prune.tickets import Ticket as Ticket
+from sparseagent.prune.tickets import lottery as lottery

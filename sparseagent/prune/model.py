@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sparseagent.prune.allocation import Allocation
 from sparseagent.prune.checks import require_sparsity
-from sparseagent.prune.found_masks import found_masks
+from sparseagent.prune.foreign_masks import found_masks
 from sparseagent.prune.layer import Selection
 from sparseagent.prune.pattern.protocol import Pattern
 from sparseagent.prune.pattern.unstructured import Unstructured

@@ -26,7 +26,7 @@ from sparseagent.prune import (
     remove_neurons,
 )
 from sparseagent.prune.activity import Activity
-from sparseagent.prune.penalise import recent_observations
+from sparseagent.prune.penalising import recent_observations
 from sparseagent.prune.penalty.contribution import turned
 
 ALL = [L1Penalty(0.3), L2Penalty(0.3), GroupLasso(0.3), ContributionPenalty(0.3, 2.0)]
