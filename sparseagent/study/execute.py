@@ -76,16 +76,13 @@ def evaluate(cell: Cell, folder: RunFolder, trained: Trained) -> dict[str, Any]:
         seed=TEST_SEED,
     )  # fmt: skip
     policy.with_metadata(
-        environment=config.env, agent=cell.method.name, training_seed=cell.seed,
+        environment=config.env,
+        agent=cell.method.name,
+        training_seed=cell.seed,
         evaluated_return={"mean": result.mean, "iqm": result.iqm, "episodes": config.eval_episodes},
-    ).save(folder.root / "policy.safetensors")  # fmt: skip
+    ).save(folder.root / "policy.safetensors")
     return {
-        "study": cell.study,
-        "env": config.env,
-        "algo": config.algo,
-        "method": cell.method.name,
-        "sparsity": f"{cell.sparsity:g}",
-        "seed": cell.seed,
+        **_identity(cell),
         "steps": trained.timesteps,
         "episodes": config.eval_episodes,
         "mean": round(result.mean, 4),
@@ -97,8 +94,19 @@ def evaluate(cell: Cell, folder: RunFolder, trained: Trained) -> dict[str, Any]:
         "latency_p50_ns": round(_latency(policy, observations), 1),
         "seconds": round(trained.seconds, 1),
         "different_actions": parity.different,
-        "settings": cell.fingerprint,
         **_software(),
+    }
+
+
+def _identity(cell: Cell) -> dict[str, Any]:
+    return {
+        "study": cell.study,
+        "env": cell.config.env,
+        "algo": cell.config.algo,
+        "method": cell.method.name,
+        "sparsity": f"{cell.sparsity:g}",
+        "seed": cell.seed,
+        "settings": cell.fingerprint,
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +23,8 @@ _FIRST = (DENSE, "gmp", TINY)
 _THRESHOLDS = 200
 
 
-def draw_place(place: Place, folder: Path, stem: str) -> list[Path]:
-    """The figures of one environment: return against sparsity, weights and latency.
+def draw_place(place: Place, folder: Path, stem: str) -> dict[str, Path]:
+    """The figures of one environment by what they show: sparsity, weights and latency.
 
     Where only the dense agent has run there is nothing to compare, and no figure.
     """
@@ -33,32 +33,28 @@ def draw_place(place: Place, folder: Path, stem: str) -> list[Path]:
     pruned = [name for name in _present(place) if name not in (DENSE, TINY)]
     compared = [name for name in _present(place) if name != DENSE]
     if not compared:
-        return []
-    drawn = [
-        return_against_sparsity(
+        return {}
+    drawn = {
+        "sparsity": return_against_sparsity(
             [_curve(place, name, lambda group: group.sparsity) for name in compared],
             folder / f"{stem}_sparsity.png",
             dense=summary,
             title=f"{place.title}: return against sparsity",
         )
-    ]
+    }
     if pruned:
         tiny = _curve(place, TINY, _kept) if TINY in compared else None
-        drawn.append(
-            return_against_nonzeros(
-                [_curve(place, name, _kept) for name in pruned],
-                folder / f"{stem}_weights.png",
-                tiny=tiny,
-                dense=summary,
-                title=f"{place.title}: return against weights",
-            )
+        drawn["weights"] = return_against_nonzeros(
+            [_curve(place, name, _kept) for name in pruned],
+            folder / f"{stem}_weights.png",
+            tiny=tiny,
+            dense=summary,
+            title=f"{place.title}: return against weights",
         )
-    drawn.append(
-        return_against_latency(
-            [_curve(place, name, lambda g: g.median("latency_p50_ns")) for name in _present(place)],
-            folder / f"{stem}_latency.png",
-            title=f"{place.title}: return against latency",
-        )
+    drawn["latency"] = return_against_latency(
+        [_curve(place, name, lambda g: g.median("latency_p50_ns")) for name in _present(place)],
+        folder / f"{stem}_latency.png",
+        title=f"{place.title}: return against latency",
     )
     return drawn
 
@@ -121,7 +117,7 @@ def _present(place: Place) -> list[str]:
     return _ordered({group.method.name for group in place.groups})
 
 
-def _ordered(names: Sequence[str] | set[str]) -> list[str]:
+def _ordered(names: Iterable[str]) -> list[str]:
     """The baselines first: colours are given by position."""
-    rest = sorted(set(names) - set(_FIRST))
-    return [*(name for name in _FIRST if name in names), *rest]
+    found = set(names)
+    return [*(name for name in _FIRST if name in found), *sorted(found - set(_FIRST))]

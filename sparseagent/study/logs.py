@@ -61,7 +61,9 @@ def _wandb_run(cell: Cell, folder: Path, mode: str) -> Any:
     try:
         import wandb
     except ImportError as error:
-        raise ImportError("wandb: needs Weights & Biases: pip install wandb") from error
+        raise ImportError(
+            "wandb: Weights & Biases is not installed: pip install 'sparseagent[study]'"
+        ) from error
     return wandb.init(
         project=f"sparseagent-{cell.study}",
         name=str(cell),

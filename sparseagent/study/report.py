@@ -16,9 +16,11 @@ from sparseagent.study.method import METHODS
 from sparseagent.study.results import (
     DENSE,
     TINY,
+    Comparison,
     Group,
     Place,
     compare,
+    in_words,
     load_places,
     normalised,
     share,
@@ -118,7 +120,7 @@ def _overview(places: Sequence[Place], path: Path) -> list[str]:
         runs = sum(len(group.rows) for group in groups if group is not None)
         shown = f"{sparsity:g}" if METHODS[method].has_sparsity else None
         values = (found.iqm, found.median, found.mean, found.optimality_gap)
-        rows.append([METHODS[method].label, shown, runs, *map(_plain, values)])
+        rows.append([METHODS[method].label, shown, runs, *map(str, values)])
     sections = [
         "## All environments together\n",
         f"Normalised returns in {', '.join(place.title for place in core)}: 0 is the random "
@@ -157,7 +159,10 @@ def _place(place: Place, path: Path) -> list[str]:
         f"{int(place.groups[0].rows[0]['full']):,} weights."
         + (f" Without a single run so far: {missing}." if missing else "")
         + "\n",
-        *(f"![{place.title}: {file.stem}](figures/{file.name})\n" for file in figures),
+        *(
+            f"![{place.title}: return against {what}](figures/{file.name})\n"
+            for what, file in figures.items()
+        ),
     ]
 
 
@@ -166,14 +171,15 @@ def _row(place: Place, group: Group) -> list[Any]:
     is_pruned = group.method.name not in (DENSE, TINY)
     against = compare(group, tiny) if is_pruned else None
     kept = share(group, dense, place.random) if group.method.name != DENSE else None
+    runs = len(group.rows)
     return [
         group.label.rsplit(" ", 1)[0] if group.method.has_sparsity else group.label,
         f"{group.sparsity:g}" if group.method.has_sparsity else None,
-        f"{len(group.rows)} of {group.planned}",
-        _plain(group.summary),
+        f"{runs} of {group.planned}",
+        group.text,
         format_number(group.mean("worst_decile")),
-        None if kept is None else _percent(kept),
-        None if against is None else _plain(against.difference, sign=True),
+        None if kept is None else _percent(kept, runs),
+        None if against is None else _signed(against),
         None if against is None else f"{against.better:.2f}",
         f"{group.mean('kept'):,.0f}",
         f"{group.mean('effective'):,.0f}",
@@ -214,11 +220,11 @@ def _bullets(lines: Sequence[str]) -> str:
     return "\n".join(f"- {line}" for line in lines) + "\n"
 
 
-def _plain(found: Estimate, *, sign: bool = False) -> str:
-    plus = "+" if sign and found.value > 0 else ""
-    return plus + str(found)
+def _signed(against: Comparison) -> str:
+    plus = "+" if against.difference.value > 0 else ""
+    return plus + in_words(against.difference, against.seeds)
 
 
-def _percent(found: Estimate) -> str:
+def _percent(found: Estimate, runs: int) -> str:
     value, low, high = (f"{100 * x:.0f}" for x in (found.value, found.low, found.high))
-    return f"{value} % [{low}, {high}]"
+    return f"{value} %" + (f" [{low}, {high}]" if runs > 1 else "")

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from sparseagent.report import (
     Estimate,
     estimate,
+    format_number,
     iqm,
     normalise,
     paired_differences,
@@ -27,6 +28,11 @@ from sparseagent.study.table import key_of, read_table
 DENSE, TINY = "dense", "tiny"
 #: Sparsities up to which a pruned agent must beat the tiny dense one to be worth its name.
 TINY_UP_TO = 0.95
+
+
+def in_words(found: Estimate, seeds: int) -> str:
+    """A value with its interval; one seed alone has none, for nothing was redrawn."""
+    return str(found) if seeds > 1 else format_number(found.value)
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,11 @@ class Group:
     def summary(self) -> Estimate:
         """IQM over seeds of the mean test returns, with its 95 % interval."""
         return estimate(list(self.returns.values()), iqm)
+
+    @property
+    def text(self) -> str:
+        """`summary` for a reader."""
+        return in_words(self.summary, len(self.rows))
 
     def mean(self, column: str) -> float:
         """Mean of a column over seeds."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -135,8 +134,3 @@ def left(cells: Sequence[Cell], rows: Sequence[Mapping[str, str]]) -> float:
         for cell in cells
         if cell.key not in done
     )
-
-
-def default_processes() -> int:
-    """One process for each core that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sparseagent.report import format_number
-from sparseagent.study.results import DENSE, TINY, TINY_UP_TO, Comparison, Group, Place, compare
+from sparseagent.study.results import (
+    DENSE,
+    TINY,
+    TINY_UP_TO,
+    Comparison,
+    Group,
+    Place,
+    compare,
+    in_words,
+)
 
 _BEHIND = "Not above the tiny dense agent of the same size"
 _NEAR = 0.03  # share of the dense return that may be lost by an agent as good as dense
@@ -60,14 +69,14 @@ def marks_of(place: Place) -> list[Mark]:
         if group.target is None:
             continue
         seeds = f"({len(group.rows)} of {group.planned} seeds)"
-        found = f"{group.label}: {group.summary}"
+        found = f"{group.label}: {group.text}"
         if (least := group.target.value) is not None:
             met = group.summary.value >= least
             marks.append(Mark(met, f"{found} against the mark {format_number(least)} {seeds}"))
         if (share := group.target.of_dense) is not None and dense is not None:
             reached = dense.summary.value
             met = group.summary.value >= reached - (1.0 - share) * abs(reached)
-            text = f"{found} against {100 * share:g} % of the dense agent's {dense.summary} {seeds}"
+            text = f"{found} against {100 * share:g} % of the dense agent's {dense.text} {seeds}"
             marks.append(Mark(met, text))
     return marks
 
@@ -79,10 +88,11 @@ def _behind_tiny(place: Place) -> str:
         found = against.difference
         if found.value > 0:
             continue
-        doubt = "" if found.high < 0 else ", the interval holds 0"
         equal = found.value == found.low == found.high == 0
+        gap = "equal" if equal else in_words(found, against.seeds)
+        doubt = ", the interval holds 0" if not equal and found.high >= 0 else ""
         seeds = f"{against.seeds} seed{'' if against.seeds == 1 else 's'}"
-        parts.append(f"{group.label} ({'equal' if equal else f'{found}{doubt}'}; {seeds})")
+        parts.append(f"{group.label} ({gap}{doubt}; {seeds})")
     return ", ".join(parts)
 
 

@@ -59,7 +59,7 @@ def test_a_killed_study_goes_on(tmp_path):
     before = read_table(table)
     assert before, "the first cell never finished"
 
-    second = subprocess.run(**_command(tmp_path), check=False)
+    second = subprocess.run(**_command(tmp_path, "--processes", "2"), check=False)
     assert second.returncode == 0, second.stdout
     rows = {row["method"]: row for row in read_table(table)}
     assert set(rows) == {"dense", "tiny", "gmp"}

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from sparseagent.study.method.weights import Weights
 
-METHOD = Weights("gmp_uniform", "gradual magnitude, uniform", {"allocation": "uniform"})
+METHOD = Weights("gmp_uniform", "gradual magnitude (uniform)", {"allocation": "uniform"})

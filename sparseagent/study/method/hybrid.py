@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from sparseagent.study.method.weights import Weights
 
-METHOD = Weights("hybrid", "neurons, then weights", {"pattern": "hybrid"})
+METHOD = Weights("hybrid", "neurons then weights", {"pattern": "hybrid"})
