@@ -41,8 +41,10 @@ class Plan(_core.Plan):
     def update(self, policy: SparsePolicy) -> None:
         """Take over new weights under the same masks, in place and without choosing anew.
 
-        `policy.with_values` makes such a policy quickly. The first update finds out where the
-        weights lie, later ones put them there. Not while another thread is calling this plan.
+        `policy.with_values` makes such a policy quickly; `from_sb3(model, masks=sparsifier)` keeps
+        the structure that the masks say, even where a weight has become 0. The first update finds
+        out where the weights lie, later ones put them there. Not while another thread is calling
+        this plan.
 
         Raises:
             ValueError: the structure or activation of a layer, the observation step or the head
