@@ -57,7 +57,7 @@ def open_logger(cell: Cell, stack: ExitStack, wandb: str = "off") -> Logger:
     return logger
 
 
-def _wandb_run(cell: Cell, folder: Path, mode: str) -> Any:
+def _wandb_run(cell: Cell, folder: Path, mode: Any) -> Any:
     try:
         import wandb
     except ImportError as error:
@@ -70,6 +70,6 @@ def _wandb_run(cell: Cell, folder: Path, mode: str) -> Any:
         group=cell.config.env,
         config={**asdict(cell.config), "method": cell.method.name},
         dir=str(folder),
-        mode=mode,  # type: ignore[arg-type]
+        mode=mode,
         reinit="finish_previous",
     )
