@@ -22,6 +22,7 @@ def sections(folder: Path) -> dict[str, str]:
         "Jitter and cold calls": ("jitter", jitter),
         "Two threads": ("threads", threads),
         "New weights in place": ("update", update),
+        "Foreign orders": ("orders", orders),
         "What a call costs": ("call_overhead", call_overhead),
     }
     return {
@@ -47,6 +48,16 @@ def trained(path: Path) -> str:
     return "The plan's choice against our dense, then against the best peer.\n\n" + tables.speedups(
         Grid.of(latest(read(path)), None)
     )
+
+
+def orders(path: Path) -> str:
+    """What it costs to run an order that was made for other lanes."""
+    lines = [
+        [row["net"], row["runs_on"], row["order"], row["p50_ns"], f"{float(row['ratio']):.2f}x"]
+        for row in sheet.read(path)
+    ]
+    head = table(["net", "runs on", "order", "ns", "against its own order"], lines)
+    return f"One observation. Every instruction set runs every order with the same bits.\n\n{head}"
 
 
 def tails(path: Path) -> str:

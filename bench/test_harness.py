@@ -343,12 +343,13 @@ def test_the_goals_find_their_cells_in_the_selection() -> None:
         assert cells(where) <= measured
 
 
-@pytest.mark.parametrize("study", ["tails", "jitter", "update", "crossover", "threads"])
+@pytest.mark.parametrize("study", ["tails", "jitter", "update", "orders", "crossover", "threads"])
 def test_studies_write_their_rows_and_the_report_shows_them(study: str, tmp_path: Path) -> None:
     short = {
         "tails": ["--nets", "S", "--batches", "16", "17", "--seconds", "0.02"],
         "jitter": ["--nets", "S", "--calls", "50", "--cold-calls", "20"],
         "update": ["--nets", "S", "--seconds", "0.02"],
+        "orders": ["--nets", "S", "--seconds", "0.02"],
         "crossover": ["--nets", "S", "--sparsities", "0", "0.9", "--batches", "1"],
         "threads": ["--nets", "S", "--batches", "64", "--seconds", "0.02"],
     }[study]
@@ -361,9 +362,10 @@ def test_studies_write_their_rows_and_the_report_shows_them(study: str, tmp_path
     assert importlib.import_module(f"bench.{study}").main([*short, *places]) == 0
     assert path.stat().st_size > 0
     titles = {"tails": "Every batch size", "jitter": "Jitter and cold calls"}
-    titles |= {"update": "New weights in place", "crossover": "Crossover", "threads": "Two threads"}
+    titles |= {"update": "New weights in place", "orders": "Foreign orders"}
+    titles |= {"crossover": "Crossover", "threads": "Two threads"}
     assert "Not measured" not in sections(tmp_path)[titles[study]]
-    if study != "update":
+    if study not in ("update", "orders"):
         assert (tmp_path / f"{study}.png").read_bytes().startswith(b"\x89PNG")
 
 
