@@ -15,6 +15,11 @@ from sparseagent.policy import ORDERS, Layer, SparsePolicy
 #: follow that. Looking inputs up beats dense from about here on (`python -m bench.crossover`).
 PACKED_DENSITY = {16: 0.45, 8: 0.35, 4: 0.35}
 
+#: Layers of up to so many rows for each lane are stored as several runs per row however dense they
+#: are, unless their rows are shorter than that.
+FEW_ROWS = 2
+LONG_ROW = 16
+
 
 def best_order() -> str:
     """The order made for the widest instruction set of this machine."""
@@ -39,21 +44,30 @@ def repack(policy: SparsePolicy, order: str) -> SparsePolicy:
 
 def _gains_by_packing(layer: Layer, lanes: int) -> bool:
     """Whether looking inputs up is the fastest way to run this layer."""
-    csr = layer.weight
-    if not isinstance(csr, CSR) or 1.0 - layer.sparsity > PACKED_DENSITY[lanes]:
+    rows = layer.shape[0]
+    if isinstance(layer.weight, CSR) and layer.sparsity > 0.0 and _in_vectors(layer.weight, lanes):
         return False
-    # Whole vectors of rows that share their inputs have nothing to look up. Their lengths
-    # are compared first: that is cheap, and nearly always enough.
+    # One long chain per row would leave the machine waiting; several runs per row do not.
+    if rows <= FEW_ROWS * lanes and layer.nnz >= LONG_ROW * rows:
+        return True
+    return isinstance(layer.weight, CSR) and 1.0 - layer.sparsity <= PACKED_DENSITY[lanes]
+
+
+def _in_vectors(csr: CSR, lanes: int) -> bool:
+    """Whether whole vectors of rows share their inputs, so that there is nothing to look up."""
+    rows = csr.shape[0]
+    # Their lengths are compared first: that is cheap, and nearly always enough.
     lengths = np.diff(csr.indptr[:: csr.runs])
-    first = np.arange(csr.shape[0]) // lanes * lanes
-    alike = csr.shape[0] >= lanes and np.array_equal(lengths, lengths[first])
-    return not (alike and csr.ascending().in_blocks(lanes))
+    alike = rows >= lanes and np.array_equal(lengths, lengths[np.arange(rows) // lanes * lanes])
+    return alike and csr.ascending().in_blocks(lanes)
 
 
 def _pack(layers: list[Layer], number: int, lanes: int) -> None:
     """Order one layer; a hidden layer's rows change places, and the next layer's columns follow."""
     layer, last = layers[number], number + 1 == len(layers)
     csr: Any = layer.weight
+    if not isinstance(csr, CSR):
+        csr = CSR.from_dense(csr, np.ones(layer.shape, np.bool_))
     runs, rows, indptr, entries = _core.pack_for_lanes(
         [layer.core_argument()], lanes, free_rows=not last
     )
