@@ -108,22 +108,10 @@ def _overview(places: Sequence[Place], path: Path) -> list[str]:
     if len(core) < 2:
         return []
     header = ["method", "sparsity", "runs", "IQM", "median", "mean", "optimality gap"]
-    rows: list[list[Any]] = []
-    for method, sparsity in _everywhere(core):
-        groups = [place.find(method, sparsity) for place in core]
-        scores = {
-            place.title: normalised(place, group)
-            for place, group in zip(core, groups, strict=True)
-            if group is not None
-        }
-        found = aggregate(scores)  # type: ignore[arg-type]
-        runs = sum(len(group.rows) for group in groups if group is not None)
-        shown = f"{sparsity:g}" if METHODS[method].has_sparsity else None
-        values = (found.iqm, found.median, found.mean, found.optimality_gap)
-        rows.append([METHODS[method].label, shown, runs, *map(str, values)])
+    rows = [_overview_row(core, method, sparsity) for method, sparsity in _everywhere(core)]
     sections = [
         "## All environments together\n",
-        f"Normalised returns in {', '.join(place.title for place in core)}: 0 is the random "
+        f"Normalised returns in {'; '.join(place.title for place in core)}: 0 is the random "
         "policy, 1 the IQM of the dense agents. Methods that ran in all of them.\n",
         markdown_table(header, rows, align=["left", *["right"] * 6]),  # type: ignore[list-item]
     ]
@@ -133,6 +121,17 @@ def _overview(places: Sequence[Place], path: Path) -> list[str]:
         if draw_profiles(core, level, figure):
             sections.append(f"![Profiles at {level:g}](figures/{figure.name})\n")
     return sections
+
+
+def _overview_row(places: Sequence[Place], method: str, sparsity: float) -> list[Any]:
+    groups = [(place, place.find(method, sparsity)) for place in places]
+    scores = {p.title: normalised(p, group) for p, group in groups if group is not None}
+    counts = [len(group.rows) for _, group in groups if group is not None]
+    found = aggregate(scores)  # type: ignore[arg-type]
+    values = (found.iqm, found.median, found.mean, found.optimality_gap)
+    level = f"{sparsity:g}" if METHODS[method].has_sparsity else None
+    words = [in_words(value, max(counts)) for value in values]
+    return [METHODS[method].label, level, sum(counts), *words]
 
 
 def _everywhere(places: Sequence[Place]) -> list[tuple[str, float]]:
