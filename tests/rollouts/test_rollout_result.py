@@ -39,16 +39,30 @@ def test_result_describes_the_rollout() -> None:
         result.returns[0] = 0.0
 
 
-def test_policy_share_follows_the_cost_of_the_policy() -> None:
-    def slow(observation: Any) -> Any:
-        for _ in range(2_000):
-            still(observation)
-        return still(observation)
+def test_policy_share_follows_the_cost_of_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that only the policy and the looks at it move: one ns a look, `cost` a call."""
+    now = 0
 
-    cheap = rollout(still, CYCLE, episodes=20).policy_share
-    dear = rollout(slow, CYCLE, episodes=20).policy_share
-    assert 0.0 <= cheap < dear <= 1.0
-    assert dear > 0.5
+    def clock() -> int:
+        nonlocal now
+        now += 1
+        return now
+
+    def policy(cost: int) -> Any:
+        def act(observation: Any) -> Any:
+            nonlocal now
+            now += cost
+            return still(observation)
+
+        return act
+
+    monkeypatch.setattr("sparseagent.rollouts.time.perf_counter_ns", clock)
+    free, cheap, dear = (
+        rollout(policy(cost), CYCLE, episodes=20).policy_share for cost in (0, 1, 1_000)
+    )
+    assert 0.0 <= free < cheap < dear <= 1.0
+    assert cheap == pytest.approx(2 / 3, abs=0.05)  # of three ns a step: the call and one look
+    assert dear > 0.99
 
 
 def test_equal_returns_have_an_interval_of_no_width() -> None:

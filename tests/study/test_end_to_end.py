@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -31,7 +30,6 @@ environments:
     algos: ppo
     settings: {total_timesteps: 1024, checkpoint_seconds: 0.0}
 """
-ROOT = Path(__file__).parents[2]
 
 
 def _command(folder, *options):
@@ -39,7 +37,7 @@ def _command(folder, *options):
     return {
         "args": arguments,
         "cwd": folder,
-        "env": os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        "env": os.environ | {"OMP_NUM_THREADS": "1"},
         "stdout": subprocess.PIPE,
         "stderr": subprocess.STDOUT,
         "text": True,
