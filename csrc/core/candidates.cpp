@@ -27,8 +27,10 @@ constexpr Rate kRates[] = {
 };
 constexpr Rate kOther = {"", false, 0.170, 0.034};
 
-// Lookups need an order made for them: in ascending order most lanes wait.
+// Lookups need an order made for them: in ascending order most lanes wait, unless the
+// mask is lane-balanced. Working lanes take five bytes a weight.
 constexpr double kWaiting = 3.5;
+constexpr double kWaitingBytes = 12;
 
 // Not worth packing if the guess is so many times the best one.
 constexpr double kHopeless = 6;
@@ -64,7 +66,9 @@ double guess_ns(const Kernel& kernel, const LayerView& layer, const Regime& regi
     if (std::string(kernel.format) == known.format) rate = known;
   }
   const double all = static_cast<double>(layer.out) * layer.in;
-  const bool waits = std::string(kernel.format) == "perm" && is_ascending(layer);
+  const bool waits = std::string(kernel.format) == "perm" && is_ascending(layer) &&
+                     static_cast<double>(kernel.packed_bytes(layer, Path::one)) >
+                         kWaitingBytes * layer.nnz();
   const double weights = rate.all ? all : layer.nnz() * (waits ? kWaiting : 1.0);
   const double each = regime.path == Path::one ? rate.one : rate.tile;
   const bool shares = regime.columns > 1 && kernel.few != nullptr;

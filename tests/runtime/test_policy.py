@@ -144,3 +144,22 @@ def test_normalisation_rule() -> None:
     step = sa.Observation.normalise(mean, var, eps=1e-8, clip=10)
     x = np.array([[3.0, -2.25], [1e9, -1e9]])
     assert step.apply(x) == pytest.approx(np.array([[1.0, -0.5], [10, -10]]), rel=1e-6)
+
+
+def test_lane_balanced_rows_need_no_other_order() -> None:
+    """Three of every 32 inputs in each row: ascending columns fill all lanes as they are."""
+    rng = np.random.default_rng(5)
+    weight = np.zeros((64, 96), np.float32)
+    for row in weight:
+        for first in range(0, 96, 32):
+            row[first + rng.choice(32, 3, replace=False)] = 1 + rng.random(3)
+    layers = (
+        sa.Layer(sa.CSR.from_dense(weight), np.zeros(64, np.float32), "relu"),
+        sa.Layer(sa.CSR.from_dense(weight[:, :64]), np.zeros(64, np.float32)),
+    )
+    policy = sa.SparsePolicy(layers, sa.Observation((96,)))
+    for plain, packed in zip(policy.layers, policy.repack("avx512").layers, strict=True):
+        assert np.array_equal(packed.weight.indptr, plain.weight.indptr)
+        assert np.array_equal(packed.weight.indices, plain.weight.indices)
+    moved = policy.repack("avx2").layers[0].weight  # 16 columns at a time are not balanced
+    assert not np.array_equal(moved.indices, weight.nonzero()[1])
