@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,10 @@ def make_envs(config: RunConfig, seed: int, statistics: Path | None = None) -> V
         statistics: saved `VecNormalize` statistics to go on with.
     """
     register_environment(config.env)
-    env: VecEnv = make_vec_env(config.env, n_envs=config.n_envs, seed=seed)
+    # Given an id, Stable-Baselines3 asks for images: LunarLander then simulates the sparks of its
+    # engines, which takes ten times as long.
+    make = partial(gymnasium.make, config.env)
+    env: VecEnv = make_vec_env(make, n_envs=config.n_envs, seed=seed)
     if not config.normalize:
         return env
     if statistics is not None:

@@ -102,3 +102,8 @@ def test_the_tiny_actor_leaves_the_critic_alone():
     assert next(model.policy.actor.latent_pi.parameters()).shape == (5, 3)
     assert next(model.policy.critic.qf0.parameters()).shape == (32, 4)
     envs.close()
+
+
+def test_training_environments_do_not_render() -> None:
+    env = make_envs(configure("CartPole-v1", "ppo"), seed=0)
+    assert env.render_mode is None
