@@ -142,6 +142,30 @@ inline Packed open(const void* packed) {
           reinterpret_cast<const unsigned char*>(base + h.structure)};
 }
 
+// The columns of `columns` at x that are not 0 in every one of the N observations.
+struct Nonzero {
+  int column[kChunk + kLanes];
+  int count = 0;
+
+  template <int N>
+  void find(const float* x, long stride, int columns) {
+    count = 0;
+    int c = 0;
+    for (; c + kLanes <= columns; c += kLanes) {
+      vec any = load(x + c);
+#pragma GCC unroll 4
+      for (int n = 1; n < N; ++n) any = either(any, load(x + n * stride + c));
+      count += append_nonzero(any, c, column + count);
+    }
+    for (; c < columns; ++c) {
+      bool any = x[c] != 0.0f;
+      for (int n = 1; n < N; ++n) any |= x[n * stride + c] != 0.0f;
+      column[count] = c;
+      count += any;
+    }
+  }
+};
+
 inline bool all_finite(vec a) {
   return all(less(magnitude(a), splat(__builtin_inff())));
 }
@@ -188,18 +212,14 @@ void one(const void* packed, const float* x, float* y) {
   const Header& h = p.h;
   for (int r = 0; r < h.padded; r += kLanes) store(y + r, load(p.bias + r));
   const float* weight = p.weight;
+  Nonzero list;
   for (int start = 0; start < h.in; start += kChunk) {
     const int columns = h.in - start < kChunk ? h.in - start : kChunk;
-    int list[kChunk];
-    int count = 0;
-    for (int c = 0; c < columns; ++c) {
-      list[count] = c;
-      count += x[start + c] != 0.0f;
-    }
+    list.find<1>(x + start, 0, columns);
     for (int r = 0; r < h.padded; r += kBlockVectors * kLanes) {
       const int left = (h.padded - r) / kLanes;
       const int vectors = left < kBlockVectors ? left : kBlockVectors;
-      kAddColumns[vectors](weight, x + start, list, count, y + r);
+      kAddColumns[vectors](weight, x + start, list.column, list.count, y + r);
       weight += static_cast<long>(columns) * vectors * kLanes;
     }
   }
@@ -267,20 +287,15 @@ void few_of(const Packed& p, const float* x, float* y, long stride) {
     for (int r = 0; r < h.padded; r += kLanes)
       store(y + n * stride + r, load(p.bias + r));
   }
+  Nonzero list;
   for (int start = 0; start < h.in; start += kChunk) {
     const int columns = h.in - start < kChunk ? h.in - start : kChunk;
-    int list[kChunk];
-    int count = 0;
-    for (int c = 0; c < columns; ++c) {
-      bool any = false;
-      for (int n = 0; n < N; ++n) any |= x[n * stride + start + c] != 0.0f;
-      list[count] = c;
-      count += any;
-    }
+    list.template find<N>(x + start, stride, columns);
     for (int r = 0; r < h.padded; r += kBlockVectors * kLanes) {
       const int left = (h.padded - r) / kLanes;
       const int vectors = left < kBlockVectors ? left : kBlockVectors;
-      add_block_few<N>(weight, vectors, x + start, list, count, y + r, stride);
+      add_block_few<N>(weight, vectors, x + start, list.column, list.count, y + r,
+                       stride);
       weight += static_cast<long>(columns) * vectors * kLanes;
     }
   }

@@ -41,6 +41,36 @@ inline vec power_of_two(vec z) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(biased, 23));
 }
 
+inline vec either(vec a, vec b) { return _mm256_or_ps(a, b); }  // bit by bit
+
+// The numbers of the bits that are set in 0, 1, .. 255, three bits each, lowest first.
+struct SetBits {
+  int of[256] = {};
+  constexpr SetBits() {
+    for (int set = 0; set < 256; ++set) {
+      int place = 0;
+      for (int bit = 0; bit < 8; ++bit) {
+        if (set >> bit & 1) of[set] |= bit << 3 * place++;
+      }
+    }
+  }
+};
+constexpr SetBits kSetBits;
+
+// Appends `first` + lane to `list` for every lane of `a` that is not 0, and writes up
+// to kLanes numbers behind them; returns how many there are.
+inline int append_nonzero(vec a, int first, int* list) {
+  const int set =
+      _mm256_movemask_ps(_mm256_cmp_ps(a, _mm256_setzero_ps(), _CMP_NEQ_UQ));
+  const __m256i places = _mm256_setr_epi32(0, 3, 6, 9, 12, 15, 18, 21);
+  const __m256i lanes =
+      _mm256_and_si256(_mm256_srlv_epi32(_mm256_set1_epi32(kSetBits.of[set]), places),
+                       _mm256_set1_epi32(7));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(list),
+                      _mm256_add_epi32(lanes, _mm256_set1_epi32(first)));
+  return __builtin_popcount(static_cast<unsigned>(set));
+}
+
 // The low byte of each lane names one of 16 inputs: eight in `a`, then eight at `b`.
 using ivec = __m256i;
 inline ivec load_bytes(const void* p) {

@@ -42,6 +42,24 @@ inline vec power_of_two(vec z) {
   return vreinterpretq_f32_u32(vshlq_n_u32(biased, 23));
 }
 
+inline vec either(vec a, vec b) {  // bit by bit
+  return vreinterpretq_f32_u32(
+      vorrq_u32(vreinterpretq_u32_f32(a), vreinterpretq_u32_f32(b)));
+}
+
+// Appends `first` + lane to `list` for every lane of `a` that is not 0, and writes up
+// to kLanes numbers behind them; returns how many there are.
+inline int append_nonzero(vec a, int first, int* list) {
+  float lanes[kLanes];
+  store(lanes, a);
+  int count = 0;
+  for (int i = 0; i < kLanes; ++i) {
+    list[count] = first + i;
+    count += lanes[i] != 0.0f;
+  }
+  return count;
+}
+
 // The low byte of each lane names one of 8 inputs: four in `a`, then four at `b`.
 using ivec = uint32x4_t;
 inline ivec load_bytes(const void* p) {

@@ -37,6 +37,21 @@ inline vec power_of_two(vec z) {
   return z;
 }
 
+inline vec either(vec a, vec b) {  // bit by bit
+  unsigned bits[2];
+  __builtin_memcpy(&bits[0], &a, sizeof a);
+  __builtin_memcpy(&bits[1], &b, sizeof b);
+  bits[0] |= bits[1];
+  __builtin_memcpy(&a, &bits[0], sizeof a);
+  return a;
+}
+
+// Appends `first` to `list` if `a` is not 0; returns whether it is.
+inline int append_nonzero(vec a, int first, int* list) {
+  *list = first;
+  return a != 0.0f;
+}
+
 // The low byte names one of 2 inputs: `a`, then the one at `b`.
 using ivec = unsigned;
 inline ivec load_bytes(const void* p) {
