@@ -1,7 +1,8 @@
 """What a second thread gains: `python -m bench.threads`.
 
 The same policy compiled for one and for two threads, in turns, on two cores to which the process is
-pinned; both must give the same bits.
+pinned; both must give the same bits. The turns are long: the second core sleeps while one thread is
+timed, and then needs tens of milliseconds to come back to its full clock.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from bench.study_plots import draw_threads
 from bench.timing import clock_cost, interleave, percentile
 from bench.verify import Expected
 
+TURN_NS = 200_000_000
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
 
 
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--nets", nargs="+", choices=list(NETS), default=["M", "XL"])
     parser.add_argument("--sparsity", type=float, default=0.9)
     parser.add_argument("--batches", nargs="+", type=int, default=list(BATCHES))
-    parser.add_argument("--seconds", type=float, default=2.0, help="for each batch size")
+    parser.add_argument("--seconds", type=float, default=4.0, help="for each batch size")
     options = parser.parse_args(arguments)
     allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
     if len(allowed) < 2:
@@ -93,7 +95,7 @@ def measure(
         arrays = observations(case, batch)
         expected = Expected(case, arrays)
         tracks = [make_track(ours.variant(act, batch, ""), arrays, expected)[0] for act in plans]
-        interleave(tracks, seconds, clock_cost())
+        interleave(tracks, seconds, clock_cost(), burst_ns=TURN_NS)
         one, two = (percentile(track.calls, 0.5) for track in tracks)
         rows.append(Speedup(net.name, sparsity, batch, one, two, one / two))
     return rows

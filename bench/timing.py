@@ -82,11 +82,17 @@ def trial(variant: Variant, wrapped: Sequence[Any], budget_ns: int = 20_000_000)
     return float(np.median(samples[len(samples) // 2 :]))
 
 
-def interleave(tracks: Sequence[Track], seconds: float, clock_ns: int, seed: int = 0) -> None:
+def interleave(
+    tracks: Sequence[Track],
+    seconds: float,
+    clock_ns: int,
+    seed: int = 0,
+    burst_ns: int = BURST_NS,
+) -> None:
     """Let `tracks` take turns for about `seconds` in all; fills `calls` and `forwards`.
 
     Each gets the same share of the time; one whose calls are longer than its share still makes
-    `MIN_CALLS`.
+    `MIN_CALLS`. `burst_ns` is the length of a turn.
     """
     share = seconds * 1e9 / max(1, len(tracks))
     rng = np.random.default_rng(seed)
@@ -96,7 +102,7 @@ def interleave(tracks: Sequence[Track], seconds: float, clock_ns: int, seed: int
         waiting = list(tracks)
         while waiting:
             for place in rng.permutation(len(waiting)):
-                _take_turn(waiting[place], clock_ns)
+                _take_turn(waiting[place], clock_ns, burst_ns)
             waiting = [t for t in waiting if t.spent < share or len(t.calls) < MIN_CALLS]
     finally:
         gc.enable()
@@ -114,8 +120,9 @@ def forward_times(variant: Variant, wrapped: Any, calls: int) -> Float64 | None:
     return None if variant.forward_ns is None else variant.forward_ns(wrapped, calls)
 
 
-def _take_turn(track: Track, clock_ns: int) -> None:
-    count = int(np.clip(BURST_NS / max(track.estimate, 1.0), 1, MAX_BURST))
+def _take_turn(track: Track, clock_ns: int, burst_ns: int) -> None:
+    most = MAX_BURST * burst_ns // BURST_NS
+    count = int(np.clip(burst_ns / max(track.estimate, 1.0), 1, most))
     warm = 0 if track.estimate > LONG_NS else max(2, int(WARM_UP_SHARE * count))
     samples: list[int] = []
     start = time.perf_counter_ns()

@@ -1,6 +1,5 @@
 #include "core/scatter.h"
 
-#include <algorithm>
 #include <cstring>
 
 namespace sparseagent {
@@ -43,8 +42,6 @@ Scatter::Scatter(const PackedLayer& packed, const LayerView& layer) {
     from < weights ? weights_.push_back({place, from})
                    : biases_.push_back({place, from - weights});
   }
-  const auto by_source = [](const Move& a, const Move& b) { return a.from < b.from; };
-  std::stable_sort(weights_.begin(), weights_.end(), by_source);
 }
 
 void Scatter::apply(const LayerView& layer, std::int32_t first,

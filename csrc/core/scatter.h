@@ -24,7 +24,7 @@ class Scatter {
     std::int32_t from;
   };
 
-  std::vector<Move> weights_;  // by rising `from`
+  std::vector<Move> weights_;  // by rising `place`: written in one sweep
   std::vector<Move> biases_;
 };
 
