@@ -15,6 +15,8 @@ NATIVE := build/native
 ARM := build/aarch64
 CMAKE := $(abspath $(BIN))/cmake
 CASES ?= 60
+# Seconds for each cell of the matrix and of the goals.
+BENCH_SECONDS ?= 6
 ARM_CASES ?= 12
 
 .DEFAULT_GOAL := help
@@ -94,10 +96,10 @@ format: $(VENV)/.dev ## format all sources
 
 # STUDY=runs/study also times every trained policy below that folder.
 bench: $(VENV)/.bench ## the full benchmark: matrix, studies, goals, report (about 90 minutes, idle core)
-	$(BIN)/python -m bench.run
-	$(BIN)/python -m bench.run --goals
-	$(BIN)/python -m bench.run --goals --isa avx2 --contenders sparseagent-auto sparseagent-dense
-	$(BIN)/python -m bench.run --pattern erk --sparsities 0.9 0.95 --batches 1 32 512
+	$(BIN)/python -m bench.run --seconds $(BENCH_SECONDS)
+	$(BIN)/python -m bench.run --seconds $(BENCH_SECONDS) --goals
+	$(BIN)/python -m bench.run --seconds $(BENCH_SECONDS) --goals --isa avx2 --contenders sparseagent-auto sparseagent-dense
+	$(BIN)/python -m bench.run --seconds $(BENCH_SECONDS) --pattern erk --sparsities 0.9 0.95 --batches 1 32 512
 	$(if $(STUDY),$(BIN)/python -m bench.trained $(STUDY))
 	$(BIN)/python -m bench.crossover
 	$(BIN)/python -m bench.tails
