@@ -19,6 +19,7 @@ COMMANDS = (
     "run",
     "train",
     "prune",
+    "search",
     "convert",
     "rollout",
     "robustness",

@@ -62,10 +62,15 @@ class Cell:
         text = json.dumps(chosen, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
-    def __str__(self) -> str:
+    @property
+    def agent(self) -> str:
+        """Method and sparsity, without the seed: `"gmp 0.95"`."""
         level = f" {self.sparsity:g}" if self.method.has_sparsity else ""
+        return self.method.name + level
+
+    def __str__(self) -> str:
         config = self.config
-        return f"{config.env} {config.algo} {self.method.name}{level} seed {self.seed}"
+        return f"{config.env} {config.algo} {self.agent} seed {self.seed}"
 
 
 def cells_of(study: Study) -> tuple[Cell, ...]:

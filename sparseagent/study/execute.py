@@ -77,7 +77,7 @@ def evaluate(cell: Cell, folder: RunFolder, trained: Trained) -> dict[str, Any]:
     )  # fmt: skip
     policy.with_metadata(
         environment=config.env,
-        agent=cell.method.name,
+        agent=cell.agent,
         training_seed=cell.seed,
         evaluated_return={"mean": result.mean, "iqm": result.iqm, "episodes": config.eval_episodes},
     ).save(folder.root / "policy.safetensors")

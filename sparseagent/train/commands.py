@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sparseagent.train.options import RunOptions, takes_run_options
+from sparseagent.train.options import RunOptions, SearchOptions, takes_run_options
 
 if TYPE_CHECKING:
     from sparseagent.policy import SparsePolicy
@@ -119,6 +119,45 @@ def _train_one(options: RunOptions, agent: str, step: Callable[[OpenRun, int], N
             step(opened, seed)
             console.print(f"model: {opened.folder.model(agent, seed)}", highlight=False)
     collect_curves(opened)
+
+
+@app.command()
+@takes_run_options
+def search(options: SearchOptions) -> None:
+    """Search for the sparsest agent that keeps 97 % of the dense one's return.
+
+    Trains the dense agent, then pruned ones that differ in sparsity and allocation, each with all
+    seeds; latency is the second objective. Give the same command again to go on after an
+    interruption. --sparsity is not used. Exit code 1: no candidate was good enough.
+
+    Example: sparseagent search --env CartPole-v1 --seed 0 --seed 1 --trials 30 --out runs/search
+    """
+    from sparseagent.train.progress import Display
+    from sparseagent.train.search_run import policy_of, search_run
+
+    console = _console()
+    with _friendly_errors():
+        config = options.to_config()
+        found = search_run(config, options.trials, share=options.share, display=Display(console))
+    header = ["allocation", "actor sparsity", "critic sparsity", "return (IQM)", "one call"]
+    rows = [
+        (
+            candidate.choice.allocation,
+            f"{candidate.choice.actor_sparsity:.4f}",
+            "-" if (critic := candidate.choice.critic_sparsity) is None else f"{critic:.4f}",
+            f"{candidate.iqm:.1f}",
+            f"{candidate.latency:.0f} ns",
+        )
+        for candidate in found.front
+    ]
+    console.print("good enough, none both sparser and faster:", highlight=False)
+    _print_table(console, header, rows)
+    console.print(
+        f"candidates: {Path(config.out) / 'candidates.csv'}", highlight=False, markup=False
+    )
+    if found.best is None:
+        raise typer.Exit(1)
+    console.print(f"policy: {policy_of(config, found.best.choice)}", highlight=False, markup=False)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The options that `run`, `train` and `prune` share on the command line."""
+"""The options that `run`, `train`, `prune` and `search` share on the command line."""
 
 from __future__ import annotations
 
@@ -194,12 +194,23 @@ class RunOptions:
         return replace(base, hyperparameters={**base.hyperparameters, **pairs}, **changes)
 
 
-def takes_run_options(command: Callable[[RunOptions], None]) -> Callable[..., None]:
-    """Turn a function of `RunOptions` into one with an option for each of its fields."""
-    hints = get_type_hints(RunOptions, include_extras=True)
+@dataclass(frozen=True)
+class SearchOptions(RunOptions):
+    """What a search wants to know besides."""
+
+    trials: Annotated[int, typer.Option(help="Candidates to test in all.", min=1)] = 40
+    share: Annotated[
+        float, typer.Option(help="Share of the dense agent's return that has to be kept.")
+    ] = 0.97
+
+
+def takes_run_options(command: Callable[[Any], None]) -> Callable[..., None]:
+    """Turn a function of `RunOptions`, or of a class made from it, into one of its fields."""
+    kind = get_type_hints(command)["options"]
+    hints = get_type_hints(kind, include_extras=True)
 
     def with_options(**given: Any) -> None:
-        command(RunOptions(**given))
+        command(kind(**given))
 
     parameters = [
         inspect.Parameter(
@@ -208,7 +219,7 @@ def takes_run_options(command: Callable[[RunOptions], None]) -> Callable[..., No
             default=inspect.Parameter.empty if field.default is MISSING else field.default,
             annotation=hints[field.name],
         )
-        for field in fields(RunOptions)
+        for field in fields(kind)
     ]
     with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
     with_options.__annotations__ = {**hints, "return": None}
