@@ -72,7 +72,7 @@ def test_a_killed_study_goes_on(tmp_path):
 
     policy = sa.load(tmp_path / "runs/small/CartPole-v1/ppo/gmp/0.9/seed_0/policy.safetensors")
     assert int(rows["gmp"]["effective"]) <= policy.nnz <= 448  # neurons without effect are gone
-    assert policy.metadata["agent"] == "gmp"
+    assert policy.metadata["agent"] == "gmp 0.9"
     events = tmp_path / "runs/small/CartPole-v1/ppo/gmp/0.9/seed_0/tensorboard"
     assert any(events.iterdir())
     assert "3 of 3 planned runs" in (tmp_path / "RESULTS.md").read_text()
