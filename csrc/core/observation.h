@@ -16,6 +16,16 @@ enum class DType : std::int32_t {
   boolean
 };
 
+constexpr std::int64_t bytes_of(DType dtype) {
+  switch (dtype) {
+    case DType::float64:
+    case DType::int64: return 8;
+    case DType::float32:
+    case DType::int32: return 4;
+    default: return 1;
+  }
+}
+
 // Observations as the caller holds them: row-major [B, size].
 struct Observations {
   const void* data;

@@ -46,6 +46,16 @@ void check_layer(const LayerView& layer, std::size_t number) {
   check_numbers(layer, number);
 }
 
+// More observations than this, in bytes, come from beyond the second cache.
+constexpr std::int64_t kFarBytes = 256 << 10;
+
+// Asks for rows that will be needed next: they are then on their way while the rows
+// before them go through the network.
+void fetch(const char* rows, std::int64_t bytes) {
+  constexpr std::int64_t kLine = 64;
+  for (std::int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(rows + at);
+}
+
 // Scratch memory of one thread, shared by all plans: grows to what the largest of them
 // needs.
 float* thread_workspace(std::size_t floats) {
@@ -124,13 +134,21 @@ void Plan::forward_range(Observations observations, std::int64_t first,
                          std::int64_t count, float* outputs) const {
   float* workspace = thread_workspace(workspace_floats());
   float* rows = workspace + network_->extent().workspace();
+  const std::int64_t row_bytes = input_size() * bytes_of(observations.dtype);
+  const bool far = count * row_bytes > kFarBytes;
+  const char* data = static_cast<const char*>(observations.data);
   for (std::int64_t done = 0; done < count;) {
     const Cut cut = network_->cover().next(count - done);
     // Rows are prepared a cut at a time: they are still in the cache when they are
     // used.
     const float* from = prepare(observations, first + done, cut.count, rows);
+    const std::int64_t next = done + cut.count;
+    if (far) {
+      fetch(data + (first + next) * row_bytes,
+            std::min<std::int64_t>(cut.count, count - next) * row_bytes);
+    }
     network_->forward(cut, from, outputs + (first + done) * output_size(), workspace);
-    done += cut.count;
+    done = next;
   }
 }
 

@@ -34,6 +34,10 @@ using sparseagent::Path;
 constexpr int kChunk = 256;  // columns whose nonzero activations are listed at a time
 constexpr int kBlockVectors = 8;  // vectors of rows in a block
 
+// A tile takes 2 bytes of weights a cycle: they are asked for so many floats ahead,
+// which is some 2000 cycles, enough for a layer that lies in memory.
+constexpr long kAhead = 1024;
+
 struct Header {
   int out;
   int in;
@@ -349,6 +353,7 @@ bool row_block(const Columns& work, float* y) {
 #pragma GCC unroll 2
       for (int v = 0; v < V; ++v) acc[r][v] = fma(w, input[v], acc[r][v]);
     }
+    __builtin_prefetch(weight + kAhead);
     x += work.width;
     weight += R;
   }
