@@ -19,6 +19,10 @@ enum class Path { one, tile };
 // How many observations go through `few` at a time.
 constexpr int kFewColumns[] = {2, 4};
 
+// How many of the widest tiles go through a layer one after the other, where its
+// weights are too many to stay in a cache until the next tile comes.
+constexpr int kTilesTogether = 4;
+
 // Buffers of activations are padded so that a kernel may write whole vectors and
 // register tiles.
 constexpr std::size_t kWidthPadding = 64;
@@ -51,6 +55,11 @@ struct Kernel {
   // The same for `vectors` * lanes observations: x [in, width] and a row of zeros, y
   // [chains, width].
   void (*tile)(const void* packed, const float* x, float* y, int vectors);
+
+  // The same for `count` tiles, at most kTilesTogether, `stride` floats apart in x and
+  // in y; null where there is nothing to share between them.
+  void (*tiles)(const void* packed, const float* x, float* y, int vectors, int count,
+                long stride);
 };
 
 // One instruction set: what the CPU must have, and what was compiled for it.

@@ -20,13 +20,23 @@ struct PackedLayer {
     k.pack(layer, p, data.data());
   }
 
-  // y = layer(x) for the regime's observations: in a tile side by side; else `stride`
-  // floats apart. The zeros that a kernel may want are written behind x.
+  // y = layer(x) for the regime's observations: in a tile side by side, tile behind
+  // tile; else one behind the other. `stride` is the floats of one observation. The
+  // zeros that a kernel may want are written behind x.
   void run(const Regime& regime, float* x, float* y, std::int64_t stride) const {
     if (regime.path == Path::tile) {
-      const std::int64_t width = regime.columns;
-      std::memset(x + in * width, 0, sizeof(float) * static_cast<std::size_t>(width));
-      kernel->tile(data.data(), x, y, regime.vectors);
+      const std::int64_t width = regime.columns / regime.tiles;
+      const std::int64_t next = stride * width;
+      for (int t = 0; t < regime.tiles; ++t) {
+        std::memset(x + t * next + in * width, 0,
+                    sizeof(float) * static_cast<std::size_t>(width));
+      }
+      if (regime.tiles > 1 && kernel->tiles != nullptr) {
+        kernel->tiles(data.data(), x, y, regime.vectors, regime.tiles, next);
+        return;
+      }
+      for (int t = 0; t < regime.tiles; ++t)
+        kernel->tile(data.data(), x + t * next, y + t * next, regime.vectors);
       return;
     }
     for (int i = 0; i < regime.columns; ++i) x[i * stride + in] = 0.0f;

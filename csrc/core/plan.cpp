@@ -174,7 +174,7 @@ void Plan::forward_shared(Observations observations, std::int64_t batch,
                           std::int64_t share, float* outputs) const {
   // Long shares are cut again, so that a thread that is held up leaves work to others.
   const std::int64_t widest = network_->extent().columns;
-  if (share > 8 * widest) share = (share / 4 + widest - 1) / widest * widest;
+  if (share > 2 * widest) share = (share / 4 + widest - 1) / widest * widest;
   constexpr std::int64_t kMost = ThreadPool::kMaxParts;
   if (share * kMost < batch) {
     share = ((batch + kMost - 1) / kMost + widest - 1) / widest * widest;

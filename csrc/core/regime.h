@@ -12,8 +12,9 @@ namespace sparseagent {
 struct Regime {
   const Isa* isa;
   Path path;
-  int columns;  // observations
-  int vectors;  // of a tile; 0 on the path of single observations
+  int columns;    // observations
+  int vectors;    // of a tile; 0 on the path of single observations
+  int tiles = 1;  // side by side
 
   // "one", "few 4", "tile 32".
   std::string name() const {
@@ -23,7 +24,8 @@ struct Regime {
 };
 
 // All regimes of an instruction set, from narrow to wide, the single observation first:
-// few observations side by side, one tile of the ISA with half the lanes, whole tiles.
+// few observations side by side, one tile of the ISA with half the lanes, whole tiles,
+// several of the widest.
 inline std::vector<Regime> regimes_of(const Isa& isa) {
   std::vector<Regime> regimes = {{&isa, Path::one, 1, 0}};
   for (const int columns : kFewColumns) {
@@ -36,6 +38,10 @@ inline std::vector<Regime> regimes_of(const Isa& isa) {
   for (int vectors = 1; vectors <= kernel.tile_vectors; vectors *= 2) {
     regimes.push_back({&isa, Path::tile, vectors * kernel.lanes, vectors});
   }
+  Regime together = regimes.back();
+  together.columns *= kTilesTogether;
+  together.tiles = kTilesTogether;
+  regimes.push_back(together);
   return regimes;
 }
 

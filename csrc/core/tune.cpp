@@ -92,11 +92,16 @@ class RegimeTuner {
   void time_alone(double deadline_ns) {
     float* x = workspace_.floats();
     float* y = x + extent_.half_workspace();
-    const std::size_t row = rows_.size() / static_cast<std::size_t>(regime_.columns);
-    for (std::size_t i = 0; i < rows_.size(); ++i) {
-      const std::size_t at = i / row * static_cast<std::size_t>(extent_.stride());
-      x[regime_.path == Path::tile ? i : at + i % row] = rows_[i];
-    }
+    // What lies together: a tile, or the row of one observation.
+    const bool tiles = regime_.path == Path::tile;
+    const auto count =
+        static_cast<std::size_t>(tiles ? regime_.tiles : regime_.columns);
+    const std::size_t each = rows_.size() / count;
+    const std::size_t next =
+        static_cast<std::size_t>(extent_.stride()) *
+        (tiles ? static_cast<std::size_t>(regime_.columns) / count : 1);
+    for (std::size_t i = 0; i < rows_.size(); ++i)
+      x[i / each * next + i % each] = rows_[i];
     for (std::size_t i = 0; i < layers_.size(); ++i) {
       const auto left = static_cast<double>(layers_.size() - i);
       const double now = own_ns();

@@ -273,4 +273,4 @@ void tile(const void* packed, const float* x, float* y, int vectors) {
 
 const Kernel SPARSEAGENT_SYMBOL = {"block", kLanes,       kTileVectors, (kLanes > 1),
                                    true,    packed_bytes, pack,         one,
-                                   nullptr, tile};
+                                   nullptr, tile,         nullptr};

@@ -9,7 +9,8 @@
 //   tile  blocks of kTileRows rows, column after column: [c0: r0 r1 ... | c1: r0 r1 ...
 //   | ...]
 //         The register tile: kTileRows x 2 vectors of sums, weights broadcast from the
-//         stream.
+//         stream. Of several tiles each block of weights does its work in all of them
+//         while it is in the first cache.
 //
 // Fast because it streams its weights once and keeps 8 to 28 independent chains in
 // flight. It loses when more than about half of the weights are absent, because it
@@ -400,49 +401,60 @@ void careful_tile(const Packed& p, const float* x, float* y, int width) {
   }
 }
 
-// V vectors of observations of a tile of `width`; false if a sum of the first row is
-// not finite.
+// All rows of `tiles` tiles of `width` observations, V vectors of them at a time.
+// finite[t]: whether the first row's sums of tile t are; the tile is left alone once
+// they are not.
 template <int V>
-bool columns_of(const Packed& p, const float* x, float* y, long width) {
+void rows_of(const Packed& p, const float* x, float* y, long width, int tiles,
+             long stride, bool* finite) {
   const Header& h = p.h;
   const RowBlock whole = row_block<kTileRows, V>;
-  bool finite = true;
-  // Chunks of columns, so that their inputs stay in the first cache while all rows pass
-  // by.
+  // Chunks of columns, so that their inputs stay in a cache while all rows pass by;
+  // each block of weights does its work in all tiles while it is in the first cache.
   for (int c = 0; c < h.in; c += kChunk) {
     const int columns = h.in - c < kChunk ? h.in - c : kChunk;
     const bool last = c + columns == h.in;
-    for (int r = 0; r < h.out && finite; r += kTileRows) {
+    for (int r = 0; r < h.out; r += kTileRows) {
       const int rows = h.out - r < kTileRows ? h.out - r : kTileRows;
       const RowBlock block = rows == kTileRows ? whole : block_of<V>(rows);
       const float* weight =
           p.weight + static_cast<long>(r) * h.in + static_cast<long>(c) * rows;
-      const Columns work = {
-          weight, c == 0 ? p.bias + r : nullptr, x + c * width, width, columns, last,
-          h.relu};
-      const bool ok = block(work, y + r * width);
-      finite = ok || !h.masked || r > 0;
+      const float* bias = c == 0 ? p.bias + r : nullptr;
+      for (int t = 0; t < tiles; ++t) {
+        for (long first = 0; first < width && finite[t]; first += V * kLanes) {
+          const float* from = x + t * stride + first + c * width;
+          float* to = y + t * stride + first + r * width;
+          const bool ok = block({weight, bias, from, width, columns, last, h.relu}, to);
+          finite[t] = ok || !h.masked || r > 0;
+        }
+      }
     }
   }
-  return finite;
 }
 
-void tile(const void* packed, const float* x, float* y, int vectors) {
+void tiles(const void* packed, const float* x, float* y, int vectors, int count,
+           long stride) {
   const Packed p = open(packed);
   const Header& h = p.h;
   const long width = static_cast<long>(vectors) * kLanes;
-  bool finite = true;
-  if (vectors == 1) {
-    finite = columns_of<1>(p, x, y, width);
-  } else {
-    for (long first = 0; first < width; first += 2 * kLanes)
-      finite = columns_of<2>(p, x + first, y + first, width) && finite;
+  bool finite[sparseagent::kTilesTogether];
+  for (bool& f : finite) f = true;
+  vectors == 1 ? rows_of<1>(p, x, y, width, count, stride, finite)
+               : rows_of<2>(p, x, y, width, count, stride, finite);
+  for (int t = 0; t < count; ++t) {
+    float* sums = y + t * stride;
+    if (!finite[t]) careful_tile(p, x + t * stride, sums, static_cast<int>(width));
+    if (!in_register(h.activation))
+      activate(h.activation, h.alpha, sums, h.out * width);
   }
-  if (!finite) careful_tile(p, x, y, static_cast<int>(width));
-  if (!in_register(h.activation)) activate(h.activation, h.alpha, y, h.out * width);
+}
+
+void tile(const void* packed, const float* x, float* y, int vectors) {
+  tiles(packed, x, y, vectors, 1, 0);
 }
 
 }  // namespace
 
-const Kernel SPARSEAGENT_SYMBOL = {"dense",      kLanes, kTileVectors, true, true,
-                                   packed_bytes, pack,   one,          few,  tile};
+const Kernel SPARSEAGENT_SYMBOL = {"dense", kLanes,       kTileVectors, true,
+                                   true,    packed_bytes, pack,         one,
+                                   few,     tile,         tiles};

@@ -474,4 +474,4 @@ void few(const void* packed, const float* x, float* y, long stride, int count) {
 
 const Kernel SPARSEAGENT_SYMBOL = {"perm", kLanes,       kTileVectors, kLanes > 1,
                                    false,  packed_bytes, pack,         one,
-                                   few,    nullptr};
+                                   few,    nullptr,      nullptr};

@@ -90,6 +90,7 @@ def cost(ns: dict[int, float], batch: int) -> float:
         {1: 1, 2: 9, 4: 9, 8: 90, 16: 90, 32: 90},
         {1: 10, 2: 12, 4: 14, 8: 30, 16: 100, 32: 300},
         {1: 10, 16: 50, 32: 130},
+        {1: 10, 16: 50, 32: 90, 128: 250},
     ],
 )
 def test_cuts_are_the_cheapest_cover(ns: dict[int, float]) -> None:
@@ -105,10 +106,30 @@ def test_cuts_are_the_cheapest_cover(ns: dict[int, float]) -> None:
 
 def test_every_cover_gives_the_same_bits() -> None:
     expected = forward_exact(POLICY, ROWS)
-    for observations in (1, 2, 4, 8, 16, 32):
+    for observations in (1, 2, 4, 8, 16, 32, 128):
         act = with_times({observations: 1.0})
         for batch in (1, 2, 3, 5, 7, 31, 33, 67, 300):
             assert same_bits(act(ROWS[:batch]), expected[:batch]), (observations, batch)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("name", ["dense", "csr"])
+def test_several_tiles_are_the_same_bits_as_one(isa: str, name: str) -> None:
+    """Partly filled ones too, and with observations in some tiles that are not finite."""
+    policy = random_policy(RNG, (20, 70, 40, 3), 0.5)
+    saved = sa.compile(policy, isa=isa, tune=0).tuning
+    widest = max(regime["observations"] for regime in saved["regimes"])
+    for regime in saved["regimes"]:
+        regime["formats"] = [name if regime["observations"] > 4 else "csr"] * 3
+        regime["ns"] = 1.0 if regime["observations"] == widest else 1e9
+    act = sa.compile(policy, isa=isa, tune=saved)
+    rows = RNG.standard_normal((2 * widest, 20)).astype(np.float32)
+    rows[widest // 2 + 1, 3] = np.inf
+    rows[-1, 7] = np.nan
+    expected = forward_exact(policy, rows)
+    for batch in (widest // 4 + 1, widest // 2 + 2, widest, 2 * widest):
+        assert [count for _, count in act._cuts(batch)][0] == min(batch, widest)
+        assert same_bits(act(rows[:batch]), expected[:batch])
 
 
 def test_tuning_keeps_to_its_time() -> None:
