@@ -1,4 +1,4 @@
-"""`sparseagent`: the entry point of the command line. The commands lie in `train/commands.py`."""
+"""`sparseagent`: the entry point of the command line. The commands lie in `commands/`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """Run the command line; say what to install if something is missing."""
     try:
-        from sparseagent.train.commands import app
+        from sparseagent.commands import app
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "sparseagent":
             raise

@@ -12,8 +12,8 @@ from stable_baselines3.common.vec_env import VecNormalize
 from typer.testing import CliRunner
 
 import sparseagent as sa
+from sparseagent.commands import app
 from sparseagent.train import RunConfig
-from sparseagent.train.commands import app
 
 COMMANDS = (
     "run",
@@ -217,7 +217,7 @@ def test_another_configuration_for_the_same_folder(tmp_path):
 
 
 def test_a_configuration_file_with_changes(tmp_path):
-    from sparseagent.train.options import RunOptions
+    from sparseagent.commands.options import RunOptions
 
     path = tmp_path / "config.json"
     RunConfig(env="CartPole-v1", sparsity=0.7, hyperparameters={"gamma": 0.9}).save(path)
@@ -227,7 +227,7 @@ def test_a_configuration_file_with_changes(tmp_path):
 
 
 def test_the_default_folder_names_the_run():
-    from sparseagent.train.options import RunOptions
+    from sparseagent.commands.options import RunOptions
 
     config = RunOptions(env="ALE/Pong-v5", algo="dqn", sparsity=0.95).to_config()
     assert config.out == "runs/ALE_Pong-v5-dqn-0.95"

@@ -33,6 +33,7 @@ ALLOWED = {
     "robustness": {"report", "robustness", "rollouts"},
     "train": None,  # the pipeline may use everything
     "study": None,
+    "commands": None,
     "cli": None,
     "__init__": {"csr", "head", "observation", "plan", "policy", "policyfile"},
 }

@@ -128,7 +128,7 @@ def test_several_tiles_are_the_same_bits_as_one(isa: str, name: str) -> None:
     rows[-1, 7] = np.nan
     expected = forward_exact(policy, rows)
     for batch in (widest // 4 + 1, widest // 2 + 2, widest, 2 * widest):
-        assert [count for _, count in act._cuts(batch)][0] == min(batch, widest)
+        assert next(count for _, count in act._cuts(batch)) == min(batch, widest)
         assert same_bits(act(rows[:batch]), expected[:batch])
 
 

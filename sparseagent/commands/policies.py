@@ -1,0 +1,190 @@
+"""Commands on policy files: make one, play it, disturb it, time it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sparseagent.commands.console import app, friendly_errors, open_console, print_table
+
+if TYPE_CHECKING:
+    from sparseagent.policy import SparsePolicy
+
+PolicyFile = Annotated[
+    Path, typer.Argument(help="A policy file (.safetensors), as `run` or `convert` write it.")
+]
+
+
+@app.command()
+def convert(
+    *,
+    model: Annotated[Path, typer.Argument(help="The zip that Stable-Baselines3's save wrote.")],
+    out: Annotated[
+        Path | None, typer.Argument(help="The policy file to write. Default: <model>.safetensors.")
+    ] = None,
+    vecnormalize: Annotated[
+        Path | None,
+        typer.Option(help="The file that VecNormalize.save wrote, if training normalised."),
+    ] = None,
+    algo: Annotated[
+        str | None, typer.Option(help="The algorithm, where the zip does not tell.")
+    ] = None,
+    activation: Annotated[
+        str | None, typer.Option(help="The hidden activation, where the zip does not tell.")
+    ] = None,
+    env: Annotated[
+        str | None, typer.Option(help="Environment id to note in the file, for `rollout`.")
+    ] = None,
+) -> None:
+    """Convert a Stable-Baselines3 model to a policy file; nothing of the zip is executed."""
+    import sparseagent as sa
+
+    target = model.with_suffix(".safetensors") if out is None else out
+    with friendly_errors():
+        policy = sa.from_sb3(
+            model,
+            vecnormalize=vecnormalize,
+            algo=algo,
+            activation=activation,
+            metadata={} if env is None else {"environment": env},
+        )
+        policy.save(target)
+    console = open_console()
+    console.print(policy.summary(), highlight=False, markup=False)
+    console.print(f"policy: {target} ({target.stat().st_size:,} bytes)", highlight=False)
+
+
+@app.command()
+def rollout(
+    *,
+    policy: PolicyFile,
+    env: Annotated[
+        str | None, typer.Argument(help="Environment id. Default: the one noted in the file.")
+    ] = None,
+    episodes: Annotated[int, typer.Option(help="Episodes to play.")] = 100,
+    num_envs: Annotated[int, typer.Option(help="Environments stepped together.")] = 8,
+    seed: Annotated[int, typer.Option(help="Seed of the episodes.")] = 0,
+    threads: Annotated[int, typer.Option(help="Threads of the compiled policy.")] = 1,
+) -> None:
+    """Play episodes with a policy file: return with its 95 % interval, steps per second."""
+    import sparseagent as sa
+
+    with friendly_errors():
+        loaded = sa.load(policy)
+        name = env or loaded.metadata.get("environment")
+        if not name:
+            raise ValueError("env: expected an environment id, for the file names none")
+        act = sa.compile(loaded, threads=threads)
+        result = sa.rollout(act, name, episodes=episodes, num_envs=num_envs, seed=seed)
+    open_console().print(str(result), highlight=False, markup=False)
+
+
+@app.command()
+def robustness(
+    *,
+    policies: Annotated[
+        list[Path],
+        typer.Argument(metavar="POLICY...", help="Policy files, or folders of them."),
+    ],
+    out: Annotated[Path, typer.Option(help="The CSV table to write.")],
+    env: Annotated[
+        str | None, typer.Option(help="Environment id. Default: the one noted in the files.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="The plot to write. Default: the table's name with .png.")
+    ] = None,
+    noise: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="Noise on observations, in standard deviations; may be repeated, 0 for none. "
+            "Default: 0.1, 0.2, 0.5, 1 and 2."
+        ),
+    ] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(help="A parameter to change; may be repeated. Default: all that are known."),
+    ] = None,
+    episodes: Annotated[int, typer.Option(help="Episodes for each level.")] = 100,
+    num_envs: Annotated[int, typer.Option(help="Environments stepped together.")] = 8,
+    seed: Annotated[int, typer.Option(help="Seed of the episodes and of the noise.")] = 0,
+) -> None:
+    """Measure the return under noisy observations and changed physics: a table and a plot.
+
+    All policies play the same episodes, under the same noise.
+
+    Example: sparseagent robustness runs/demo/policies --env CartPole-v1 --out robustness.csv
+    """
+    from sparseagent.robustness import NOISE_LEVELS
+    from sparseagent.train.robustness_files import draw_robustness, measure_files, policy_files
+
+    console = open_console()
+    picture = out.with_suffix(".png") if plot is None else plot
+    with friendly_errors():
+        if picture.suffix != ".png":  # before hours of playing
+            raise ValueError(f"plot: expected a name that ends in .png, got {picture.name!r}")
+        measure_files(
+            policy_files(policies),
+            out,
+            env=env,
+            noise_levels=NOISE_LEVELS if noise is None else sorted(set(noise) - {0.0}),
+            parameters=parameter,
+            episodes=episodes,
+            num_envs=num_envs,
+            seed=seed,
+            say=lambda line: console.print(line, highlight=False, markup=False),
+        )
+        draw_robustness(out, picture)
+    console.print(f"table: {out}\nplot: {picture}", highlight=False, markup=False)
+
+
+@app.command()
+def bench(
+    policy: PolicyFile,
+    batch: Annotated[
+        list[int] | None, typer.Option(help="Observations in a call; may be repeated. Default: 1.")
+    ] = None,
+    calls: Annotated[int, typer.Option(help="Timed calls of each contender.")] = 5_000,
+) -> None:
+    """Time a policy file against our dense kernels, NumPy and, where installed, torch.
+
+    All contenders run in this process, on one core, in turns.
+    """
+    from sparseagent import load
+    from sparseagent.train.contenders import bench_policy
+    from sparseagent.train.run_report import latency_rows
+
+    console = open_console()
+    with friendly_errors():
+        loaded = load(policy)
+        for size in batch or [1]:
+            header, rows = latency_rows(bench_policy(loaded, size, calls))
+            console.print(f"batch {size}, {calls:,} calls each", highlight=False)
+            print_table(console, header, rows)
+    console.print(_explain(loaded), highlight=False, markup=False)
+
+
+def _explain(policy: SparsePolicy) -> str:
+    import sparseagent as sa
+
+    return sa.compile(policy).explain()
+
+
+@app.command()
+def kernels() -> None:
+    """List the instruction sets and formats of this build, and what this machine can run."""
+    import sparseagent as sa
+
+    rows = [
+        (
+            isa.name,
+            "yes" if isa.available else "no",
+            isa.lanes,
+            ", ".join(isa.formats),
+            isa.needs or "nothing",
+        )
+        for isa in sa.kernels()
+    ]
+    header = ["instruction set", "runs here", "lanes", "formats", "needs"]
+    print_table(open_console(), header, rows, left=5)
