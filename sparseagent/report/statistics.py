@@ -117,11 +117,17 @@ def stratified_bootstrap_interval(
         return only, only
     from scipy.stats import bootstrap
 
+    # SciPy redraws two runs or more; a single one is always drawn again.
+    several = [task for task in tasks if len(task) > 1]
+    single = np.array([task[0] for task in tasks if len(task) == 1])
+
     def joined(*redrawn: npt.NDArray[np.float64], axis: int) -> Any:
-        return statistic(np.concatenate(redrawn, axis=axis), axis=axis)
+        resamples = np.moveaxis(redrawn[0], axis, -1).shape[:-1]
+        fixed = np.moveaxis(np.broadcast_to(single, (*resamples, len(single))), -1, axis)
+        return statistic(np.concatenate([*redrawn, fixed], axis=axis), axis=axis)
 
     interval = bootstrap(
-        tasks,
+        several,
         joined,
         vectorized=True,
         method="percentile",

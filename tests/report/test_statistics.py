@@ -117,6 +117,12 @@ def test_stratified_interval_of_one_task_is_the_plain_one() -> None:
     assert stratified_bootstrap_interval(x[:, None]) == bootstrap_interval(x)
 
 
+def test_a_task_with_a_single_run_is_never_redrawn() -> None:
+    low, high = stratified_bootstrap_interval({"a": [1.0, 2.0, 3.0, 4.0], "b": [10.0]}, np.mean)
+    alone = bootstrap_interval([1.0, 2.0, 3.0, 4.0], np.mean)
+    assert (low, high) == pytest.approx([(4 * end + 10) / 5 for end in alone])
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
