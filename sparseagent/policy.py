@@ -216,7 +216,7 @@ class SparsePolicy:
         Args:
             order: `"ascending"`, one run per row and ascending columns, which every format can
                 follow; or the instruction set to lay it out for: `"avx512"`, `"avx2"`, `"neon"`.
-                Those also change the places of hidden units. Layers that keep more than 35 % of
+                Those also change the places of hidden units. Layers that keep more than 41 % of
                 their weights stay ascending, where dense kernels are candidates too.
 
         Raises:

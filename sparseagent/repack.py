@@ -13,7 +13,7 @@ from sparseagent.policy import ORDERS, Layer, SparsePolicy
 
 #: By lanes: layers that keep more of their weights than this stay ascending: dense kernels can
 #: follow that. Looking inputs up beats dense from about here on (`python -m bench.crossover`).
-PACKED_DENSITY = {16: 0.45, 8: 0.35, 4: 0.35}
+PACKED_DENSITY = {16: 0.41, 8: 0.35, 4: 0.35}
 
 #: Layers of up to so many rows for each lane are stored as several runs per row however dense they
 #: are, unless their rows are shorter than that.
