@@ -15,20 +15,26 @@ std::int64_t round_up(std::int64_t n, std::int64_t unit) {
   return (n + unit - 1) / unit * unit;
 }
 
-// Several tiles at a time ask for a layer's weights less often. Timing finds these in a
-// cache, and several tiles 1 to 3 % slower; beside busy neighbours they come from
-// memory, and several tiles are up to 1.9 times as fast. Where nothing is shared they
-// must be clearly quicker.
-constexpr std::size_t kManyBytes = 512 << 10;
+// Timing finds the weights in a cache. Those of a large network come from memory where
+// others use the cache too, once for every cut of a batch: a cut costs so many ns more
+// for each byte of them. Several tiles at a time ask for a layer's weights less often
+// still: timing finds them 1 to 3 % slower, beside busy neighbours they are up to 1.9
+// times as fast. Where nothing is shared they must be clearly quicker.
+constexpr std::size_t kManyBytes = 1 << 20;
+constexpr double kByte = 0.008;
 constexpr double kTogether = 0.85;
 constexpr double kApart = 1.02;
 
 double worth_ns(const Regime& regime, const Layers& layers, double ns) {
-  if (regime.tiles == 1) return ns;
-  const bool shares = std::any_of(layers.begin(), layers.end(), [](const auto* layer) {
-    return layer->kernel->tiles != nullptr && layer->data.bytes() > kManyBytes;
-  });
-  return ns * (shares ? kTogether : kApart);
+  std::size_t bytes = 0;
+  bool shares = false;
+  for (const PackedLayer* layer : layers) {
+    bytes += layer->data.bytes();
+    shares |= layer->kernel->tiles != nullptr;
+  }
+  const bool many = bytes > kManyBytes;
+  if (regime.tiles > 1) ns *= shares && many ? kTogether : kApart;
+  return many ? ns + kByte * static_cast<double>(bytes) : ns;
 }
 
 }  // namespace
