@@ -21,7 +21,7 @@ std::int64_t round_up(std::int64_t n, std::int64_t unit) {
 // still: timing finds them 1 to 3 % slower, beside busy neighbours they are up to 1.9
 // times as fast. Where nothing is shared they must be clearly quicker.
 constexpr std::size_t kManyBytes = 1 << 20;
-constexpr double kByte = 0.008;
+constexpr double kByte = 0.005;
 constexpr double kTogether = 0.85;
 constexpr double kApart = 1.02;
 
