@@ -73,9 +73,7 @@ double guess_ns(const Kernel& kernel, const LayerView& layer, const Regime& regi
   const double each = regime.path == Path::one ? rate.one : rate.tile;
   const bool shares = regime.columns > 1 && kernel.few != nullptr;
   const double saved = regime.path == Path::one && shares ? 0.7 : 1.0;
-  // Several tiles are worth their room where they share the weights, and only there.
-  const double apart = regime.tiles > 1 && kernel.tiles == nullptr ? 1.02 : 1.0;
-  return 20 + weights * each * regime.columns * saved * apart * 16 / kernel.lanes;
+  return 20 + weights * each * regime.columns * saved * 16 / kernel.lanes;
 }
 
 Candidates pack_candidates(const LayerView& layer, int number, const Regime& regime,

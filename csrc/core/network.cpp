@@ -67,7 +67,7 @@ void walk(const Extent& extent, const Layers& layers, const Regime& regime,
   const std::int64_t out = extent.output_size;
   float* x = workspace;
   float* y = workspace + extent.half_workspace();
-  const std::int32_t width = regime.columns / regime.tiles;
+  const std::int32_t width = regime.width();
   // Observations in tile t, none in those at the end that are not needed.
   const auto filled = [&](int t) { return std::clamp(count - t * width, 0, width); };
   if (regime.path == Path::tile) {

@@ -25,7 +25,7 @@ struct PackedLayer {
   // zeros that a kernel may want are written behind x.
   void run(const Regime& regime, float* x, float* y, std::int64_t stride) const {
     if (regime.path == Path::tile) {
-      const std::int64_t width = regime.columns / regime.tiles;
+      const std::int64_t width = regime.width();
       const std::int64_t next = stride * width;
       for (int t = 0; t < regime.tiles; ++t) {
         std::memset(x + t * next + in * width, 0,

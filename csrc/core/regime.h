@@ -16,6 +16,9 @@ struct Regime {
   int vectors;    // of a tile; 0 on the path of single observations
   int tiles = 1;  // side by side
 
+  // Observations of one tile.
+  int width() const { return columns / tiles; }
+
   // "one", "few 4", "tile 32".
   std::string name() const {
     if (path == Path::tile) return "tile " + std::to_string(columns);
