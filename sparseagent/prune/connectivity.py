@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -27,16 +27,52 @@ def effective_weights(masks_in_order: Sequence[Tensor]) -> int:
     """
     masks = list(masks_in_order)
     _check_chain(masks)
-    reached = [torch.ones(masks[0].shape[1], dtype=torch.bool, device=masks[0].device)]
-    for mask in masks:
-        reached.append((mask & reached[-1]).any(dim=1))
-    useful = torch.ones_like(reached[-1])
-    count = 0
-    for mask, sources in zip(reversed(masks), reversed(reached[:-1]), strict=True):
-        live = mask & sources & useful[:, None]
-        count += int(live.sum())
-        useful = live.any(dim=0)
-    return count
+    sources = [None, *range(len(masks) - 1)]
+    return sum(int(layer.sum()) for layer in on_paths(masks, sources))
+
+
+def on_paths(masks: Sequence[Tensor], sources: Sequence[int | None]) -> list[Tensor]:
+    """Which kept weights lie on a path from an input of the network to an output.
+
+    Args:
+        masks: Bool masks `[out, in]`, True = kept.
+        sources: For each layer the place of the layer whose neurons it reads; `None` for one that
+            reads inputs.
+
+    Returns:
+        Bool masks of the same shapes.
+    """
+    return read(fed(masks, sources), sources)
+
+
+def fed(masks: Sequence[Tensor], sources: Sequence[int | None]) -> list[Tensor]:
+    """Those of the kept weights that an input reaches; see `on_paths`."""
+
+    def narrow(live: list[Tensor]) -> None:
+        for place, source in enumerate(sources):
+            if source is not None:
+                live[place] = live[place] & live[source].any(dim=1)
+
+    return _settled(masks, narrow)
+
+
+def read(masks: Sequence[Tensor], sources: Sequence[int | None]) -> list[Tensor]:
+    """Those of the kept weights that reach an output; see `on_paths`."""
+
+    def narrow(live: list[Tensor]) -> None:
+        for source in {source for source in sources if source is not None}:
+            readers = [live[place].any(dim=0) for place, s in enumerate(sources) if s == source]
+            live[source] = live[source] & torch.stack(readers).any(dim=0)[:, None]
+
+    return _settled(masks, narrow)
+
+
+def _settled(masks: Sequence[Tensor], narrow: Callable[[list[Tensor]], None]) -> list[Tensor]:
+    """What is left when `narrow` finds nothing more; layers may stand in any order."""
+    live, count = list(masks), -1
+    while count != (count := sum(int(layer.sum()) for layer in live)):
+        narrow(live)
+    return live
 
 
 def _check_chain(masks: Sequence[Tensor]) -> None:

@@ -10,23 +10,19 @@ from typing import Any
 
 import sparseagent as sa
 from sparseagent.environments import register_environment
-from sparseagent.policy import SparsePolicy
 from sparseagent.prune import Magnitude, OneShot, Sparsifier, effective_weights
 from sparseagent.random_policy import random_policy
-from sparseagent.report import measure_latency, worst_decile
+from sparseagent.report import worst_decile
 from sparseagent.study.cells import Cell
 from sparseagent.study.logs import open_logger
 from sparseagent.study.method import Job, Trained
 from sparseagent.study.training import full_widths
 from sparseagent.train.agent import actor_weights, network_name
 from sparseagent.train.architecture import weight_count
-from sparseagent.train.contenders import compiled, rows_of
-from sparseagent.train.evaluation import TEST_SEED
+from sparseagent.train.deployed import TEST_SEED, deploy
 from sparseagent.train.folder import RunFolder, open_folder
 from sparseagent.train.machine import describe_machine
-from sparseagent.train.parity import check_parity, sample_observations
 from sparseagent.train.progress import Display
-from sparseagent.train.stage import load_model, load_statistics
 
 LATENCY_CALLS = 2_000
 _VERSIONS = ("python", "numpy", "torch", "stable-baselines3", "gymnasium")
@@ -58,29 +54,12 @@ def execute(cell: Cell, display: Display, wandb: str = "off") -> dict[str, Any]:
 def evaluate(cell: Cell, folder: RunFolder, trained: Trained) -> dict[str, Any]:
     """Test a trained agent through its compiled policy; writes `policy.safetensors` beside it."""
     config = cell.config
-    model = load_model(config, folder, trained.agent, cell.seed)
-    statistics = load_statistics(config, folder, trained.agent, cell.seed)
-    policy = sa.from_sb3(model, vecnormalize=statistics)
-    act = sa.compile(policy)
-    observations = sample_observations(config.env, act, seed=cell.seed)
-    parity = check_parity(policy, act, model, statistics, observations)
-    if not parity.holds:
-        raise RuntimeError(
-            f"{cell}: the compiled policy acts differently on {parity.different} of "
-            f"{parity.observations} observations (largest distance {parity.largest:.1e})"
-        )
-    size = _size(cell, model)
+    agent = deploy(config, folder, trained.agent, cell.seed)
+    agent.require_parity()
+    size = _size(cell, agent.model)
     # As many environments as episodes: each episode is played in a fresh one.
-    result = sa.rollout(
-        act, config.env, episodes=config.eval_episodes, num_envs=config.eval_episodes,
-        seed=TEST_SEED,
-    )  # fmt: skip
-    policy.with_metadata(
-        environment=config.env,
-        agent=cell.agent,
-        training_seed=cell.seed,
-        evaluated_return={"mean": result.mean, "iqm": result.iqm, "episodes": config.eval_episodes},
-    ).save(folder.root / "policy.safetensors")
+    result = agent.test(num_envs=config.eval_episodes)
+    agent.save(folder.root / "policy.safetensors", result, name=cell.agent)
     return {
         **_identity(cell),
         "steps": trained.timesteps,
@@ -91,9 +70,9 @@ def evaluate(cell: Cell, folder: RunFolder, trained: Trained) -> dict[str, Any]:
         "iqm": round(result.iqm, 4),
         "random": round(random_return(config.env, config.eval_episodes), 4),
         **size,
-        "latency_p50_ns": round(_latency(policy, observations), 1),
+        "latency_p50_ns": round(agent.one_call_ns(LATENCY_CALLS), 1),
         "seconds": round(trained.seconds, 1),
-        "different_actions": parity.different,
+        "different_actions": agent.parity.different,
         **_software(),
     }
 
@@ -153,13 +132,6 @@ def _critic_sparsity(model: Any) -> float | None:
     weights = [model.policy.get_parameter(name) for name in names]
     zeros = sum(int((weight == 0).sum()) for weight in weights)
     return round(zeros / sum(int(weight.numel()) for weight in weights), 6)
-
-
-def _latency(policy: SparsePolicy, observations: Any) -> float:
-    """Median wall time of one call for one observation, in nanoseconds."""
-    call = compiled(policy, rows_of(observations[-1:]))
-    (found,) = measure_latency({"compiled": call}, calls=LATENCY_CALLS)
-    return found.p50_ns
 
 
 @lru_cache

@@ -30,6 +30,7 @@ PATTERNS: Mapping[str, str] = {
     "lane_balanced": "equally many of every 32 inputs of a neuron",
     "neurons": "whole neurons, the same share of every hidden layer",
     "hybrid": "half of the neurons first, then single weights",
+    "connected": "single weights, those on no path from input to output first",
     "2:4": "2 of every 4 inputs of a neuron: sparsity 0.5",
     "1:4": "1 of every 4 inputs of a neuron: sparsity 0.75",
 }
@@ -218,10 +219,10 @@ class RunConfig:
                 f"allocation: expected 'pattern' beside the pattern {self.pattern!r}, which splits "
                 f"the budget by itself, got {self.allocation!r}"
             )
-        if self.pattern in ("neurons", "hybrid") and self.grow != "none":
+        if self.pattern in ("neurons", "hybrid", "connected") and self.grow != "none":
             raise ValueError(
-                f"grow: expected 'none' beside the pattern {self.pattern!r}, whose neurons do not "
-                f"come back, got {self.grow!r}"
+                f"grow: expected 'none' beside the pattern {self.pattern!r}, which chooses for all "
+                f"layers together and takes nothing back, got {self.grow!r}"
             )
         if self.activation is not None:
             _check_choice("activation", self.activation, ACTIVATIONS)

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
-from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.vec_env import VecNormalize
-
-import sparseagent as sa
-from sparseagent.policy import SparsePolicy
 from sparseagent.prune import effective_weights
 from sparseagent.report import measure_latency, pin_core
 from sparseagent.train import contenders
 from sparseagent.train.agent import actor_weights, network_name
 from sparseagent.train.config import RunConfig
+from sparseagent.train.deployed import Deployed, deploy
 from sparseagent.train.folder import AGENTS, RunFolder
-from sparseagent.train.parity import check_parity, sample_observations
+from sparseagent.train.parity import sample_observations
 from sparseagent.train.progress import Display
 from sparseagent.train.records import write_rows
-from sparseagent.train.stage import load_model, load_statistics
 from sparseagent.train.strategy import make_sparsifier
 
-#: Seed of the test episodes, the same for all agents: they meet the same starts.
-TEST_SEED = 1_000_003
-TEST_ENVS = 8
 LATENCY_CALLS = 5_000
 
 AGENT_COLUMNS = (
@@ -40,31 +32,19 @@ LATENCY_COLUMNS = ("contender", "p50_ns", "p99_ns", "mean_ns", "calls")
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True, eq=False)
-class _Agent:
-    """One trained agent, converted and compiled."""
-
-    name: str
-    seed: int
-    model: BaseAlgorithm
-    statistics: VecNormalize | None
-    policy: SparsePolicy
-    act: Any
-
-
 def evaluate_agents(config: RunConfig, folder: RunFolder, display: Display) -> None:
     """Write the policies and the raw tables.
 
     The tables are `agents.csv`, `episodes.csv`, `parity.csv`, `layers.csv` and `latency.csv`.
     """
-    agents = [_load(config, folder, name, seed) for seed in config.seeds for name in AGENTS]
+    agents = [deploy(config, folder, name, seed) for seed in config.seeds for name in AGENTS]
     episodes: list[Row] = []
     parities: list[Row] = []
     weights: list[Row] = []
     total = len(agents) * config.eval_episodes
     with display.bar("5/5 test", total) as bar:
         for agent in agents:
-            played, parity, row = _test(config, folder, agent)
+            played, parity, row = _test(folder, agent)
             episodes += played
             parities.append(parity)
             weights.append(row)
@@ -73,27 +53,16 @@ def evaluate_agents(config: RunConfig, folder: RunFolder, display: Display) -> N
     write_rows(root / "episodes.csv", EPISODE_COLUMNS, episodes)
     write_rows(root / "parity.csv", PARITY_COLUMNS, parities)
     write_rows(root / "agents.csv", AGENT_COLUMNS, weights)
-    layers = [row for agent in agents if agent.name == "pruned" for row in _layers(config, agent)]
+    layers = [row for agent in agents if agent.name == "pruned" for row in _layers(agent)]
     write_rows(root / "layers.csv", LAYER_COLUMNS, layers)
     display.say("5/5 latency of one call, the contenders in turns")
     first = {agent.name: agent for agent in agents if agent.seed == config.seeds[0]}
     write_rows(root / "latency.csv", LATENCY_COLUMNS, _latencies(config, first))
 
 
-def _load(config: RunConfig, folder: RunFolder, name: str, seed: int) -> _Agent:
-    model = load_model(config, folder, name, seed)
-    statistics = load_statistics(config, folder, name, seed)
-    policy = sa.from_sb3(model, vecnormalize=statistics)
-    return _Agent(name, seed, model, statistics, policy, sa.compile(policy))
-
-
-def _test(config: RunConfig, folder: RunFolder, agent: _Agent) -> tuple[list[Row], Row, Row]:
+def _test(folder: RunFolder, agent: Deployed) -> tuple[list[Row], Row, Row]:
     key = {"agent": agent.name, "seed": agent.seed}
-    observations = sample_observations(config.env, agent.act, seed=agent.seed)
-    parity = check_parity(agent.policy, agent.act, agent.model, agent.statistics, observations)
-    result = sa.rollout(
-        agent.act, config.env, episodes=config.eval_episodes, num_envs=TEST_ENVS, seed=TEST_SEED
-    )
+    parity, result = agent.parity, agent.test()
     played = [
         {**key, "episode": number, "return": float(returned), "length": int(length)}
         for number, (returned, length) in enumerate(
@@ -101,32 +70,20 @@ def _test(config: RunConfig, folder: RunFolder, agent: _Agent) -> tuple[list[Row
         )
     ]
     path = folder.policy(agent.name, agent.seed)
-    agent.policy.with_metadata(
-        environment=config.env,
-        agent=agent.name,
-        training_seed=agent.seed,
-        evaluated_return={
-            "iqm": result.iqm,
-            "ci95": list(result.ci95),
-            "mean": result.mean,
-            "std": result.std,
-            "episodes": len(result.returns),
-            "seed": TEST_SEED,
-        },
-    ).save(path)
-    row = {**key, **_weights(config, agent), **folder.facts(agent.name, agent.seed)}
+    agent.save(path, result)
+    row = {**key, **_weights(agent), **folder.facts(agent.name, agent.seed)}
     row["file_bytes"] = path.stat().st_size
     return played, {**key, **asdict(parity)}, row
 
 
-def _weights(config: RunConfig, agent: _Agent) -> Row:
+def _weights(agent: Deployed) -> Row:
     actor = actor_weights(agent.model.policy)
     masks = [weight != 0 for weight in actor]
     weights = sum(mask.numel() for mask in masks)
     kept = sum(int(mask.sum()) for mask in masks)
     # An automatic schedule has a limit, no target.
-    has_target = agent.name == "pruned" and config.schedule != "automatic"
-    wanted = 1.0 - config.sparsity if has_target else 1.0
+    has_target = agent.name == "pruned" and agent.config.schedule != "automatic"
+    wanted = 1.0 - agent.config.sparsity if has_target else 1.0
     return {
         "network": network_name(actor),
         "weights": weights,
@@ -137,9 +94,9 @@ def _weights(config: RunConfig, agent: _Agent) -> Row:
     }
 
 
-def _layers(config: RunConfig, agent: _Agent) -> list[Row]:
+def _layers(agent: Deployed) -> list[Row]:
     """Every pruned weight matrix of the pruned agent, critics included."""
-    parts = make_sparsifier(config, agent.model.policy, agent.seed).parts
+    parts = make_sparsifier(agent.config, agent.model.policy, agent.seed).parts
     weights = dict(agent.model.policy.named_parameters())
     rows = []
     for part, names in parts.items():
@@ -161,7 +118,7 @@ def _layers(config: RunConfig, agent: _Agent) -> list[Row]:
     return rows
 
 
-def _latencies(config: RunConfig, agents: dict[str, _Agent]) -> list[Row]:
+def _latencies(config: RunConfig, agents: dict[str, Deployed]) -> list[Row]:
     pruned, dense, tiny = (agents[name] for name in ("pruned", "dense", "tiny"))
     observation = sample_observations(config.env, pruned.act, count=64)[-1]
     rows = contenders.rows_of(observation[None])

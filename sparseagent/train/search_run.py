@@ -8,19 +8,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-import sparseagent as sa
-from sparseagent.report import iqm, measure_latency
+from sparseagent.report import iqm
 from sparseagent.train.agent import check_environment
 from sparseagent.train.config import RunConfig
-from sparseagent.train.contenders import compiled, rows_of
-from sparseagent.train.evaluation import TEST_ENVS, TEST_SEED
+from sparseagent.train.deployed import deploy
 from sparseagent.train.folder import RunFolder, open_folder
-from sparseagent.train.parity import check_parity, sample_observations
 from sparseagent.train.pipeline import OpenRun, one_thread, prune_agent, train_dense
 from sparseagent.train.progress import Display
 from sparseagent.train.records import write_rows
 from sparseagent.train.search import Choice, SearchResult, SearchSpace, find_sparsest
-from sparseagent.train.stage import load_model, load_statistics
 
 LATENCY_CALLS = 2_000
 #: `sparsity` is the actor's, `latency` the median of one call in ns, `policy` relative to the run.
@@ -122,29 +118,12 @@ def _tested(config: RunConfig, folder: RunFolder, agent: str) -> tuple[float, fl
     returns = []
     times = []
     for seed in config.seeds:
-        model = load_model(config, folder, agent, seed)
-        statistics = load_statistics(config, folder, agent, seed)
-        policy = sa.from_sb3(model, vecnormalize=statistics)
-        act = sa.compile(policy)
-        observations = sample_observations(config.env, act, seed=seed)
-        if not check_parity(policy, act, model, statistics, observations).holds:
-            raise RuntimeError(f"{folder.root}: the compiled policy does not act like its model")
-        result = sa.rollout(
-            act, config.env, episodes=config.eval_episodes, num_envs=TEST_ENVS, seed=TEST_SEED
-        )
+        deployed = deploy(config, folder, agent, seed)
+        deployed.require_parity()
+        result = deployed.test()
         returns.append(result.returns)
-        call = compiled(policy, rows_of(observations[-1:]))
-        times.append(measure_latency({"compiled": call}, calls=LATENCY_CALLS)[0].p50_ns)
-        policy.with_metadata(
-            environment=config.env,
-            agent=agent,
-            training_seed=seed,
-            evaluated_return={
-                "mean": result.mean,
-                "iqm": result.iqm,
-                "episodes": config.eval_episodes,
-            },
-        ).save(folder.policy(agent, seed))
+        times.append(deployed.one_call_ns(LATENCY_CALLS))
+        deployed.save(folder.policy(agent, seed), result)
     return float(iqm(np.concatenate(returns))), times[0]
 
 

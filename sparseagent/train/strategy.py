@@ -34,6 +34,7 @@ _PATTERNS: Mapping[str, Callable[[], prune.Pattern]] = {
     "lane_balanced": prune.LaneBalanced,
     "neurons": prune.WholeNeurons,
     "hybrid": prune.Hybrid,
+    "connected": prune.Connected,
     "2:4": lambda: prune.NM(2, 4),
     "1:4": lambda: prune.NM(1, 4),
 }

@@ -9,6 +9,7 @@ from sparsified import train_step
 from sparseagent.prune import (
     NM,
     Block,
+    Connected,
     CosineDrop,
     Cubic,
     Fisher,
@@ -32,7 +33,7 @@ from sparseagent.prune import (
 
 SCORES = [Magnitude(), Random(0), Snip(), Taylor(), Movement(), Fisher()]
 GROWABLE = [Unstructured(), Block(4, 1), LaneBalanced(), NM(1, 4)]
-PATTERNS = [*GROWABLE, WholeNeurons(), Hybrid()]
+PATTERNS = [*GROWABLE, WholeNeurons(), Hybrid(), Connected()]
 OWN_SPLIT = (NM(1, 4), WholeNeurons())
 GROWTHS = [RandomGrowth(1), GradientGrowth()]
 
@@ -88,8 +89,8 @@ def test_it_trains_to_the_final_sparsity(make_net, score, pattern, allocate, gro
             assert torch.equal(pattern.mask(mask.float(), int(mask.sum())), mask)
 
 
-@pytest.mark.parametrize("pattern", [WholeNeurons(), Hybrid()])
-def test_neurons_do_not_grow(make_net, pattern):
+@pytest.mark.parametrize("pattern", [WholeNeurons(), Hybrid(), Connected()])
+def test_what_is_chosen_for_all_layers_does_not_grow(make_net, pattern):
     with pytest.raises(ValueError, match=f"grow: .* RandomGrowth with {type(pattern).__name__}"):
         Sparsifier(
             make_net(8, 8, 4),

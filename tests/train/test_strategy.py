@@ -152,7 +152,7 @@ def test_growth_is_made_or_refused_for_every_pattern(pattern, grow):
         "prune_start": 0.0,
         "grow": grow,
     }
-    if pattern in ("neurons", "hybrid"):
+    if pattern in ("neurons", "hybrid", "connected"):
         with pytest.raises(
             ValueError, match=f"grow: expected 'none' beside the pattern {pattern!r}"
         ):
