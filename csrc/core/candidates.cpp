@@ -58,6 +58,17 @@ bool is_ascending(const LayerView& layer) {
   return layer.runs == 1;
 }
 
+std::shared_ptr<PackedLayer> pack(const Kernel& kernel, const LayerView& layer,
+                                  Path path, const Candidates& before) {
+  for (const auto& other : before) {
+    const bool alike = other->path == Path::tile && path == Path::tile &&
+                       std::string(other->kernel->format) == kernel.format;
+    if (alike && kernel.shares_tiles)
+      return std::make_shared<PackedLayer>(kernel, *other);
+  }
+  return std::make_shared<PackedLayer>(kernel, layer, path);
+}
+
 }  // namespace
 
 double guess_ns(const Kernel& kernel, const LayerView& layer, const Regime& regime) {
@@ -77,7 +88,8 @@ double guess_ns(const Kernel& kernel, const LayerView& layer, const Regime& regi
 }
 
 Candidates pack_candidates(const LayerView& layer, int number, const Regime& regime,
-                           const std::string& format, bool one) {
+                           const std::string& format, bool one,
+                           const Candidates& before) {
   const Isa& isa = *regime.isa;
   const Kernel* forced = named_kernel(isa, format);
   std::vector<std::pair<double, const Kernel*>> kernels;
@@ -96,7 +108,7 @@ Candidates pack_candidates(const LayerView& layer, int number, const Regime& reg
     if (!candidates.empty() && (one || ns > kHopeless * best)) break;
     if (kernel->packed_bytes(layer, regime.path) == 0) continue;
     if (candidates.empty()) best = ns;
-    candidates.push_back(std::make_shared<PackedLayer>(*kernel, layer, regime.path));
+    candidates.push_back(pack(*kernel, layer, regime.path, before));
   }
   if (candidates.empty()) {
     throw std::invalid_argument("format: '" + std::string(forced->format) +

@@ -33,6 +33,9 @@ struct Kernel {
   int tile_vectors;    // of the widest tile: 1, 2 or 4
   bool has_one;        // which paths it has at all
   bool has_tile;
+  // Whether it packs a layer for tiles into the same bytes on every instruction set:
+  // tiles of the narrower one then share them.
+  bool shares_tiles;
 
   // Bytes of the packed layer; 0 if this kernel cannot follow the layer's order. Only
   // asked for paths that it has.

@@ -29,7 +29,7 @@ double worth_ns(const Regime& regime, const Layers& layers, double ns) {
   std::size_t bytes = 0;
   bool shares = false;
   for (const PackedLayer* layer : layers) {
-    bytes += layer->data.bytes();
+    bytes += layer->bytes;
     shares |= layer->kernel->tiles != nullptr;
   }
   const bool many = bytes > kManyBytes;

@@ -1,8 +1,10 @@
 // One layer packed for one kernel on one path.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 
 #include "core/buffer.h"
 #include "core/regime.h"
@@ -13,11 +15,20 @@ struct PackedLayer {
   const Kernel* kernel;
   Path path;
   std::int64_t in;
-  Buffer data;
+  std::size_t bytes;
+  std::shared_ptr<void> data;
 
   PackedLayer(const Kernel& k, const LayerView& layer, Path p)
-      : kernel(&k), path(p), in(layer.in), data(k.packed_bytes(layer, p)) {
-    k.pack(layer, p, data.data());
+      : kernel(&k), path(p), in(layer.in), bytes(k.packed_bytes(layer, p)) {
+    const auto buffer = std::make_shared<Buffer>(bytes);
+    data = {buffer, buffer->data()};
+    k.pack(layer, p, buffer->data());
+  }
+
+  // The same bytes for the kernel of another instruction set; see
+  // Kernel::shares_tiles.
+  PackedLayer(const Kernel& k, const PackedLayer& other) : PackedLayer(other) {
+    kernel = &k;
   }
 
   // y = layer(x) for the regime's observations: in a tile side by side, tile behind
@@ -32,20 +43,20 @@ struct PackedLayer {
                     sizeof(float) * static_cast<std::size_t>(width));
       }
       if (regime.tiles > 1 && kernel->tiles != nullptr) {
-        kernel->tiles(data.data(), x, y, regime.vectors, regime.tiles, next);
+        kernel->tiles(data.get(), x, y, regime.vectors, regime.tiles, next);
         return;
       }
       for (int t = 0; t < regime.tiles; ++t)
-        kernel->tile(data.data(), x + t * next, y + t * next, regime.vectors);
+        kernel->tile(data.get(), x + t * next, y + t * next, regime.vectors);
       return;
     }
     for (int i = 0; i < regime.columns; ++i) x[i * stride + in] = 0.0f;
     if (regime.columns > 1 && kernel->few != nullptr) {
-      kernel->few(data.data(), x, y, stride, regime.columns);
+      kernel->few(data.get(), x, y, stride, regime.columns);
       return;
     }
     for (int i = 0; i < regime.columns; ++i) {
-      kernel->one(data.data(), x + i * stride, y + i * stride);
+      kernel->one(data.get(), x + i * stride, y + i * stride);
     }
   }
 };

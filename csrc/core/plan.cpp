@@ -211,7 +211,7 @@ void Plan::forward_split(Observations observations, float* output) const {
     // Kernels write beyond their last row: each part has an output of its own first.
     float* own = thread_workspace(task.plan->workspace_floats()) +
                  task.plan->network_->extent().workspace();
-    rows.packed->kernel->one(rows.packed->data.data(), task.x, own);
+    rows.packed->kernel->one(rows.packed->data.get(), task.x, own);
     std::copy(own, own + rows.rows, task.y + rows.first);
   };
   // Waking the other threads takes longer than the call: only where calls follow each

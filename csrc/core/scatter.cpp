@@ -7,7 +7,7 @@ namespace {
 
 Buffer packed_with(const PackedLayer& packed, LayerView layer, const float* values,
                    const float* bias) {
-  Buffer data(packed.data.bytes());
+  Buffer data(packed.bytes);
   layer.values = values;
   layer.bias = bias;
   packed.kernel->pack(layer, packed.path, data.data());
@@ -35,7 +35,7 @@ Scatter::Scatter(const PackedLayer& packed, const LayerView& layer) {
   const Buffer marked = packed_with(packed, layer, numbers.data(), bias);
   const auto* before = static_cast<const std::int32_t*>(blank.data());
   const auto* after = static_cast<const std::int32_t*>(marked.data());
-  const auto words = static_cast<std::int32_t>(packed.data.bytes() / sizeof(float));
+  const auto words = static_cast<std::int32_t>(packed.bytes / sizeof(float));
   for (std::int32_t place = 0; place < words; ++place) {
     if (before[place] == after[place]) continue;
     const std::int32_t from = after[place] - 1;
@@ -49,7 +49,7 @@ void Scatter::apply(const LayerView& layer, std::int32_t first,
   const float* values =
       layer.values + layer.indptr[static_cast<std::int64_t>(first) * layer.runs];
   const float* bias = layer.bias + first;
-  float* to = packed->data.floats();
+  auto* to = static_cast<float*>(packed->data.get());
   for (const Move& move : weights_) to[move.place] = values[move.from];
   for (const Move& move : biases_) to[move.place] = bias[move.from];
 }

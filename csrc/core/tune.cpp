@@ -82,7 +82,7 @@ class RegimeTuner {
     for (std::size_t i = 0; i < candidates_[layer].size(); ++i) {
       const PackedLayer& candidate = *candidates_[layer][i];
       choice.candidates.push_back(
-          {candidate.kernel->format, alone_[layer][i], candidate.data.bytes()});
+          {candidate.kernel->format, alone_[layer][i], candidate.bytes});
     }
     return choice;
   }
@@ -246,11 +246,12 @@ std::unique_ptr<Network> build_network(const Isa& isa,
         regime.isa == regimes[r - 1].isa &&
         (!told || options.tuning.formats[r] == options.tuning.formats[r - 1]);
     if (!shares) {
-      candidates.clear();
+      candidates.resize(layers.size());
       for (std::size_t i = 0; i < layers.size(); ++i) {
-        candidates.push_back(pack_candidates(
-            layers[i], static_cast<int>(i), regime,
-            told ? options.tuning.formats[r][i] : options.format, untimed));
+        const std::string& format =
+            told ? options.tuning.formats[r][i] : options.format;
+        candidates[i] = pack_candidates(layers[i], static_cast<int>(i), regime, format,
+                                        untimed, candidates[i]);
       }
     }
     RegimeTuner tuner(layers, candidates, regime, extent);

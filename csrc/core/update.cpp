@@ -57,10 +57,10 @@ void Plan::find_places(const std::vector<LayerView>& layers) {
   const auto& steps = network_->steps();
   for (std::size_t i = 0; i < layers.size(); ++i) {
     std::vector<RowPart> all = steps[i].parts;
-    std::vector<std::shared_ptr<PackedLayer>> known;
+    std::vector<std::shared_ptr<void>> known;
     for (const auto& packed : steps[i].packed) {
-      if (std::find(known.begin(), known.end(), packed) != known.end()) continue;
-      known.push_back(packed);
+      if (std::find(known.begin(), known.end(), packed->data) != known.end()) continue;
+      known.push_back(packed->data);
       all.push_back({packed, 0, layers[i].out});
     }
     for (const RowPart& part : all) {

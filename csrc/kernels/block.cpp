@@ -271,6 +271,6 @@ void tile(const void* packed, const float* x, float* y, int vectors) {
 
 }  // namespace
 
-const Kernel SPARSEAGENT_SYMBOL = {"block", kLanes,       kTileVectors, (kLanes > 1),
-                                   true,    packed_bytes, pack,         one,
-                                   nullptr, tile,         nullptr};
+const Kernel SPARSEAGENT_SYMBOL = {"block", kLanes,  kTileVectors, (kLanes > 1),
+                                   true,    true,    packed_bytes, pack,
+                                   one,     nullptr, tile,         nullptr};

@@ -272,6 +272,6 @@ void tile(const void* packed, const float* x, float* y, int vectors) {
 
 }  // namespace
 
-const Kernel SPARSEAGENT_SYMBOL = {"csr",   kLanes,       kTileVectors, true,
-                                   true,    packed_bytes, pack,         one,
-                                   nullptr, tile,         nullptr};
+const Kernel SPARSEAGENT_SYMBOL = {"csr", kLanes,  kTileVectors, true,
+                                   true,  true,    packed_bytes, pack,
+                                   one,   nullptr, tile,         nullptr};

@@ -455,6 +455,6 @@ void tile(const void* packed, const float* x, float* y, int vectors) {
 
 }  // namespace
 
-const Kernel SPARSEAGENT_SYMBOL = {"dense", kLanes,       kTileVectors, true,
-                                   true,    packed_bytes, pack,         one,
-                                   few,     tile,         tiles};
+const Kernel SPARSEAGENT_SYMBOL = {"dense", kLanes, kTileVectors, true,
+                                   true,    false,  packed_bytes, pack,
+                                   one,     few,    tile,         tiles};

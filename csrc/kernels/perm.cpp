@@ -472,6 +472,6 @@ void few(const void* packed, const float* x, float* y, long stride, int count) {
 
 }  // namespace
 
-const Kernel SPARSEAGENT_SYMBOL = {"perm", kLanes,       kTileVectors, kLanes > 1,
-                                   false,  packed_bytes, pack,         one,
-                                   few,    nullptr,      nullptr};
+const Kernel SPARSEAGENT_SYMBOL = {"perm", kLanes, kTileVectors, kLanes > 1,
+                                   false,  false,  packed_bytes, pack,
+                                   one,    few,    nullptr,      nullptr};
