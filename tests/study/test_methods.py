@@ -42,7 +42,9 @@ def test_a_method_keeps_its_promise(name, cell_of):
     cell = cell_of(name)
     row = _execute(cell)
     assert set(row) == set(COLUMNS)
-    assert (row["full"], row["critic_sparsity"], row["different_actions"]) == (FULL, 0.0, 0)
+    assert (row["full"], row["different_actions"]) == (FULL, 0)
+    critic = 0.9 if name == "gmp_critic" else 0.0
+    assert row["critic_sparsity"] == pytest.approx(critic, abs=1e-3)
     assert 0 < row["effective"] <= row["kept"]
     if METHODS[name].must_reach:
         assert row["kept"] <= round(0.1 * FULL)
