@@ -84,16 +84,30 @@ def marks_of(place: Place) -> list[Mark]:
 def _behind_tiny(place: Place) -> str:
     """Which pruned agents are not above the tiny dense one; empty where all are."""
     parts = []
+    equal: dict[str, list[str]] = {}
+    fewest: list[int] = []
     for group, against in _pruned_with_tiny(place):
         found = against.difference
         if found.value > 0:
             continue
-        equal = found.value == found.low == found.high == 0
-        gap = "equal" if equal else in_words(found, against.seeds)
-        doubt = ", the interval holds 0" if not equal and found.high >= 0 else ""
-        seeds = f"{against.seeds} seed{'' if against.seeds == 1 else 's'}"
-        parts.append(f"{group.label} ({gap}{doubt}; {seeds})")
+        if found.value == found.low == found.high == 0:
+            equal.setdefault(group.method.label, []).append(f"{group.sparsity:g}")
+            fewest.append(against.seeds)
+            continue
+        doubt = ", the interval holds 0" if found.high >= 0 else ""
+        gap = in_words(found, against.seeds)
+        parts.append(f"{group.label} ({gap}{doubt}; {_seeds(against.seeds)})")
+    if equal:
+        # Where the task is too easy to tell anybody apart, one clause is enough.
+        names = [f"{label} {' and '.join(levels)}" for label, levels in equal.items()]
+        parts.append(
+            f"no difference at all for {', '.join(names)} (at least {_seeds(min(fewest))})"
+        )
     return ", ".join(parts)
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'' if count == 1 else 's'}"
 
 
 def _pruned_with_tiny(place: Place) -> list[tuple[Group, Comparison]]:

@@ -79,6 +79,14 @@ def test_marks_and_the_tiny_agent_in_words(filled):
     assert place_lines(places[0])[0].startswith("**Not above the tiny dense agent")
 
 
+def test_what_a_task_cannot_tell_apart_is_one_clause(filled):
+    returns = {("tiny", 0.9, s): v for s, v in GMP.items()}
+    study, cells, table = filled(RETURNS | returns, seeds=5)
+    (line,) = first_lines(load_places([study], cells, table))
+    clause = "no difference at all for gradual magnitude 0.9 (at least 5 seeds)"
+    assert line.endswith(f"CartPole-v1, PPO: {clause}**")
+
+
 def test_marks(filled, content):
     _, cells, table = filled(RETURNS, seeds=5)
     content["environments"][0]["target"] = {"gmp": {0.9: 94, 0.95: 94}}
