@@ -73,7 +73,7 @@ def write_report(
         "# Results: what pruning costs in return\n",
         _introduction(places, csv, path, files),
         *([_bullets(first_lines(begun))] if begun else []),
-        *_overview(begun, path),
+        *(line for study in studies for line in _overview(study, begun, path)),
     ]
     for place in begun:
         sections += _place(place, path)
@@ -102,22 +102,25 @@ def _introduction(places: Sequence[Place], csv: Path, path: Path, files: Sequenc
     )
 
 
-def _overview(places: Sequence[Place], path: Path) -> list[str]:
-    """All environments together: aggregates and profiles, for methods that ran in all of them."""
+def _overview(study: Study, places: Sequence[Place], path: Path) -> list[str]:
+    """The environments of a study together: aggregates and, for its baselines' sake, profiles."""
     core = [p for p in places if p.find(DENSE) and normalised(p, p.groups[0]) is not None]
+    core = [p for p in core if any(cell.study == study.name for cell in p.cells)]
     if len(core) < 2:
         return []
     header = ["method", "sparsity", "runs", "IQM", "median", "mean", "optimality gap"]
     rows = [_overview_row(core, method, sparsity) for method, sparsity in _everywhere(core)]
     sections = [
-        "## All environments together\n",
+        f"## All environments of {study.name} together\n",
         f"Normalised returns in {'; '.join(place.title for place in core)}: 0 is the random "
         "policy, 1 the IQM of the dense agents. Methods that ran in all of them.\n",
         markdown_table(header, rows, align=["left", *["right"] * 6]),  # type: ignore[list-item]
     ]
+    if DENSE not in study.variants:
+        return sections  # a list of methods too long for one figure
     levels = sorted({g.sparsity for p in core for g in p.groups if g.method.has_sparsity})
     for level in levels:
-        figure = path.parent / "figures" / f"study_profiles_{level:g}.png"
+        figure = path.parent / "figures" / f"study_profiles_{study.name}_{level:g}.png"
         if draw_profiles(core, level, figure):
             sections.append(f"![Profiles at {level:g}](figures/{figure.name})\n")
     return sections
