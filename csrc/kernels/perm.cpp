@@ -22,8 +22,10 @@
 // So a sum that is not finite makes the layer be done again by a careful loop that
 // knows which lanes wait.
 #include "core/kernel.h"
+#include "kernels/perm_walk.h"
 #include "simd/activation.h"
 #include "simd/chains.h"
+#include "simd/finite.h"
 #include "simd/join.h"
 #include "simd/layout.h"
 
@@ -35,9 +37,6 @@ using sparseagent::Kernel;
 using sparseagent::LayerView;
 using sparseagent::Path;
 
-constexpr int kBlocks = 4;
-constexpr int kGroupChains = kBlocks * kLanes;
-constexpr int kMaxChunks = 256;  // a chunk's number is a byte
 constexpr unsigned char kWorks =
     0x80;  // in a place: this lane takes an input in this step
 constexpr long kPlaceBytes = 4 * kLanes;
@@ -66,116 +65,6 @@ constexpr long step_bytes(int blocks) { return kPlaceBytes + 4L * blocks * kLane
 inline int blocks_of(int chains, int group) {
   const int left = chains - group * kGroupChains;
   return left >= kGroupChains ? kBlocks : (left + kLanes - 1) / kLanes;
-}
-
-// Walks the chains of one group in their stored order and chooses the chunks of every
-// step: those that most lanes are waiting for.
-class Walk {
- public:
-  // order: the chain of every lane of the group, -1 for none.
-  Walk(const LayerView& layer, const int* order, int blocks)
-      : layer_(layer), blocks_(blocks) {
-    for (int i = 0; i < blocks * kLanes; ++i) {
-      at_[i] = order[i] < 0 ? 0 : layer.indptr[order[i]];
-      end_[i] = order[i] < 0 ? 0 : layer.indptr[order[i] + 1];
-    }
-    __builtin_memset(wanted_, 0, sizeof wanted_);
-  }
-
-  bool done() const {
-    for (int i = 0; i < blocks_ * kLanes; ++i) {
-      if (at_[i] < end_[i]) return false;
-    }
-    return true;
-  }
-
-  // One step: the chunks, and for every lane its entry, or -1 if it waits.
-  void step(int* shared, int* own, int* entry) {
-    const int lanes = blocks_ * kLanes;
-    int longest = 0;
-    for (int i = 0; i < lanes; ++i) {
-      if (end_[i] - at_[i] > longest) longest = end_[i] - at_[i];
-    }
-    for (int i = 0; i < lanes; ++i) {
-      const int left = end_[i] - at_[i];
-      head_[i] = left > 0 ? layer_.indices[at_[i]] / kLanes : -1;
-      // The longest chains bound the number of steps.
-      if (left > 0) wanted_[i / kLanes][head_[i]] += left + 2 >= longest ? 3 : 2;
-    }
-    choose(shared, own);
-    for (int i = 0; i < lanes; ++i) {
-      if (head_[i] >= 0) wanted_[i / kLanes][head_[i]] = 0;
-      const bool takes =
-          head_[i] >= 0 && (head_[i] == *shared || head_[i] == own[i / kLanes]);
-      entry[i] = takes ? at_[i]++ : -1;
-    }
-  }
-
- private:
-  // The two chunks that a block wants most, equal ones by number.
-  struct Favourites {
-    int chunk[2] = {-1, -1};
-    int wanted[2] = {0, 0};
-
-    void offer(int other, int much) {
-      if (other == chunk[0] || other == chunk[1]) return;
-      for (int i = 0; i < 2; ++i) {
-        if (much < wanted[i] || (much == wanted[i] && other > chunk[i])) continue;
-        if (i == 0) {
-          chunk[1] = chunk[0];
-          wanted[1] = wanted[0];
-        }
-        chunk[i] = other;
-        wanted[i] = much;
-        return;
-      }
-    }
-  };
-
-  // The shared chunk with which all blocks, each with its best other one, get most.
-  void choose(int* shared, int* own) const {
-    Favourites best[kBlocks];
-    for (int i = 0; i < blocks_ * kLanes; ++i) {
-      if (head_[i] >= 0)
-        best[i / kLanes].offer(head_[i], wanted_[i / kLanes][head_[i]]);
-    }
-    int most = -1;
-    *shared = 0;
-    for (int i = 0; i < blocks_ * kLanes; ++i) {
-      const int a = head_[i];
-      if (a < 0) continue;
-      int sum = 0;
-      for (int block = 0; block < blocks_; ++block) {
-        const Favourites& b = best[block];
-        sum += wanted_[block][a] + b.wanted[b.chunk[0] == a ? 1 : 0];
-      }
-      if (sum < most || (sum == most && a >= *shared)) continue;
-      most = sum;
-      *shared = a;
-    }
-    for (int block = 0; block < blocks_; ++block) {
-      const Favourites& b = best[block];
-      const int other = b.chunk[b.chunk[0] == *shared ? 1 : 0];
-      own[block] = other < 0 ? *shared : other;
-    }
-  }
-
-  const LayerView& layer_;
-  const int blocks_;
-  int at_[kGroupChains];
-  int end_[kGroupChains];
-  int head_[kGroupChains];
-  int wanted_[kBlocks][kMaxChunks];  // by the heads; all 0 between two steps
-};
-
-int steps_of_group(const LayerView& layer, const int* order, int blocks) {
-  Walk walk(layer, order, blocks);
-  int steps = 0;
-  int shared = 0;
-  int own[kBlocks];
-  int entry[kGroupChains];
-  for (; !walk.done(); ++steps) walk.step(&shared, own, entry);
-  return steps;
 }
 
 bool falls(const LayerView& layer) {
@@ -403,7 +292,7 @@ bool run_group(const Header& h, const Group& group, const float* x, float* y,
   for (int i = 0; i < B; ++i) {
 #pragma GCC unroll 4
     for (int n = 0; n < N; ++n) {
-      finite = finite && all(less(magnitude(acc[n][i]), splat(__builtin_inff())));
+      finite = finite && all_finite(acc[n][i]);
       float* to = y + n * stride + (h.sorted ? 0 : group.first + i * kLanes);
       put(h, group.order + i * kLanes, acc[n][i], to);
     }
