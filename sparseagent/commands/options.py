@@ -72,6 +72,12 @@ class RunOptions:
     pattern: Annotated[
         str | None, typer.Option(help=_choices("Which zeros are legal: ", PATTERNS))
     ] = None
+    neurons: Annotated[
+        float | None,
+        typer.Option(
+            help="With --pattern hybrid, fraction of the neurons that go first. Default: 0.5."
+        ),
+    ] = None
     allocation: Annotated[
         str | None,
         typer.Option(help=_choices("How the zeros are split over the layers: ", ALLOCATIONS)),
@@ -156,6 +162,7 @@ class RunOptions:
             "strategy": self.strategy,
             "score": self.score,
             "pattern": self.pattern,
+            "neurons": self.neurons,
             "allocation": self.allocation,
             "schedule": self.schedule,
             "grow": self.grow,

@@ -29,11 +29,13 @@ PATTERNS: Mapping[str, str] = {
     "block_4x1": "4 neighbouring outputs of an input together, for batches",
     "lane_balanced": "equally many of every 32 inputs of a neuron",
     "neurons": "whole neurons, the same share of every hidden layer",
-    "hybrid": "half of the neurons first, then single weights",
+    "hybrid": "a share of the neurons first, then single weights",
     "connected": "single weights, those on no path from input to output first",
     "2:4": "2 of every 4 inputs of a neuron: sparsity 0.5",
     "1:4": "1 of every 4 inputs of a neuron: sparsity 0.75",
 }
+#: Fraction of the neurons that the pattern "hybrid" removes, unless said.
+HYBRID_NEURONS = 0.5
 ALLOCATIONS: Mapping[str, str] = {
     "erk": "Erdos-Renyi kernel: small layers stay denser",
     "uniform": "every layer gets the same sparsity",
@@ -71,6 +73,8 @@ class RunConfig:
         strategy: one of `STRATEGIES`.
         score: one of `SCORES`.
         pattern: one of `PATTERNS`.
+        neurons: fraction of the neurons of each hidden layer that the pattern "hybrid" removes
+            before single weights, in [0, 1).
         allocation: one of `ALLOCATIONS`.
         schedule: one of `SCHEDULES`.
         grow: one of `GROWTHS`. With one, the first masks of the schedule "early" are random, and
@@ -113,6 +117,7 @@ class RunConfig:
     strategy: str = "weight"
     score: str = "magnitude"
     pattern: str = "unstructured"
+    neurons: float = HYBRID_NEURONS
     allocation: str = "erk"
     schedule: str = "cubic"
     grow: str = "none"
@@ -140,6 +145,7 @@ class RunConfig:
         object.__setattr__(self, "seeds", _integers("seeds", self.seeds))
         object.__setattr__(self, "hyperparameters", dict(self.hyperparameters))
         self._check_names()
+        self._check_pattern()
         self._check_numbers()
 
     @property
@@ -214,6 +220,13 @@ class RunConfig:
             ("grow", GROWTHS),
         ):
             _check_choice(name, getattr(self, name), known)
+        if self.activation is not None:
+            _check_choice("activation", self.activation, ACTIVATIONS)
+        for key in self.hyperparameters:
+            if not isinstance(key, str):
+                raise TypeError(f"hyperparameters: expected names as keys, got {key!r}")
+
+    def _check_pattern(self) -> None:
         if self.pattern in ("neurons", "2:4", "1:4") and self.allocation != "pattern":
             raise ValueError(
                 f"allocation: expected 'pattern' beside the pattern {self.pattern!r}, which splits "
@@ -224,11 +237,13 @@ class RunConfig:
                 f"grow: expected 'none' beside the pattern {self.pattern!r}, which chooses for all "
                 f"layers together and takes nothing back, got {self.grow!r}"
             )
-        if self.activation is not None:
-            _check_choice("activation", self.activation, ACTIVATIONS)
-        for key in self.hyperparameters:
-            if not isinstance(key, str):
-                raise TypeError(f"hyperparameters: expected names as keys, got {key!r}")
+        if not 0 <= _number("neurons", self.neurons) < 1:
+            raise ValueError(f"neurons: expected a fraction in [0, 1), got {self.neurons}")
+        if self.neurons != HYBRID_NEURONS and self.pattern != "hybrid":
+            raise ValueError(
+                f"neurons: expected {HYBRID_NEURONS} beside the pattern {self.pattern!r}, as only "
+                f"'hybrid' looks at it, got {self.neurons}"
+            )
 
     def _check_numbers(self) -> None:
         _check_sparsity("sparsity", self.sparsity)

@@ -27,16 +27,16 @@ _SCORES: Mapping[str, Callable[[int], prune.Score]] = {
     "movement": lambda seed: prune.Movement(),
     "fisher": lambda seed: prune.Fisher(),
 }
-_PATTERNS: Mapping[str, Callable[[], prune.Pattern]] = {
-    "unstructured": prune.Unstructured,
-    "block_16x1": lambda: prune.Block(16, 1),
-    "block_4x1": lambda: prune.Block(4, 1),
-    "lane_balanced": prune.LaneBalanced,
-    "neurons": prune.WholeNeurons,
-    "hybrid": prune.Hybrid,
-    "connected": prune.Connected,
-    "2:4": lambda: prune.NM(2, 4),
-    "1:4": lambda: prune.NM(1, 4),
+_PATTERNS: Mapping[str, Callable[[RunConfig], prune.Pattern]] = {
+    "unstructured": lambda config: prune.Unstructured(),
+    "block_16x1": lambda config: prune.Block(16, 1),
+    "block_4x1": lambda config: prune.Block(4, 1),
+    "lane_balanced": lambda config: prune.LaneBalanced(),
+    "neurons": lambda config: prune.WholeNeurons(),
+    "hybrid": lambda config: prune.Hybrid(config.neurons),
+    "connected": lambda config: prune.Connected(),
+    "2:4": lambda config: prune.NM(2, 4),
+    "1:4": lambda config: prune.NM(1, 4),
 }
 _SCHEDULES: Mapping[str, Callable[[float, float, float], prune.Schedule]] = {
     "cubic": lambda to, start, stop: prune.Cubic(to=to, start=start, stop=stop),
@@ -140,7 +140,7 @@ def _where(config: RunConfig) -> dict[str, Any]:
     """Where the zeros go: the arguments of a sparsifier that decide how many each layer gets."""
     critic: Any = config.critic_sparsity
     return {
-        "pattern": _PATTERNS[config.pattern](),
+        "pattern": _PATTERNS[config.pattern](config),
         "allocate": _ALLOCATIONS[config.allocation],
         "output_floor": config.output_floor,
         "critic_sparsity": None if critic == 0 else critic,

@@ -84,6 +84,18 @@ def test_a_wrong_value_names_environment_and_method(content):
         cells_of(parse_study(content))
 
 
+@pytest.mark.parametrize(
+    ("sparsity", "neurons"), [(0.3, 0.0), (0.5, 0.0), (0.9, 0.5528), (0.98, 0.8)]
+)
+def test_the_narrow_hybrid_leaves_twice_the_weights_to_choose_from(content, sparsity, neurons):
+    content["methods"] = {"hybrid_narrow": {"sparsity": sparsity}}
+    content["environments"] = [{"env": "CartPole-v1", "algos": "ppo"}]
+    config = cells_of(parse_study(content))[0].config
+    assert (config.pattern, config.neurons) == ("hybrid", neurons)
+    # Between two hidden layers, which hold most weights.
+    assert (1 - neurons) ** 2 == pytest.approx(min(1.0, 2 * (1 - sparsity)), abs=1e-3)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_methods_are_named_as_their_files_and_fit_the_protocol(name, content):
     method = METHODS[name]

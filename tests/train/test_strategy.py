@@ -141,6 +141,15 @@ def test_a_pattern_that_splits_the_budget_takes_no_allocation():
         configure("CartPole-v1", "ppo", sparsity=0.5, pattern="2:4")
 
 
+@pytest.mark.parametrize("neurons", [0.25, 0.75])
+def test_a_hybrid_removes_the_neurons_that_are_said(neurons):
+    chosen = configure("CartPole-v1", "ppo", sparsity=0.98, pattern="hybrid", neurons=neurons)
+    sparsifier = make_sparsifier(chosen, fresh_policy(chosen), seed=0)
+    sparsifier.step(1.0)
+    for name in ("mlp_extractor.policy_net.0.weight", "mlp_extractor.policy_net.2.weight"):
+        assert int(sparsifier.masks[name].any(dim=1).sum()) <= round((1 - neurons) * 64)
+
+
 @pytest.mark.parametrize("grow", [name for name in config.GROWTHS if name != "none"])
 @pytest.mark.parametrize("pattern", config.PATTERNS)
 def test_growth_is_made_or_refused_for_every_pattern(pattern, grow):
