@@ -162,10 +162,11 @@ def _how(config: RunConfig) -> str:
     ramp = f"from step {start:,} to {stop:,}"
     steps = {"one_shot": f"at {stop:,}", "early": f"at {start:,}"}.get(config.schedule, ramp)
     tail = total + extra - stop
+    share = f", here {config.neurons:.0%}" if config.pattern == "hybrid" else ""
     added = f", of them {extra:,} extra ones that the other agents do not get" if extra else ""
     return (
         f"Score: {config.score} ({SCORES[config.score]}). "
-        f"Pattern: {config.pattern} ({PATTERNS[config.pattern]}). "
+        f"Pattern: {config.pattern} ({PATTERNS[config.pattern]}{share}). "
         f"Allocation: {config.allocation} ({ALLOCATIONS[config.allocation]}). "
         f"Schedule: {config.schedule} ({SCHEDULES[config.schedule]}), {steps} of {total:,} "
         f"environment steps. {_growth(config)}"

@@ -144,7 +144,12 @@ def test_a_pattern_that_splits_the_budget_takes_no_allocation():
 @pytest.mark.parametrize("neurons", [0.25, 0.75])
 def test_a_hybrid_removes_the_neurons_that_are_said(neurons):
     chosen = configure("CartPole-v1", "ppo", sparsity=0.98, pattern="hybrid", neurons=neurons)
-    sparsifier = make_sparsifier(chosen, fresh_policy(chosen), seed=0)
+    policy = fresh_policy(chosen)
+    assert (
+        f"neurons first, then single weights, here {neurons:.0%}"
+        in choose_strategy(chosen, policy).how
+    )
+    sparsifier = make_sparsifier(chosen, policy, seed=0)
     sparsifier.step(1.0)
     for name in ("mlp_extractor.policy_net.0.weight", "mlp_extractor.policy_net.2.weight"):
         assert int(sparsifier.masks[name].any(dim=1).sum()) <= round((1 - neurons) * 64)
