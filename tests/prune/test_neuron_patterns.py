@@ -20,6 +20,7 @@ from sparseagent.prune import (
     WholeNeurons,
     erk,
     shrink,
+    uniform,
 )
 
 
@@ -105,6 +106,27 @@ def test_a_hybrid_prunes_neurons_first_and_then_weights(make_net):
     for name, mask in sparsifier.masks.items():
         assert torch.equal(mask, shrunk.cut(name, masks[name]))
     assert_zeros(net, sparsifier)
+
+
+@pytest.mark.parametrize("sparsity", [0.8, 0.9, 0.98])
+def test_a_hybrid_for_a_sparsity_leaves_a_dense_rest(make_net, sparsity):
+    net = make_net(4, 128, 128, 4)
+    pattern = Hybrid.for_sparsity(sparsity)
+    sparsifier = sparsify(net, OneShot(to=sparsity), pattern=pattern, allocate=uniform)
+    sparsifier.step(1.0)
+    inner = sparsifier.masks["2.weight"]
+    left = int(inner.any(dim=1).sum()) * int(inner.any(dim=0).sum())
+    assert int(inner.sum()) / left == pytest.approx(0.5, abs=0.12)
+
+
+def test_a_hybrid_for_a_low_sparsity_keeps_all_neurons():
+    assert Hybrid.for_sparsity(0.4).neurons == 0.0
+    assert Hybrid.for_sparsity(0.75, density=0.25).neurons == 0.0
+    assert Hybrid.for_sparsity(0.75, density=1.0) == Hybrid(0.5)
+    with pytest.raises(ValueError, match="sparsity: expected"):
+        Hybrid.for_sparsity(1.0)
+    with pytest.raises(ValueError, match="density: expected more than 0, got 0"):
+        Hybrid.for_sparsity(0.9, density=0.0)
 
 
 @pytest.mark.parametrize("within", [Block(4, 1), Block(16, 1), LaneBalanced(), Unstructured()])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 from torch import Tensor
 
-from sparseagent.prune.checks import require_method, require_sparsity
+from sparseagent.prune.checks import require_fraction, require_method, require_sparsity
 from sparseagent.prune.fixed_density import fixes_density
 from sparseagent.prune.joint import Split, count_kept, is_joint, keep_neurons, largest_share
 from sparseagent.prune.pattern.protocol import Pattern
@@ -46,6 +47,29 @@ class Hybrid:
             )
         if is_joint(self.within):
             raise ValueError(f"within: expected a pattern for single layers, got {self.within}")
+
+    @classmethod
+    def for_sparsity(
+        cls, sparsity: float, density: float = 0.5, within: Pattern = _UNSTRUCTURED
+    ) -> Hybrid:
+        """As many neurons go as leave the rest about as dense as is asked for.
+
+        Removing a share x of the neurons of every hidden layer leaves about (1 - x)^2 of the
+        weights; the layers between hidden ones are taken to hold most of them.
+
+        Args:
+            sparsity: Final sparsity of the run, in [0, 1).
+            density: Of what the neurons leave, in (0, 1].
+            within: As in the class.
+
+        Raises:
+            ValueError: A number is out of range.
+        """
+        require_sparsity("sparsity", sparsity)
+        require_fraction("density", density)
+        if not density:
+            raise ValueError("density: expected more than 0, got 0")
+        return cls(max(0.0, 1.0 - sqrt((1.0 - sparsity) / density)), within)
 
     @property
     def allocates(self) -> bool:
