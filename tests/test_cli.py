@@ -161,7 +161,7 @@ def test_run_ends_with_the_tables_and_report_writes_them_again(tmp_path):
 
 def test_run_fails_if_the_policy_does_not_act_like_the_model(tmp_path, monkeypatch):
     """A model that is swapped before the test: exit code 1, and the report says so."""
-    from sparseagent.train import evaluation
+    from sparseagent.train import deployed
 
     convert = sa.from_sb3
 
@@ -173,7 +173,7 @@ def test_run_fails_if_the_policy_does_not_act_like_the_model(tmp_path, monkeypat
             (*policy.layers[:-1], turned), policy.observation, policy.head, policy.metadata
         )
 
-    monkeypatch.setattr(evaluation.sa, "from_sb3", convert_another, raising=False)
+    monkeypatch.setattr(deployed.sa, "from_sb3", convert_another, raising=False)
     result = call("run", *SMALL, "--episodes", 3, "--out", tmp_path / "run")
     assert result.exit_code == 1, result.output
     assert "FAILED: the compiled policy does not act like the model" in result.output

@@ -1,4 +1,4 @@
-// How dense lays a layer down, for one observation and for tiles; see dense.cpp.
+// How the dense format lays a layer down, for one observation and for tiles.
 #pragma once
 
 #include "core/kernel.h"
