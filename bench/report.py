@@ -31,10 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     grid = Grid.of(latest(rows), options.isa)
     drawn = draw_all(grid, options.figures)
-    figures = [
-        *drawn,
-        *(path for path in sorted(options.figures.glob("*.png")) if path not in drawn),
-    ]
+    # The figure of a single study is called like its table; others in the folder show learning.
+    studies = sorted(options.csv.parent.glob("*.csv"))
+    pictures = [options.figures / f"{table.stem}.png" for table in studies]
+    figures = [*drawn, *(path for path in pictures if path.exists())]
     report, summary = (options.csv.parent / name for name in ("report.md", "summary.md"))
     report.write_text(text(grid, figures, report.parent), encoding="utf-8")
     summary.write_text(tables.summary(grid) + "\n", encoding="utf-8")

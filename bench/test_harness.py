@@ -295,7 +295,12 @@ def test_run_resumes_and_report_reads_it(
     assert run(arguments) == 0
     assert "2 cells, 2 already there" in capsys.readouterr().out
     assert len(read(path)) == 8
+    (tmp_path / "tails.csv").touch()
+    for name in ("tails", "study_cartpole_weights"):
+        (tmp_path / f"{name}.png").touch()
     assert report(["--csv", str(path), "--figures", str(tmp_path)]) == 0
+    assert "![tails](tails.png)" in (tmp_path / "report.md").read_text()
+    assert "study_cartpole_weights" not in (tmp_path / "report.md").read_text()
     assert "sparseagent-csr" in (tmp_path / "summary.md").read_text()
     assert "## Where we lose" in (tmp_path / "report.md").read_text()
     assert (tmp_path / "latency_batch1.png").read_bytes().startswith(b"\x89PNG")

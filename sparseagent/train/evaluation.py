@@ -13,7 +13,6 @@ from sparseagent.train.agent import actor_weights, network_name
 from sparseagent.train.config import RunConfig
 from sparseagent.train.deployed import Deployed, deploy
 from sparseagent.train.folder import AGENTS, RunFolder
-from sparseagent.train.parity import sample_observations
 from sparseagent.train.progress import Display
 from sparseagent.train.records import write_rows
 from sparseagent.train.strategy import make_sparsifier
@@ -57,7 +56,7 @@ def evaluate_agents(config: RunConfig, folder: RunFolder, display: Display) -> N
     write_rows(root / "layers.csv", LAYER_COLUMNS, layers)
     display.say("5/5 latency of one call, the contenders in turns")
     first = {agent.name: agent for agent in agents if agent.seed == config.seeds[0]}
-    write_rows(root / "latency.csv", LATENCY_COLUMNS, _latencies(config, first))
+    write_rows(root / "latency.csv", LATENCY_COLUMNS, _latencies(first))
 
 
 def _test(folder: RunFolder, agent: Deployed) -> tuple[list[Row], Row, Row]:
@@ -118,9 +117,9 @@ def _layers(agent: Deployed) -> list[Row]:
     return rows
 
 
-def _latencies(config: RunConfig, agents: dict[str, Deployed]) -> list[Row]:
+def _latencies(agents: dict[str, Deployed]) -> list[Row]:
     pruned, dense, tiny = (agents[name] for name in ("pruned", "dense", "tiny"))
-    observation = sample_observations(config.env, pruned.act, count=64)[-1]
+    observation = pruned.observations[-1]
     rows = contenders.rows_of(observation[None])
     calls: dict[str, Callable[[], object]] = {
         "pruned agent, compiled": contenders.compiled(pruned.policy, rows),

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from sparseagent.prune import Hybrid
 from sparseagent.train import config, configure, strategy
 from sparseagent.train.agent import make_envs, make_model
 from sparseagent.train.strategy import choose_strategy, make_sparsifier
@@ -139,6 +140,10 @@ def test_every_pattern_makes_a_plan(pattern):
 def test_a_pattern_that_splits_the_budget_takes_no_allocation():
     with pytest.raises(ValueError, match="allocation: expected 'pattern' beside the pattern '2:4'"):
         configure("CartPole-v1", "ppo", sparsity=0.5, pattern="2:4")
+
+
+def test_a_hybrid_removes_what_the_library_does_unless_said():
+    assert Hybrid().neurons == config.HYBRID_NEURONS
 
 
 @pytest.mark.parametrize("neurons", [0.25, 0.75])
