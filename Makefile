@@ -94,7 +94,8 @@ format: $(VENV)/.dev ## format all sources
 
 # --- benchmarks and packages ---------------------------------------------------------------------
 
-# STUDY=runs/study also times every trained policy below that folder.
+# Cells that this machine has measured at this commit are not measured again. STUDY=runs/studies also
+# times every trained policy below that folder.
 bench: $(VENV)/.bench ## the full benchmark: matrix, studies, goals, report (about 90 minutes, idle core)
 	$(BIN)/python -m bench.run --seconds $(BENCH_SECONDS)
 	$(BIN)/python -m bench.run --seconds $(BENCH_SECONDS) --goals

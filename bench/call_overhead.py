@@ -5,6 +5,8 @@ loop is taken off. The forward is timed inside C++ call by call, and what the cl
 taken off too: it is bounded by the time that a net of one weight reports. All of it takes turns
 round by round on one observation, so that caches and branch predictors are as warm on both sides.
 The policy runs in the order made for the instruction set, as conversion would have written it.
+`predict` is timed on the same network behind a normaliser and before a clipping head, as an agent
+trained with `VecNormalize` has them.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import gc
 import itertools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,7 +43,7 @@ class Overhead:
         forward_ns: median time of the forward in C++.
         into_ns: what `act(obs, out)` takes longer.
         returning_ns: what `act(obs)` takes longer.
-        predict_ns: what `act.predict(obs)` takes longer.
+        predict_ns: what `act.predict(obs)` takes longer, normaliser and head included.
     """
 
     net: str
@@ -61,8 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     machine, isa = describe(options.core), isa_name(options.isa)
     case = random_case(NETS[options.net], options.sparsity)
-    act = sa.compile(case.policy.repack(ours.own_order(isa)), threads=1, isa=isa)
-    measured = measure(act, observations(case, 1)[0][0])
+    policy = case.policy.repack(ours.own_order(isa))
+    act, agent = (sa.compile(p, threads=1, isa=isa) for p in (policy, as_trained(policy)))
+    measured = measure(act, agent, observations(case, 1)[0][0])
     forward = measured[FORWARD]
     print(f"{machine.cpu}, core {machine.core}, isa {act.isa}, commit {machine.commit}")
     print(f"{NETS[options.net].label}, sparsity {options.sparsity}, load {load_average():.2f}")
@@ -80,14 +83,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if over <= options.limit else 1
 
 
-def measure(act: sa.Plan, observation: Any) -> dict[str, float]:
-    """Median ns over rounds of the forward and of each way to call it, float32 `[in]`."""
+def as_trained(policy: sa.SparsePolicy) -> sa.SparsePolicy:
+    """The policy behind a normaliser of observations, its actions clipped to a box."""
+    width, actions = policy.input_size, policy.output_size
+    rng = np.random.default_rng(0)
+    observation = sa.Observation(
+        policy.observation.shape,
+        shift=rng.standard_normal(width),
+        scale=rng.uniform(0.5, 2.0, width),
+        low=-10.0,
+        high=10.0,
+    )
+    ones = np.ones(actions, np.float32)
+    return replace(policy, observation=observation, head=sa.Clip(sa.Box(-ones, ones)))
+
+
+def measure(act: sa.Plan, agent: sa.Plan, observation: Any) -> dict[str, float]:
+    """Median ns over rounds of the forward and of each way to call it.
+
+    Args:
+        act: the network alone.
+        agent: the same with normaliser and head, for `predict`.
+        observation: float32 `[in]`.
+    """
     out = aligned((act.policy.output_size,))
     loops: dict[str, Callable[[], float]] = {
         FORWARD: lambda: float(np.median(act.time(observation, CALLS))),
         INTO: lambda: _loop_into(act, observation, out),
         "act(obs)": lambda: _loop(act, observation),
-        PREDICT: lambda: _loop(act.predict, observation),
+        PREDICT: lambda: _loop(agent.predict, observation),
     }
     samples: dict[str, list[float]] = {name: [] for name in loops}
     empty = []

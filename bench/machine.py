@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import re
-import subprocess
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from sparseagent import _core
+from sparseagent.train.machine import source_commit
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,7 +23,7 @@ class Machine:
         cpu: model name, family, model and number of cores as the operating system reports them.
         kernel: operating system and its version.
         python: version of the interpreter.
-        commit: the commit of this repository, with `-dirty` if files differ from it.
+        commit: the commit of this repository, with `+` if sources differ from it.
         core: the core the process is pinned to, or -1 where the system cannot pin.
     """
 
@@ -41,7 +41,7 @@ def describe(core: int | None = None) -> Machine:
         cpu=cpu_model(),
         kernel=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
-        commit=commit(),
+        commit=source_commit(ROOT),
         core=pinned,
     )
 
@@ -75,16 +75,6 @@ def cpu_model() -> str:
     if "cpu family" in facts:
         name += f", family {facts['cpu family']} model {facts['model']}"
     return f"{name}, {os.cpu_count()} cores"
-
-
-def commit() -> str:
-    """Short hash of the checked-out commit, `-dirty` appended if files differ; else `unknown`."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=10"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return done.stdout.strip()
 
 
 def load_average() -> float:

@@ -145,9 +145,12 @@ def read(path: Path) -> list[Row]:
 
 
 def latest(rows: Sequence[Row]) -> dict[Cell, dict[str, Row]]:
-    """For each cell the rows of its latest measurement, by contender."""
+    """For each cell the rows of its latest measurement, by contender.
+
+    Only of the CPU that was measured last: a table never compares times of two.
+    """
     cells: dict[Cell, dict[str, Row]] = {}
-    for row in rows:
+    for row in (row for row in rows if row.cpu == rows[-1].cpu):
         current = cells.get(row.cell)
         if current and next(iter(current.values())).time != row.time:
             current = None

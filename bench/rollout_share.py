@@ -1,7 +1,8 @@
 """What the policy costs in a rollout: `python -m bench.rollout_share runs/demo`.
 
-Plays the same episodes with the compiled policy of a run folder and with `model.predict` of the
-dense agent it was trained beside, alone and in a vector of environments.
+Plays the same episodes with the compiled policy of a run folder, and with the dense agent it was
+trained beside, compiled as well and by `model.predict`, alone and in a vector of environments: what
+compiling gains, and what pruning gains beyond it.
 """
 
 from __future__ import annotations
@@ -27,17 +28,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if config["normalize"]:
         parser.error("folder: expected a run without VecNormalize, which model.predict leaves out")
     algorithm = getattr(sb3, config["algo"].upper())
+    dense = algorithm.load(options.folder / "dense.zip", device="cpu")
     policies = {
-        "compiled": sa.compile(sa.load(options.folder / "policy.safetensors")),
-        "model.predict": algorithm.load(options.folder / "dense.zip", device="cpu"),
+        "pruned, compiled": sa.compile(sa.load(options.folder / "policy.safetensors")),
+        "dense, compiled": sa.compile(sa.from_sb3(dense)),
+        "dense, model.predict": dense,
     }
     print(f"{config['env']}, {options.episodes} episodes")
-    print(f"{'environments':<14}{'policy':<15}{'steps/s':>10}{'share of the policy':>21}")
+    print(f"{'environments':<14}{'policy':<22}{'steps/s':>10}{'share of the policy':>21}")
     for count in options.num_envs:
         for name, act in policies.items():
             result = sa.rollout(act, config["env"], episodes=options.episodes, num_envs=count)
             speed, share = result.steps_per_second, result.policy_share
-            print(f"{count:<14}{name:<15}{speed:>10,.0f}{share:>21.1%}")
+            print(f"{count:<14}{name:<22}{speed:>10,.0f}{share:>21.1%}")
     return 0
 
 

@@ -1,8 +1,9 @@
 """The full matrix in one command: `python -m bench.run`; a subset: `python -m bench.run --quick`.
 
 Nets x masks x sparsities x batch sizes x contenders; `--goals` measures the cells that the goals
-ask for and no others. Rows are appended to a CSV file cell by cell; a cell that is already there is
-skipped, so a killed run goes on where it stopped. `--minutes` spreads the time over what is left.
+ask for and no others. Rows are appended to a CSV file cell by cell; a cell that is there already,
+measured on this CPU at this commit, is skipped: a killed run goes on where it stopped. `--minutes`
+spreads the time over what is left.
 """
 
 from __future__ import annotations
@@ -86,6 +87,9 @@ def measure(
 ) -> list[str]:
     """Measure every task that is not in the file yet and append its rows.
 
+    Rows of another CPU or commit do not count: they say nothing about this machine and these
+    sources.
+
     Args:
         tasks: the cells.
         setting: what the run keeps fixed; its `seconds` are those of each cell.
@@ -97,7 +101,7 @@ def measure(
         What of our own failed its check.
     """
     known = {} if again else latest(read(out))
-    todo = [task for task in tasks if not _measured(task, known, setting.isa)]
+    todo = [task for task in tasks if not _measured(task, known, setting)]
     print(f"{len(tasks)} cells, {len(tasks) - len(todo)} already there", flush=True)
     failures = []
     start, timed = time.perf_counter(), 0.0
@@ -121,10 +125,14 @@ def measure(
     return failures
 
 
-def _measured(task: Task, known: Mapping[Cell, Mapping[str, Row]], isa: str) -> bool:
-    case = task.case
-    there = known.get(Cell(case.net, case.source, case.sparsity, task.batch, isa), {})
-    return all(contender.name in there for contender in task.contenders)
+def _measured(task: Task, known: Mapping[Cell, Mapping[str, Row]], setting: Setting) -> bool:
+    case, machine = task.case, setting.machine
+    there = known.get(Cell(case.net, case.source, case.sparsity, task.batch, setting.isa), {})
+    ours = (machine.cpu, machine.commit)
+    return all(
+        (row := there.get(contender.name)) is not None and (row.cpu, row.commit) == ours
+        for contender in task.contenders
+    )
 
 
 def _summary(rows: Sequence[Row]) -> str:
@@ -200,7 +208,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--minutes", type=float, help="time for the whole run, spread over its cells")
     add("--core", type=int, help="core to run on; default: the last one")
     add("--out", type=Path, default=DEFAULT_CSV, help="CSV file to append to")
-    add("--again", action="store_true", help="measure cells that are already in the file")
+    add("--again", action="store_true", help="measure what is in the file, too")
     options = parser.parse_args(arguments)
     quick = options.quick
     if options.nets is None:

@@ -295,6 +295,18 @@ def test_run_resumes_and_report_reads_it(
     assert run(arguments) == 0
     assert "2 cells, 2 already there" in capsys.readouterr().out
     assert len(read(path)) == 8
+    # What somebody else's CPU or other sources did does not count.
+    ours = path.read_text()
+    others: list[dict[str, Any]] = [{"cpu": "other"}, {"commit": "other"}]
+    for changes in others:
+        other = [dataclasses.replace(r, **changes) for r in read(path)]
+        path.unlink()
+        append(path, other)
+        assert run(arguments) == 0
+        assert "2 cells, 0 already there" in capsys.readouterr().out
+        assert len(read(path)) == 16
+        assert sum(map(len, latest(read(path)).values())) == 8
+        path.write_text(ours)
     (tmp_path / "tails.csv").touch()
     for name in ("tails", "study_cartpole_weights"):
         (tmp_path / f"{name}.png").touch()

@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LINE_STYLES = ("-", "--", "-.", ":")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
+# Coprime to the number of colours: all pairs of the two occur.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*", "8")
 INK, QUIET, GRID = "#222222", "#666666", "#DDDDDD"
 WIDTH = 7.0  # inches
 DPI = 160
 
 
 class SeriesStyle(NamedTuple):
-    """How one of several series is drawn: no two of the first twelve look alike."""
+    """How one of several series is drawn: no two of the first 78 look alike."""
 
     colour: str
     marker: str

@@ -17,19 +17,25 @@ Array = npt.NDArray[np.float64]
 
 
 class IntervalCurve(NamedTuple):
-    """Values `[n]` at `x [n]`, each with its interval: `low <= value <= high`."""
+    """Values `[n]` at `x [n]`, each with its interval: `low <= value <= high`.
+
+    `series` is the number of its colour and marker, for a method that looks the same in several
+    figures; None for its place among the curves.
+    """
 
     label: str
     x: npt.ArrayLike
     value: npt.ArrayLike
     low: npt.ArrayLike
     high: npt.ArrayLike
+    series: int | None = None
 
 
 class CheckedCurve(NamedTuple):
     """An `IntervalCurve` as float64 arrays `[n]`."""
 
     label: str
+    series: int
     x: Array
     value: Array
     low: Array
@@ -45,12 +51,13 @@ def checked_curves(curves: Sequence[IntervalCurve]) -> list[CheckedCurve]:
     """
     require_items("curves", curves)
     checked = []
-    for label, *columns in curves:
+    for place, given in enumerate(curves):
+        label, *columns, series = given
         arrays = [np.asarray(column, dtype=np.float64) for column in columns]
         shapes = [array.shape for array in arrays]
         if arrays[0].ndim != 1 or not arrays[0].size or len(set(shapes)) > 1:
             raise ValueError(f"curves: {label!r} needs four sequences of one length, got {shapes}")
-        curve = CheckedCurve(label, *arrays)
+        curve = CheckedCurve(label, place if series is None else series, *arrays)
         if not all(np.isfinite(array).all() for array in arrays):
             raise ValueError(f"curves: {label!r} needs finite values, got {columns}")
         if not ((curve.low <= curve.value) & (curve.value <= curve.high)).all():
@@ -59,9 +66,9 @@ def checked_curves(curves: Sequence[IntervalCurve]) -> list[CheckedCurve]:
     return checked
 
 
-def draw_curve(axes: Axes, curve: CheckedCurve, x: Array, index: int) -> None:
+def draw_curve(axes: Axes, curve: CheckedCurve, x: Array) -> None:
     """One series as markers with bars, joined in the order of `x`."""
-    style, order = series_style(index), np.argsort(x)
+    style, order = series_style(curve.series), np.argsort(x)
     value = curve.value[order]
     axes.errorbar(
         x[order],

@@ -85,8 +85,8 @@ def return_against_sparsity(
         _dense_line(axes, dense)
     step = min(0.6 * gap / len(checked), 0.04 * max(np.ptp(places), 0.5))
     positions = set_apart([-np.log10(1.0 - curve.x) for curve in checked], step)
-    for index, (curve, x) in enumerate(zip(checked, positions, strict=True)):
-        draw_curve(axes, curve, x, index)
+    for curve, x in zip(checked, positions, strict=True):
+        draw_curve(axes, curve, x)
     axes.set_xticks(places, [f"{sparsity:g}" for sparsity in sparsities])
     axes.set_xlim(places[0] - 0.6 * min(gap, 1.0), places[-1] + 0.6 * min(gap, 1.0))
     style_axes(axes, title, grid="y")
@@ -110,8 +110,8 @@ def return_against_nonzeros(
     Args:
         curves: One for each method, at least one; `x` is the number of nonzero weights, above 0.
         path: The PNG to write; missing folders are made.
-        tiny: Small dense agents by their number of weights, drawn as a dark line with a band: what
-            a pruned agent has to beat.
+        tiny: Small dense agents by their number of weights, what a pruned agent has to beat: a
+            curve like the others, with a band behind them all.
         dense: The large dense agent's return, drawn as a line with a band.
         title: Title of the figure.
         ylabel: What the values and their intervals are.
@@ -127,16 +127,15 @@ def return_against_nonzeros(
     axes = figure.subplots()
     if dense is not None:
         _dense_line(axes, dense)
-    reference = []
-    if tiny is not None:
-        reference = checked_curves([tiny])
-        x, order = reference[0].x, np.argsort(reference[0].x)
-        axes.fill_between(
-            x[order], reference[0].low[order], reference[0].high[order], color=INK, alpha=0.12, lw=0
-        )
-        axes.plot(x[order], reference[0].value[order], "-", marker="o", color=INK, label=tiny.label)
     checked = checked_curves(curves)
-    _log_axis(axes, [*checked, *reference])
+    if tiny is not None:
+        number = len(checked) if tiny.series is None else tiny.series
+        (reference,) = checked_curves([tiny._replace(series=number)])
+        order = np.argsort(reference.x)
+        x, low, high = (values[order] for values in (reference.x, reference.low, reference.high))
+        axes.fill_between(x, low, high, color=INK, alpha=0.1, lw=0)
+        checked.append(reference)
+    _log_axis(axes, checked)
     _draw_on_log_axis(axes, checked)
     log_ticks(axes, lambda value: format_number(round(value)))
     style_axes(axes, title, grid="y")
@@ -185,6 +184,7 @@ def performance_profiles(
     profiles: Mapping[str, ProfileBand],
     path: str | Path,
     *,
+    series: Sequence[int] | None = None,
     title: str = "Performance profiles",
     xlabel: str = "return, normalised: 0 random, 1 dense",
 ) -> Path:
@@ -195,6 +195,7 @@ def performance_profiles(
     Args:
         profiles: Method -> its profile from `profile_band`, at least one.
         path: The PNG to write; missing folders are made.
+        series: The number of each one's colour, as in `IntervalCurve`; None for its place.
         title: Title of the figure.
         xlabel: What the thresholds are.
 
@@ -207,7 +208,7 @@ def performance_profiles(
     require_items("profiles", list(profiles))
     figure = _tall_figure(len(profiles))
     axes = figure.subplots()
-    for index, (label, band) in enumerate(profiles.items()):
+    for index, (label, band) in zip(series or range(len(profiles)), profiles.items(), strict=True):
         style = series_style(index)
         axes.fill_between(
             band.thresholds, band.low, band.high, color=style.colour, alpha=0.15, lw=0
@@ -283,7 +284,7 @@ def _panel(
     step = 0.012 * np.ptp(place(levels))
     positions = set_apart([place(curve.x) for curve in curves], step)
     for curve, x in zip(curves, positions, strict=True):
-        draw_curve(axes, curve, x, labels.index(curve.label))
+        draw_curve(axes, curve._replace(series=labels.index(curve.label)), x)
     if wide:
         axes.set_xticks(place(levels), [f"{level:.3g}" for level in levels])
     else:
@@ -293,8 +294,8 @@ def _panel(
 def _draw_on_log_axis(axes: Axes, curves: Sequence[CheckedCurve]) -> None:
     logs = [np.log10(curve.x) for curve in curves]
     step = 0.01 * np.ptp(np.log10(axes.get_xlim()))
-    for index, (curve, x) in enumerate(zip(curves, set_apart(logs, step), strict=True)):
-        draw_curve(axes, curve, 10.0**x, index)
+    for curve, x in zip(curves, set_apart(logs, step), strict=True):
+        draw_curve(axes, curve, 10.0**x)
 
 
 def _dense_line(axes: Axes, dense: Estimate) -> None:

@@ -126,8 +126,15 @@ def _cell(
         config = configure(
             environment.env, algo, hyperparameters=hyperparameters, sparsity=sparsity, **settings
         )
+        config = method.configure(config)
+        for name in variant.settings.keys() - {"hyperparameters"}:
+            if getattr(config, name) != _as_field(variant.settings[name]):
+                raise ValueError(
+                    f"settings.{name}: expected none, for the method fixes it at "
+                    f"{getattr(config, name)}, got {variant.settings[name]}"
+                )
         config = replace(
-            method.configure(config),
+            config,
             seeds=(seed,),
             eval_episodes=study.episodes,
             out=str(study.runs.joinpath(*parts, f"seed_{seed}")),
@@ -135,6 +142,11 @@ def _cell(
     except (ValueError, TypeError) as error:
         raise type(error)(f"{place}: {error}") from error
     return Cell(study.name, method, sparsity, seed, config)
+
+
+def _as_field(value: Any) -> Any:
+    """A value of a YAML file as `RunConfig` holds it."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _default(f: Any) -> Any:

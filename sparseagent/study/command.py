@@ -10,6 +10,7 @@ from sparseagent.study.cells import Cell, cells_of, select_seeds
 from sparseagent.study.config import Study, load_study
 from sparseagent.study.report import write_report
 from sparseagent.study.runner import Work, check_settings_agree, progress, run_cells
+from sparseagent.study.table import key_of, read_table
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,32 @@ def run_studies(opened: Opened, processes: int, seeds: int | None = None) -> int
         opened: the studies.
         processes: how many cells are trained at a time.
         seeds: only the first so many seeds of each study; None for all.
+
+    Raises:
+        ValueError: an environment or a hyperparameter does not exist; nothing was trained then.
     """
     if processes < 1:
         raise ValueError(f"processes: expected 1 or more, got {processes}")
+    _check_environments(opened)
     failed = 0
     for study in opened.studies:
         cells = tuple(cell for cell in opened.cells if cell.study == study.name)
         work = Work(select_seeds(cells, seeds), opened.csv, study.wandb, processes)
         failed += run_cells(work)
     return failed
+
+
+def _check_environments(opened: Opened) -> None:
+    """Find typing errors that only the environments and algorithms know, before hours of work."""
+    from sparseagent.train.agent import check_environment
+
+    done = {key_of(row) for row in read_table(opened.csv)}
+    checked = []
+    for config in (cell.config for cell in opened.cells if cell.key not in done):
+        alike = (config.env, config.algo, config.total_timesteps, config.hyperparameters)
+        if alike not in checked:
+            checked.append(alike)
+            check_environment(config)
 
 
 def report_studies(opened: Opened, files: Sequence[Path]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,10 +104,26 @@ def load_study(path: str | Path) -> Study:
     except ImportError as error:
         raise ImportError("a study needs PyYAML: pip install 'sparseagent[train]'") from error
     try:
-        given = yaml.safe_load(Path(path).read_text())
+        given = yaml.load(Path(path).read_text(), _strict_loader(Path(path)))
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: expected YAML: {error}") from error
     return parse_study(given)
+
+
+def _strict_loader(path: Path) -> Any:
+    """A safe loader of YAML that does not let the second of two equal keys win silently."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
+        pass
+
+    def mapping(loader: Any, node: Any) -> Any:
+        keys = [loader.construct_object(key) for key, _ in node.value]
+        _distinct(f"{path}, line {node.start_mark.line + 1}: keys", keys)
+        return loader.construct_mapping(node, deep=True)
+
+    Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
+    return Loader
 
 
 def parse_study(given: Any) -> Study:
@@ -177,6 +194,7 @@ def _environment(key: str, given: Any, variants: Mapping[str, Variant]) -> Envir
         raise ValueError(
             f"{key}.methods: expected names among {', '.join(variants)}, got {methods!r}"
         )
+    _distinct(f"{key}.methods", methods)
     targets = _targets(f"{key}.target", given.get("target", {}), methods, variants)
     return Environment(str(given["env"]), tuple(algos), settings, tuple(methods), targets)
 
@@ -196,9 +214,18 @@ def _targets(
             place = f"{key}.{name}.{sparsity}"
             marks = mark if isinstance(mark, dict) else {"return": mark}
             _mapping(place, marks, ("return", "of_dense"), ())
+            if not marks:
+                raise ValueError(f"{place}: expected return or of_dense, got neither")
             for value in marks.values():
                 if isinstance(value, bool) or not isinstance(value, (int, float)):
                     raise TypeError(f"{place}: expected a number, got {value!r}")
+                if not math.isfinite(value):
+                    raise ValueError(f"{place}: expected a finite number, got {value}")
+            if not 0 < marks.get("of_dense", 1.0) <= 2:
+                raise ValueError(
+                    f"{place}.of_dense: expected a share of the dense agents' return in (0, 2], "
+                    f"such as 0.97, got {marks['of_dense']}"
+                )
             targets[name, float(sparsity)] = Target(marks.get("return"), marks.get("of_dense"))
     return targets
 

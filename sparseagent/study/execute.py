@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +20,7 @@ from sparseagent.train.agent import actor_weights, network_name
 from sparseagent.train.architecture import weight_count
 from sparseagent.train.deployed import TEST_SEED, deploy
 from sparseagent.train.folder import RunFolder, open_folder
-from sparseagent.train.machine import describe_machine
+from sparseagent.train.machine import describe_machine, source_commit
 from sparseagent.train.progress import Display
 
 LATENCY_CALLS = 2_000
@@ -138,22 +137,6 @@ def _critic_sparsity(model: Any) -> float | None:
 def _software() -> dict[str, str]:
     facts = describe_machine()
     return {
-        "commit": _commit(),
+        "commit": source_commit(Path(sa.__file__).parent),
         "versions": "; ".join(f"{name} {facts[name]}" for name in _VERSIONS),
     }
-
-
-def _commit() -> str:
-    """The commit of the sources, `+` where they are changed; "unknown" outside of git."""
-    where = Path(sa.__file__).parent
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=10", "--dirty=+"],
-            cwd=where,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return described.stdout.strip()

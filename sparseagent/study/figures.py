@@ -17,7 +17,7 @@ from sparseagent.report import (
     return_against_sparsity,
 )
 from sparseagent.study.method import METHODS
-from sparseagent.study.results import DENSE, TINY, Group, Place, normalised
+from sparseagent.study.results import DENSE, ENOUGH_SEEDS, TINY, Group, Place, normalised
 
 _FIRST = (DENSE, "gmp", TINY)
 _THRESHOLDS = 200
@@ -34,12 +34,15 @@ def draw_place(place: Place, folder: Path, stem: str) -> dict[str, Path]:
     compared = [name for name in _present(place) if name != DENSE]
     if not compared:
         return {}
+    few = min(len(group.rows) for group in place.groups) < ENOUGH_SEEDS
+    ylabel = f"return (IQM, {'range of resamples' if few else '95 % interval'})"
     drawn = {
         "sparsity": return_against_sparsity(
             [_curve(place, name, lambda group: group.sparsity) for name in compared],
             folder / f"{stem}_sparsity.png",
             dense=summary,
             title=f"{place.title}: return against sparsity",
+            ylabel=ylabel,
         )
     }
     if pruned:
@@ -50,11 +53,13 @@ def draw_place(place: Place, folder: Path, stem: str) -> dict[str, Path]:
             tiny=tiny,
             dense=summary,
             title=f"{place.title}: return against weights",
+            ylabel=ylabel,
         )
     drawn["latency"] = return_against_latency(
         [_curve(place, name, lambda g: g.median("latency_p50_ns")) for name in _present(place)],
         folder / f"{stem}_latency.png",
         title=f"{place.title}: return against latency",
+        ylabel=ylabel,
     )
     return drawn
 
@@ -69,12 +74,16 @@ def draw_profiles(places: Sequence[Place], sparsity: float, path: Path) -> Path 
     if set(scores) <= {DENSE}:
         return None
     runs = np.concatenate([values for tasks in scores.values() for values in tasks.values()])
-    thresholds = np.linspace(min(0.5, runs.min() - 0.05), max(1.1, runs.max() + 0.05), _THRESHOLDS)
+    margin = 0.1 * max(np.ptp(runs), 0.01)
+    thresholds = np.linspace(runs.min() - margin, runs.max() + margin, _THRESHOLDS)
     profiles = {
         METHODS[name].label: profile_band(tasks, thresholds) for name, tasks in scores.items()
     }
     return performance_profiles(
-        profiles, path, title=f"Performance profiles, sparsity {sparsity:g}"
+        profiles,
+        path,
+        series=[_SERIES[name] for name in scores],
+        title=f"Performance profiles, sparsity {sparsity:g}",
     )
 
 
@@ -106,6 +115,7 @@ def _curve(place: Place, name: str, where: Callable[[Group], float]) -> Interval
         # A percentile interval of few, skewed values need not hold the value itself.
         [min(e.low, e.value) for e in found],
         [max(e.high, e.value) for e in found],
+        _SERIES[name],
     )
 
 
@@ -118,6 +128,10 @@ def _present(place: Place) -> list[str]:
 
 
 def _ordered(names: Iterable[str]) -> list[str]:
-    """The baselines first: colours are given by position."""
+    """The baselines first."""
     found = set(names)
     return [*(name for name in _FIRST if name in found), *sorted(found - set(_FIRST))]
+
+
+#: A method has one colour and marker in all figures.
+_SERIES = {name: number for number, name in enumerate(_ordered(METHODS))}

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sparseagent.report import Estimate, aggregate, format_ns, format_number, markdown_table
+from sparseagent.report import aggregate, format_ns, format_number, markdown_table
 from sparseagent.study.cells import Cell
 from sparseagent.study.config import Study
 from sparseagent.study.figures import draw_place, draw_profiles
@@ -23,6 +23,7 @@ from sparseagent.study.results import (
     in_words,
     load_places,
     normalised,
+    percent,
     share,
 )
 from sparseagent.study.verdicts import first_lines, place_lines
@@ -35,14 +36,17 @@ _HEADER = (
 _HOW_TO_READ = """\
 - **return**: each agent plays its test episodes once, deterministically, through the compiled \
 policy; a run's score is their mean. The number is the interquartile mean (IQM) of the scores over \
-training seeds, with its 95 % bootstrap interval over seeds (Agarwal et al., 2021). With few seeds \
-such an interval is too narrow: read the column *seeds* first.
+training seeds; with fewer than four seeds nothing is cut off, and it is their mean.
+- **[a, b]**: the 95 % bootstrap interval over seeds (Agarwal et al., 2021). **(a to b)**: what \
+the same resampling gives with fewer than five seeds. That is no interval to rely on: of "95 %" it \
+covers about half with two seeds and three quarters with three.
 - **worst decile**: mean return of the worst tenth of a run's episodes, averaged over seeds.
 - **share of dense**: (return - random) / (dense - random), so that 100 % is the dense agent and 0 \
 the random policy; IQM over the seeds that both have, redrawn in pairs.
 - **minus tiny**: IQM over seeds of the differences, in pairs of one seed, to the tiny dense agent \
-of the same sparsity: a network without zeros that has as many weights. **P(beats tiny)**: \
-probability that a run is better than a run of it.
+of the same sparsity: a network without zeros that has as many weights. Where a method kept more \
+than it was asked to, the cell says how many times as many. **P(beats tiny)**: probability that a \
+run is better than a run of it.
 - **weights**: not zero, of the acting network, biases not counted. **effective**: on a path from \
 an input to an output. Both are means over seeds.
 - **one call**: median time of one call of the compiled policy for one observation, on one core, \
@@ -108,12 +112,21 @@ def _overview(study: Study, places: Sequence[Place], path: Path) -> list[str]:
     core = [p for p in core if any(cell.study == study.name for cell in p.cells)]
     if len(core) < 2:
         return []
+    # Tasks weigh alike, and methods are compared, only over the same seeds everywhere.
+    everywhere = _everywhere(core)
+    seeds = set.intersection(
+        *(set(group.returns) for p in core for group in p.groups if group.at in everywhere)
+    )
+    if not seeds:
+        return []
+    core = [p.only(seeds) for p in core]
     header = ["method", "sparsity", "runs", "IQM", "median", "mean", "optimality gap"]
-    rows = [_overview_row(core, method, sparsity) for method, sparsity in _everywhere(core)]
+    rows = [_overview_row(core, method, sparsity) for method, sparsity in everywhere]
     sections = [
         f"## All environments of {study.name} together\n",
         f"Normalised returns in {'; '.join(place.title for place in core)}: 0 is the random "
-        "policy, 1 the IQM of the dense agents. Methods that ran in all of them.\n",
+        "policy, 1 the IQM of the dense agents. Methods that ran in all of them, over the "
+        f"{len(seeds)} seed{'s' * (len(seeds) > 1)} that all of these have.\n",
         markdown_table(header, rows, align=["left", *["right"] * 6]),  # type: ignore[list-item]
     ]
     if DENSE not in study.variants:
@@ -133,15 +146,13 @@ def _overview_row(places: Sequence[Place], method: str, sparsity: float) -> list
     found = aggregate(scores)  # type: ignore[arg-type]
     values = (found.iqm, found.median, found.mean, found.optimality_gap)
     level = f"{sparsity:g}" if METHODS[method].has_sparsity else None
-    words = [in_words(value, max(counts)) for value in values]
+    words = [in_words(value, min(counts)) for value in values]
     return [METHODS[method].label, level, sum(counts), *words]
 
 
 def _everywhere(places: Sequence[Place]) -> list[tuple[str, float]]:
     return [
-        (group.method.name, group.sparsity)
-        for group in places[0].groups
-        if all(place.find(group.method.name, group.sparsity) for place in places)
+        group.at for group in places[0].groups if all(place.find(*group.at) for place in places)
     ]
 
 
@@ -180,7 +191,7 @@ def _row(place: Place, group: Group) -> list[Any]:
         f"{runs} of {group.planned}",
         group.text,
         format_number(group.mean("worst_decile")),
-        None if kept is None else _percent(kept, runs),
+        None if kept is None else in_words(kept, runs, percent),
         None if against is None else _signed(against),
         None if against is None else f"{against.better:.2f}",
         f"{group.mean('kept'):,.0f}",
@@ -224,9 +235,5 @@ def _bullets(lines: Sequence[str]) -> str:
 
 def _signed(against: Comparison) -> str:
     plus = "+" if against.difference.value > 0 else ""
-    return plus + in_words(against.difference, against.seeds)
-
-
-def _percent(found: Estimate, runs: int) -> str:
-    value, low, high = (f"{100 * x:.0f}" for x in (found.value, found.low, found.high))
-    return f"{value} %" + (f" [{low}, {high}]" if runs > 1 else "")
+    more = "" if against.same_size else f", {against.size:.1f}x the weights"
+    return plus + in_words(against.difference, against.seeds) + more

@@ -6,6 +6,7 @@ import multiprocessing
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,13 +48,14 @@ def run_cells(work: Work) -> int:
 
     Raises:
         ValueError: a row of the table was made with other settings.
+        BrokenProcessPool: a process was killed, for instance for want of memory.
     """
     check_settings_agree(work.cells, work.csv)
     if work.processes == 1:
         return _work(work)
     context = multiprocessing.get_context("spawn")
-    with context.Pool(work.processes) as pool:
-        return sum(pool.map(_work, [work] * work.processes, chunksize=1))
+    with ProcessPoolExecutor(work.processes, context) as pool:
+        return sum(pool.map(_work, [work] * work.processes))
 
 
 def check_settings_agree(cells: Sequence[Cell], csv: Path) -> None:

@@ -25,3 +25,7 @@ def check_settings(key: str, given: Any) -> None:
         raise ValueError(
             f"{key}: expected names among {', '.join(known)}; got {', '.join(map(str, unknown))}"
         )
+    if not isinstance(given.get("hyperparameters", {}), dict):
+        raise TypeError(
+            f"{key}.hyperparameters: expected keys and values, got {given['hyperparameters']!r}"
+        )

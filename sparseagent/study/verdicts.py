@@ -2,46 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
-from sparseagent.report import format_number
+from sparseagent.report import Estimate, format_number
 from sparseagent.study.results import (
     DENSE,
+    ENOUGH_SEEDS,
     TINY,
     TINY_UP_TO,
     Comparison,
     Group,
+    Outcome,
     Place,
     compare,
     in_words,
+    percent,
+    share,
 )
 
-_BEHIND = "Not above the tiny dense agent of the same size"
-_NEAR = 0.03  # share of the dense return that may be lost by an agent as good as dense
+_NEAR = 0.97  # share of the dense return that an agent as good as dense keeps
+_NOT_ABOVE = (Outcome.BELOW, Outcome.UNDECIDED, Outcome.FEW, Outcome.EQUAL)
+_EVERY = (Outcome.ABOVE, *_NOT_ABOVE)
 
 
 class Mark(NamedTuple):
-    """A pass mark and whether it is met."""
+    """A pass mark, whether it is met, and what is to be said about that."""
 
     met: bool
+    sure: bool
     text: str
+
+    @property
+    def verdict(self) -> str:
+        """In one or a few words."""
+        return ("met" if self.met else "**missed**") + ("" if self.sure else ", but not surely")
 
 
 def first_lines(places: Sequence[Place]) -> list[str]:
     """The first lines of the report: where pruning does not pay, and which marks are missed."""
-    behind = [f"{place.title}: {line}" for place in places if (line := _behind_tiny(place))]
-    marks = [(place, mark) for place in places for mark in marks_of(place)]
     lines = []
-    if behind:
-        lines.append(f"**{_BEHIND}: {'; '.join(behind)}**")
-    elif any(_pruned_with_tiny(place) for place in places):
-        lines.append(
-            f"Every pruned agent up to sparsity {TINY_UP_TO:g} is above the tiny dense agent of "
-            "the same size."
+    found = Counter(against.outcome for p in places for _, against in _pruned_with_tiny(p))
+    if found:
+        counts = ", ".join(f"{found[o]} {_COUNTED[o]}" for o in _EVERY if found[o])
+        headline = (
+            f"**Of {found.total()} pruned agents up to sparsity {TINY_UP_TO:g}, against tiny dense "
+            f"agents of the same size: {counts}.**"
         )
+        details = [(place, _against_tiny(place, _NOT_ABOVE)) for place in places]
+        lines.append(headline + "".join(f"\n  - {p.title}: {d}." for p, d in details if d))
+    marks = [(place, mark) for place in places for mark in marks_of(place)]
     if marks:
-        lines.append(f"Pass marks met: {sum(mark.met for _, mark in marks)} of {len(marks)}.")
+        unsure = sum(mark.met and not mark.sure for _, mark in marks)
+        doubt = f", {unsure} of them not surely" if unsure else ""
+        lines.append(
+            f"Pass marks met: {sum(mark.met for _, mark in marks)} of {len(marks)}{doubt}."
+        )
     lines += [f"**Missed** {place.title}: {mark.text}" for place, mark in marks if not mark.met]
     return lines
 
@@ -49,14 +66,15 @@ def first_lines(places: Sequence[Place]) -> list[str]:
 def place_lines(place: Place) -> list[str]:
     """The same for one environment, and the sparsest agent that is as good as the dense one."""
     lines = []
-    if behind := _behind_tiny(place):
-        lines.append(f"**{_BEHIND}: {behind}**")
-    lines += [f"{mark.text}: {'met' if mark.met else '**missed**'}." for mark in marks_of(place)]
-    best = _sparsest_near_dense(place)
+    if found := _against_tiny(place, _EVERY):
+        lines.append(f"Against the tiny dense agent of the same size: {found}.")
+    lines += [f"{mark.text}: {mark.verdict}." for mark in marks_of(place)]
+    best = min(_near_dense(place), key=lambda found: found[0].mean("kept"), default=None)
     if best is not None:
+        group, kept, seeds = best
         lines.append(
-            f"The sparsest agent within {100 * _NEAR:g} % of the dense one: {best.label}, "
-            f"{best.mean('kept'):,.0f} weights."
+            f"The sparsest agent that keeps {percent(_NEAR)} of dense: {group.label}, "
+            f"{group.mean('kept'):,.0f} weights, {in_words(kept, seeds, percent)}; {_seeds(seeds)}."
         )
     return lines
 
@@ -68,67 +86,80 @@ def marks_of(place: Place) -> list[Mark]:
     for group in place.groups:
         if group.target is None:
             continue
-        seeds = f"({len(group.rows)} of {group.planned} seeds)"
-        found = f"{group.label}: {group.text}"
         if (least := group.target.value) is not None:
-            met = group.summary.value >= least
-            marks.append(Mark(met, f"{found} against the mark {format_number(least)} {seeds}"))
-        if (share := group.target.of_dense) is not None and dense is not None:
+            marks.append(_mark(group, least, f"the mark {format_number(least)}"))
+        if (part := group.target.of_dense) is not None and dense is not None:
             reached = dense.summary.value
-            met = group.summary.value >= reached - (1.0 - share) * abs(reached)
-            text = f"{found} against {100 * share:g} % of the dense agent's {dense.text} {seeds}"
-            marks.append(Mark(met, text))
+            least = reached - (1.0 - part) * abs(reached)
+            marks.append(_mark(group, least, f"{100 * part:g} % of the dense agent's {dense.text}"))
     return marks
 
 
-def _behind_tiny(place: Place) -> str:
-    """Which pruned agents are not above the tiny dense one; empty where all are."""
-    parts = []
-    equal: dict[str, list[str]] = {}
-    fewest: list[int] = []
+def _mark(group: Group, least: float, against: str) -> Mark:
+    """Met with the IQM; surely with the whole interval, and enough seeds to have one."""
+    found, seeds = group.summary, len(group.rows)
+    met = found.value >= least
+    clear = found.low >= least if met else found.high < least
+    text = f"{group.label}: {group.text} against {against} ({seeds} of {group.planned} seeds)"
+    return Mark(met, clear and seeds >= ENOUGH_SEEDS, text)
+
+
+#: Outcomes as a count of agents reads them.
+_COUNTED = {
+    Outcome.ABOVE: "above",
+    Outcome.BELOW: "below",
+    Outcome.UNDECIDED: "not told apart",
+    Outcome.FEW: "with too few seeds to tell",
+    Outcome.EQUAL: "without any difference",
+}
+
+
+def _against_tiny(place: Place, outcomes: Collection[Outcome]) -> str:
+    """Pruned agents by how they stand against the tiny dense one; empty if there is none."""
+    by_outcome: dict[Outcome, list[tuple[Group, Comparison]]] = {}
     for group, against in _pruned_with_tiny(place):
-        found = against.difference
-        if found.value > 0:
-            continue
-        if found.value == found.low == found.high == 0:
-            equal.setdefault(group.method.label, []).append(f"{group.sparsity:g}")
-            fewest.append(against.seeds)
-            continue
-        doubt = ", the interval holds 0" if found.high >= 0 else ""
-        gap = in_words(found, against.seeds)
-        parts.append(f"{group.label} ({gap}{doubt}; {_seeds(against.seeds)})")
-    if equal:
-        # Where the task is too easy to tell anybody apart, one clause is enough.
-        names = [f"{label} {' and '.join(levels)}" for label, levels in equal.items()]
-        parts.append(
-            f"no difference at all for {', '.join(names)} (at least {_seeds(min(fewest))})"
-        )
-    return ", ".join(parts)
+        by_outcome.setdefault(against.outcome, []).append((group, against))
+    parts = []
+    for outcome in outcomes:
+        if found := by_outcome.get(outcome):
+            listed = _levels(found) if outcome is Outcome.EQUAL else ", ".join(map(_gap, found))
+            parts.append(f"{outcome.value}: {listed}")
+    return "; ".join(parts)
+
+
+def _gap(found: tuple[Group, Comparison]) -> str:
+    group, against = found
+    return f"{group.label} ({in_words(against.difference, against.seeds)}; {_seeds(against.seeds)})"
+
+
+def _levels(found: Sequence[tuple[Group, Comparison]]) -> str:
+    """Where a task is too easy to tell anybody apart, names are enough."""
+    levels: dict[str, list[str]] = {}
+    for group, _ in found:
+        levels.setdefault(group.method.label, []).append(f"{group.sparsity:g}")
+    names = ", ".join(f"{label} {' and '.join(at)}" for label, at in levels.items())
+    return f"{names} (at least {_seeds(min(against.seeds for _, against in found))})"
 
 
 def _seeds(count: int) -> str:
     return f"{count} seed{'' if count == 1 else 's'}"
 
 
-def _pruned_with_tiny(place: Place) -> list[tuple[Group, Comparison]]:
-    found = []
+def _pruned_with_tiny(place: Place) -> Iterator[tuple[Group, Comparison]]:
+    """Those that kept no more weights than they were allowed, with tiny dense agents to match."""
     for group in place.groups:
         is_pruned = group.method.name not in (DENSE, TINY) and group.sparsity <= TINY_UP_TO
         against = compare(group, place.find(TINY, group.sparsity)) if is_pruned else None
-        if against is not None:
-            found.append((group, against))
-    return found
+        if against is not None and against.same_size:
+            yield group, against
 
 
-def _sparsest_near_dense(place: Place) -> Group | None:
-    """The pruned agent of fewest weights that loses next to nothing of the dense one's return."""
+def _near_dense(place: Place) -> Iterator[tuple[Group, Estimate, int]]:
+    """Pruned agents that lose next to nothing of the dense one's return: share, common seeds."""
     dense = place.find(DENSE)
-    if dense is None:
-        return None
-    least = dense.summary.value - _NEAR * abs(dense.summary.value)
-    near = [
-        group
-        for group in place.groups
-        if group.method.name not in (DENSE, TINY) and group.summary.value >= least
-    ]
-    return min(near, key=lambda group: group.mean("kept"), default=None)
+    for group in place.groups:
+        if dense is None or group.method.name in (DENSE, TINY):
+            continue
+        kept = share(group, dense, place.random)
+        if kept is not None and kept.value >= _NEAR:
+            yield group, kept, len(group.returns.keys() & dense.returns.keys())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shlex
+import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -27,6 +28,28 @@ def describe_machine(command: str | None = None) -> dict[str, str]:
     }
     facts.update({package: _version(package) for package in _PACKAGES})
     return facts
+
+
+def source_commit(folder: Path) -> str:
+    """Short hash of the commit that `folder` belongs to; "unknown" outside of git.
+
+    `+` is appended where sources differ from it. Tables and figures, which the measurements write
+    themselves, are no sources.
+    """
+    sources = [f":(top)*{suffix}" for suffix in (".py", ".cpp", ".h", ".cmake", ".txt", ".toml")]
+    try:
+        commit = _git(folder, "rev-parse", "--short=10", "HEAD")
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", *sources)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return commit + "+" * bool(changed)
+
+
+def _git(folder: Path, *command: str) -> str:
+    done = subprocess.run(
+        ["git", *command], cwd=folder, capture_output=True, text=True, check=True, timeout=10
+    )
+    return done.stdout.strip()
 
 
 def processor_name() -> str:

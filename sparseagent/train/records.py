@@ -12,9 +12,12 @@ from typing import Any
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` under another name first, then rename: a killed process leaves no half file."""
+    """Write `text` under another name first, then rename: a killed process leaves no half file.
+
+    Several processes may write one path: the last one wins, whole.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".part")
+    draft = path.with_name(f"{path.name}.{os.getpid()}.part")
     draft.write_text(text)
     os.replace(draft, path)
 

@@ -23,7 +23,7 @@ from sparseagent.report import (
     return_against_nonzeros,
     return_against_sparsity,
 )
-from sparseagent.report.figure import series_style
+from sparseagent.report.figure import COLOURS, series_style
 from sparseagent.report.interval_curve import set_apart
 
 GRADUAL = IntervalCurve(
@@ -102,12 +102,29 @@ def test_return_against_nonzeros(tmp_path: Path, figures: list[Figure]) -> None:
     assert is_drawn(return_against_nonzeros([method], tmp_path / "n.png", tiny=tiny))
     (axes,) = figures[0].axes
     assert axes.get_xscale() == "log"
-    line = next(line for line in axes.lines if line.get_label() == "tiny dense")
-    assert line.get_xdata().tolist() == [91, 500]
-    assert line.get_ydata().tolist() == [100.0, 150.0]
-    np.testing.assert_allclose(axes.containers[0].lines[0].get_xdata(), [90, 230, 480])
+    gradual, reference = axes.containers
+    assert reference.get_label() == "tiny dense"
+    np.testing.assert_allclose(reference.lines[0].get_xdata(), [91, 500], rtol=0.05)  # set apart
+    assert reference.lines[0].get_ydata().tolist() == [100.0, 150.0]
+    np.testing.assert_allclose(gradual.lines[0].get_xdata(), [90, 230, 480], rtol=0.05)
     assert bars(axes)["gradual"] == [[200, 215], [238, 244], [245, 255]]
+    assert bars(axes)["tiny dense"] == [[60, 130], [140, 155]]
     assert {"tiny dense", "gradual", "100", "200", "500"} <= words(figures[0])
+
+
+def test_a_method_looks_the_same_in_every_figure(tmp_path: Path, figures: list[Figure]) -> None:
+    gradual, static = GRADUAL._replace(series=4), STATIC._replace(series=1)
+    return_against_sparsity([gradual, static], tmp_path / "s.png")
+    return_against_nonzeros([static._replace(x=[90])], tmp_path / "n.png", tiny=gradual)
+    return_against_latency([static._replace(x=[300])], tmp_path / "l.png")
+    band = profile_band([[1.0, 0.5]], [0.0, 1.0])
+    performance_profiles({"static": band}, tmp_path / "p.png", series=[1])
+    colours = [
+        {line.get_color() for line in figure.axes[0].lines if line.get_color() in COLOURS}
+        for figure in figures
+    ]
+    both = {series_style(4).colour, series_style(1).colour}
+    assert colours == [both, both, {series_style(1).colour}, {series_style(1).colour}]
 
 
 def test_return_against_latency(tmp_path: Path, figures: list[Figure]) -> None:
@@ -159,10 +176,11 @@ def test_wide_factors_stand_on_a_logarithmic_axis(tmp_path: Path, figures: list[
     assert set(dotted.get_xdata()) == {0.0}
 
 
-def test_no_two_of_twelve_series_look_alike() -> None:
+def test_no_two_series_look_alike() -> None:
     styles = [series_style(k) for k in range(12)]
     assert len({style.marker for style in styles}) == 12
     assert len({(style.colour, style.line) for style in styles}) == 12
+    assert len({(style.colour, style.marker) for style in map(series_style, range(78))}) == 78
 
 
 def test_set_apart_by_hand() -> None:

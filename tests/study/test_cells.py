@@ -61,6 +61,26 @@ def test_settings_of_environment_and_method_come_together(content):
     assert cells["Acrobot-v1", "dense"].total_timesteps == 1_000_000
 
 
+@pytest.mark.parametrize(
+    ("method", "name", "value", "fixed"),
+    [
+        ("gmp", "score", "taylor", "magnitude"),
+        ("static", "prune_start", 0.4, "0.0"),
+        ("gmp_critic", "critic_sparsity", 0.5, "0.9"),
+    ],
+)
+def test_what_a_method_fixes_cannot_be_set(content, method, name, value, fixed):
+    content["methods"] = {method: {"sparsity": 0.9, "settings": {name: value}}}
+    content["environments"] = [{"env": "CartPole-v1", "algos": "ppo"}]
+    message = f"{method}: settings.{name}: expected none, for the method fixes it at {fixed}, got"
+    with pytest.raises(ValueError, match=message):
+        cells_of(parse_study(content))
+    # An environment's settings are for all methods: there the method's own go first.
+    content["methods"][method].pop("settings")
+    content["environments"][0]["settings"] = {name: value}
+    assert str(getattr(cells_of(parse_study(content))[0].config, name)) == fixed
+
+
 def test_every_cell_has_a_folder_of_its_own(content):
     cells = cells_of(parse_study(content))
     assert len({cell.folder for cell in cells}) == len(cells)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from sparseagent.report import estimate, iqm
 from sparseagent.study.config import parse_study
-from sparseagent.study.report import write_report
-from sparseagent.study.results import compare, load_places, normalised, share
+from sparseagent.study.report import place_table, write_report
+from sparseagent.study.results import ENOUGH_SEEDS, compare, load_places, normalised, share
+from sparseagent.study.table import add_row
 from sparseagent.study.verdicts import first_lines, place_lines
 
 # Five seeds; the IQM drops the lowest and the highest and averages the other three.
@@ -70,35 +73,109 @@ def test_normalised_returns(place):
     assert found == pytest.approx([0.95, 0.93, 1.05, 0.85, 0.97])  # the table's random return is 0
 
 
-def test_marks_and_the_tiny_agent_in_words(filled):
-    study, cells, table = filled(RETURNS | {("tiny", 0.9, s): 99.0 for s in range(5)}, seeds=5)
+def against_tiny(filled, returns, seeds=5):
+    study, cells, table = filled(returns, seeds=seeds)
     places = load_places([study], cells, table)
-    (line,) = first_lines(places)
-    assert line.startswith("**Not above the tiny dense agent of the same size: CartPole-v1, PPO: ")
-    assert "gradual magnitude 0.9 (-4 [" in line  # -4, -6, 6, -14, -2: (-4 - 6 - 2) / 3
-    assert place_lines(places[0])[0].startswith("**Not above the tiny dense agent")
+    return first_lines(places)[0], place_lines(places[0])[0]
+
+
+def test_not_told_apart_from_the_tiny_agent(filled):
+    first, line = against_tiny(filled, RETURNS | {("tiny", 0.9, s): 99.0 for s in range(5)})
+    head, detail = first.splitlines()
+    assert head == (
+        "**Of 1 pruned agents up to sparsity 0.95, against tiny dense agents of the same size: "
+        "1 not told apart.**"
+    )
+    # -4, -6, 6, -14, -2: (-4 - 6 - 2) / 3
+    assert detail.startswith("  - CartPole-v1, PPO: not told apart: gradual magnitude 0.9 (-4 [")
+    assert line.startswith("Against the tiny dense agent of the same size: not told apart:")
+
+
+@pytest.mark.parametrize(
+    ("tiny", "counted", "detail"),
+    [
+        (50.0, "1 above", None),
+        (120.0, "1 below", "below: gradual magnitude 0.9 (-25 ["),
+    ],
+)
+def test_above_or_below_needs_the_whole_interval(filled, tiny, counted, detail):
+    first, _ = against_tiny(filled, RETURNS | {("tiny", 0.9, s): tiny for s in range(5)})
+    head, *details = first.splitlines()
+    assert head.endswith(f"of the same size: {counted}.**")
+    assert [d.startswith(f"  - CartPole-v1, PPO: {detail}") for d in details] == [True] * bool(
+        detail
+    )
+
+
+def test_few_seeds_are_no_verdict(filled):
+    first, _ = against_tiny(filled, RETURNS, seeds=4)
+    # 45, 33, 65, 30: the middle two
+    assert "1 with too few seeds to tell.**" in first
+    assert "too few seeds to tell: gradual magnitude 0.9 (39 (30 to 65); 4 seeds)." in first
 
 
 def test_what_a_task_cannot_tell_apart_is_one_clause(filled):
-    returns = {("tiny", 0.9, s): v for s, v in GMP.items()}
-    study, cells, table = filled(RETURNS | returns, seeds=5)
-    (line,) = first_lines(load_places([study], cells, table))
-    clause = "no difference at all for gradual magnitude 0.9 (at least 5 seeds)"
-    assert line.endswith(f"CartPole-v1, PPO: {clause}**")
+    first, _ = against_tiny(filled, RETURNS | {("tiny", 0.9, s): v for s, v in GMP.items()})
+    clause = "no difference at all: gradual magnitude 0.9 (at least 5 seeds)."
+    assert first.endswith(f"CartPole-v1, PPO: {clause}")
+
+
+def test_more_weights_than_the_tiny_agent_are_no_comparison(filled, content, row):
+    study, cells, table = filled({k: v for k, v in RETURNS.items() if k[0] != "gmp"}, seeds=5)
+    for cell in cells:
+        if (cell.method.name, cell.sparsity) == ("gmp", 0.9):
+            add_row(table, row(cell, mean=GMP[cell.seed], kept=1.5))  # the tiny one has 1
+    (place,) = load_places([study], cells, table)
+    assert first_lines([place]) == []
+    assert place_table(place)[1][2][6].endswith("], 1.5x the weights")
 
 
 def test_marks(filled, content):
     _, cells, table = filled(RETURNS, seeds=5)
     content["environments"][0]["target"] = {"gmp": {0.9: 94, 0.95: 94}}
     (place,) = load_places([parse_study(content)], cells, table)
-    lines = place_lines(place)
-    assert lines[0].startswith("gradual magnitude 0.9: 95 [")
-    assert lines[0].endswith("against the mark 94 (5 of 5 seeds): met.")
-    assert lines[1].endswith("against the mark 94 (1 of 5 seeds): **missed**.")
-    first = first_lines([place])
-    assert first[0].startswith("Every pruned agent up to sparsity 0.95 is above the tiny dense")
-    assert first[1] == "Pass marks met: 1 of 2."
-    assert first[2].startswith("**Missed** CartPole-v1, PPO: gradual magnitude 0.95: 30 against")
+    # No word of the sparsest agent: nobody keeps 97 % of dense.
+    _, met, missed = place_lines(place)
+    assert met.startswith("gradual magnitude 0.9: 95 [")
+    assert met.endswith("against the mark 94 (5 of 5 seeds): met, but not surely.")
+    assert missed.endswith("against the mark 94 (1 of 5 seeds): **missed**, but not surely.")
+    assert first_lines([place])[1] == "Pass marks met: 1 of 2, 1 of them not surely."
+    assert first_lines([place])[2].startswith("**Missed** CartPole-v1, PPO: gradual magnitude 0.95")
+
+
+def test_a_mark_below_the_whole_interval_is_surely_met(filled, content):
+    _, cells, table = filled(RETURNS, seeds=5)
+    content["environments"][0]["target"] = {"gmp": {0.9: 60}}
+    (place,) = load_places([parse_study(content)], cells, table)
+    assert any(line.endswith("(5 of 5 seeds): met.") for line in place_lines(place))
+
+
+def test_the_sparsest_agent_is_judged_in_shares_of_dense(filled):
+    # Returns below 0, as on Acrobot, where 3 % of dense's -80 would be 2.4; random: 0 in the table.
+    shifted = {key: value + 900 for key, value in RETURNS.items() if key[1] < 0.95}
+    study, cells, table = filled(shifted, seeds=5)
+    (place,) = load_places([study], cells, table)
+    assert place_lines(place)[-1].startswith(
+        "The sparsest agent that keeps 97 % of dense: gradual magnitude 0.9, 1 weights, 100 % ["
+    )
+    assert place_lines(place)[-1].endswith("]; 5 seeds.")
+
+
+def test_different_settings_of_one_environment_are_refused(filled, content):
+    study, cells, table = filled(RETURNS, seeds=5)
+    content["study"] = "other"
+    content["environments"][0]["settings"] = {"n_envs": 2}
+    with pytest.raises(ValueError, match="small and other train CartPole-v1 with ppo differently"):
+        load_places([study, parse_study(content)], cells, table)
+
+
+@pytest.mark.parametrize(("seeds", "covered"), [(2, 0.51), (3, 0.77), (4, 0.86)])
+def test_what_is_said_of_intervals_with_few_seeds(seeds, covered):
+    rng = np.random.default_rng(0)
+    found = [estimate(rng.standard_normal(seeds), iqm, resamples=499) for _ in range(400)]
+    share = np.mean([not interval.excludes(0.0) for interval in found])
+    assert share == pytest.approx(covered, abs=0.06)
+    assert seeds < ENOUGH_SEEDS
 
 
 def test_the_written_report(filled, in_tmp):

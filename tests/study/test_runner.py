@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+
 import pytest
 
 from sparseagent.study import execute as execute_module
 from sparseagent.study.cells import cells_of
 from sparseagent.study.claim import claimed
+from sparseagent.study.command import Opened, run_studies
 from sparseagent.study.config import parse_study
 from sparseagent.study.runner import Work, check_settings_agree, left, progress, run_cells
 from sparseagent.study.table import add_row, key_of, read_table
@@ -94,3 +99,42 @@ def test_progress_and_time_left(work, row):
     # 6 cells of CartPole, PPO at 15 s; the 14 others are guessed to cost the same.
     assert left(work.cells, rows) == pytest.approx(20 * 15.0)
     assert left(work.cells, []) == pytest.approx(22 * 60.0)
+
+
+class Deadly:
+    """A cell that ends the process which receives it, as the kernel does for want of memory."""
+
+    key = None
+
+    def __reduce__(self):
+        return os._exit, (1,)
+
+
+def test_a_process_that_is_killed_ends_the_command(work):
+    with pytest.raises(BrokenProcessPool):
+        run_cells(replace(work, cells=(Deadly(),), processes=2))
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"env": "Cartpole-v1", "algos": "ppo"}, "env: expected a Gymnasium id"),
+        (
+            {
+                "env": "CartPole-v1",
+                "algos": "ppo",
+                "settings": {"hyperparameters": {"gama": 0.9}},
+            },
+            "hyperparameters: expected names among .*; got gama",
+        ),
+    ],
+)
+def test_typing_errors_show_before_anything_is_trained(
+    content, in_tmp, trained, environment, message
+):
+    content["environments"] = [environment]
+    study = parse_study(content)
+    opened = Opened((study,), cells_of(study), study.csv, study.report)
+    with pytest.raises(ValueError, match=message):
+        run_studies(opened, 1)
+    assert trained == []

@@ -63,7 +63,16 @@ def _set(content, path, value):
         (("environments", 0, "settings"), {"x": 1}, r"environments\[0\].settings: expected names"),
         (("environments", 0, "methods"), ["set"], r"environments\[0\].methods: expected names"),
         (("environments", 0, "target"), {"set": {}}, r"environments\[0\].target: expected keys"),
+        (("environments", 0, "methods"), ["gmp", "gmp"], "methods: expected each entry once"),
         (("environments", 0, "target"), {"gmp": {0.5: 1}}, r"environments\[0\].target.gmp: expect"),
+        (("environments", 0, "target"), {"gmp": {0.9: {}}}, "expected return or of_dense"),
+        (("environments", 0, "target"), {"gmp": {0.9: float("nan")}}, "expected a finite number"),
+        (("environments", 0, "target"), {"gmp": {0.9: {"of_dense": 97}}}, r"in \(0, 2\], such as"),
+        (
+            ("environments", 0, "settings"),
+            {"hyperparameters": None},
+            r"environments\[0\].settings.hyperparameters: expected keys and values, got None",
+        ),
     ],
 )
 def test_errors_name_the_key(content, path, value, message):
@@ -83,6 +92,16 @@ def test_a_file_that_is_no_yaml(tmp_path):
     path = tmp_path / "study.yaml"
     path.write_text("study: [")
     with pytest.raises(ValueError, match=r"study\.yaml: expected YAML"):
+        load_study(path)
+
+
+def test_of_two_equal_keys_none_wins_silently(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text("study: a\nseeds: 3\nmethods: {dense: }\nseeds: 5\nenvironments: []\n")
+    with pytest.raises(ValueError, match=r"study\.yaml, line 1: keys: expected each entry once"):
+        load_study(path)
+    path.write_text("study: a\nmethods:\n  dense:\n  dense:\n")
+    with pytest.raises(ValueError, match=r"study\.yaml, line 3: keys: expected each entry once"):
         load_study(path)
 
 
