@@ -95,6 +95,7 @@ py::tuple pack_for(const py::sequence& layer, std::int32_t lanes, bool free_rows
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.doc() = "Compiled core of sparseagent: kernels, plan, scalar reference.";
   py::class_<PyPlan>(m, "Plan", py::custom_type_setup([](PyHeapTypeObject* type) {
+                       type->ht_type.tp_new = new_slot;
                        type->ht_type.tp_call = call_slot;
                      }))
       .def(
@@ -115,6 +116,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
       .def_property_readonly("isa", [](const PyPlan& p) { return p.plan().isa().name; })
       .def_property_readonly("threads",
                              [](const PyPlan& p) { return p.plan().threads(); });
+  m.attr("MAX_THREADS") = ThreadPool::kMaxParts;
   m.def("isas", &isas);
   m.def("measure_peak", &measure_peak, py::arg("isa") = "");
   m.def("pack_for_lanes", &pack_for, py::arg("layer"), py::arg("lanes"),

@@ -13,6 +13,7 @@
 
 #include "core/head.h"
 #include "core/layer.h"
+#include "core/observation.h"
 
 namespace py = pybind11;
 
@@ -132,12 +133,17 @@ Head::Kind head_of(const std::string& kind) {
   throw std::invalid_argument("head: unknown '" + kind + "'");
 }
 
-std::string shape_text(const py::array& array) {
-  std::string text = py::str(array.dtype()).cast<std::string>() + " [";
-  for (py::ssize_t i = 0; i < array.ndim(); ++i) {
-    text += (i > 0 ? ", " : "") + std::to_string(array.shape(i));
+std::string axes_text(const py::ssize_t* axes, std::size_t count) {
+  std::string text = "[";
+  for (std::size_t i = 0; i < count; ++i) {
+    text += (i > 0 ? ", " : "") + std::to_string(axes[i]);
   }
   return text + "]";
+}
+
+std::string shape_text(const py::array& array) {
+  return py::str(array.dtype()).cast<std::string>() + " " +
+         axes_text(array.shape(), static_cast<std::size_t>(array.ndim()));
 }
 
 // The argument as an array, without touching its reference count; py::array is one
@@ -158,9 +164,53 @@ bool is_float32(const py::array& array) {
          descriptor->byteorder != '>';  // the other byte order has the same type number
 }
 
+bool is_c_style(const py::array& array) {
+  return (array.flags() & py::array::c_style) != 0;
+}
+
+bool is_aligned(const py::array& array) {
+  return (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
+}
+
 bool is_contiguous(const py::array& array) {
-  return (array.flags() & py::array::c_style) != 0 &&
-         (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
+  return is_c_style(array) && is_aligned(array);
+}
+
+// The shape, and what else may keep an array from being used where it lies.
+std::string memory_text(const py::array& array) {
+  return shape_text(array) + (is_c_style(array) ? "" : ", not C-contiguous") +
+         (is_aligned(array) ? "" : ", misaligned");
+}
+
+// What predict is given, as an array; a copy where it must be.
+py::array contiguous(const py::object& observation) {
+  constexpr int kFlags = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  py::array array = py::array::ensure(observation, kFlags);
+  if (!array) {
+    PyErr_Clear();
+    throw py::type_error("observation: expected a numeric array, got " +
+                         py::str(py::type::of(observation)).cast<std::string>());
+  }
+  return array;
+}
+
+DType dtype_of(const py::array& array) {
+  const py::dtype type = array.dtype();
+  const char kind = type.kind();
+  const auto size = type.itemsize();
+  if (type.byteorder() != '>') {
+    if (kind == 'f' && size == 4) return DType::float32;
+    if (kind == 'f' && size == 8) return DType::float64;
+    if (kind == 'u' && size == 1) return DType::uint8;
+    if (kind == 'i' && size == 1) return DType::int8;
+    if (kind == 'i' && size == 4) return DType::int32;
+    if (kind == 'i' && size == 8) return DType::int64;
+    if (kind == 'b') return DType::boolean;
+  }
+  throw py::type_error(
+      "observation: expected float32, float64, uint8, int8, int32, int64 or "
+      "bool, got " +
+      shape_text(array));
 }
 
 }  // namespace

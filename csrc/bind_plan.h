@@ -37,8 +37,14 @@ class PyPlan {
     Head action{head_of(head), numbers(head_low), numbers(head_high)};
     const Plan::Options options{
         isa, format, threads, tune, {std::move(formats), std::move(ns)}};
-    const py::gil_scoped_release release;
-    plan_ = std::make_unique<Plan>(views, std::move(step), std::move(action), options);
+    {
+      const py::gil_scoped_release release;
+      plan_ =
+          std::make_unique<Plan>(views, std::move(step), std::move(action), options);
+    }
+    check_shape("observation_shape", observation_shape_, plan_->input_size());
+    check_shape("action_shape", action_shape_,
+                plan_->head().discrete() ? 1 : plan_->output_size());
   }
 
   const Plan& plan() const { return *plan_; }
@@ -59,8 +65,10 @@ class PyPlan {
       throw std::invalid_argument("out: expected a writable C-contiguous float32 [" +
                                   (single ? "" : std::to_string(batch) + ", ") +
                                   std::to_string(plan_->output_size()) + "], got " +
-                                  shape_text(out));
+                                  memory_text(out) +
+                                  (out.writeable() ? "" : ", read-only"));
     }
+    if (batch > 1) check_overlap(observations, out);
     // `out` was checked to be writeable; mutable_data() would check it again.
     run({observations.data(), DType::float32}, batch,
         static_cast<float*>(const_cast<void*>(out.data())));
@@ -122,6 +130,29 @@ class PyPlan {
   }
 
  private:
+  // predict reads and writes as many numbers as the shapes say.
+  static void check_shape(const char* name, const std::vector<py::ssize_t>& shape,
+                          py::ssize_t size) {
+    py::ssize_t left = size;  // divided, as a product might overflow
+    for (const py::ssize_t n : shape) left = n > 0 && left % n == 0 ? left / n : 0;
+    if (left == 1) return;
+    throw std::invalid_argument(
+        std::string(name) + ": expected axes with the product " + std::to_string(size) +
+        ", got " + axes_text(shape.data(), shape.size()));
+  }
+
+  // The outputs of a batch are written while other rows are still to be read, maybe by
+  // another thread: they may only take the place of their own rows.
+  void check_overlap(const py::array& observations, const py::array& out) const {
+    const auto* x = static_cast<const float*>(observations.data());
+    const auto* y = static_cast<const float*>(out.data());
+    if (y + out.size() <= x || x + observations.size() <= y) return;
+    if (x == y && plan_->input_size() == plan_->output_size()) return;
+    throw std::invalid_argument(
+        "out: expected memory apart from observations, or observations itself where "
+        "the shapes are equal, got memory that overlaps them");
+  }
+
   void run(Observations observations, std::int64_t batch, float* out) const {
     if (plan_->estimate_ns(batch) < kReleaseNs) {
       plan_->forward(observations, batch, out);
@@ -139,38 +170,9 @@ class PyPlan {
       const std::string in = std::to_string(plan_->input_size());
       throw std::invalid_argument("observations: expected a C-contiguous float32 [" +
                                   in + "] or [B, " + in + "], got " +
-                                  shape_text(observations));
+                                  memory_text(observations));
     }
     return axes == 1 ? 1 : observations.shape(0);
-  }
-
-  static py::array contiguous(const py::object& observation) {
-    py::array array = py::array::ensure(observation, py::array::c_style);
-    if (!array) {
-      PyErr_Clear();
-      throw py::type_error("observation: expected a numeric array, got " +
-                           py::str(py::type::of(observation)).cast<std::string>());
-    }
-    return array;
-  }
-
-  static DType dtype_of(const py::array& array) {
-    const py::dtype type = array.dtype();
-    const char kind = type.kind();
-    const auto size = type.itemsize();
-    if (type.byteorder() != '>') {
-      if (kind == 'f' && size == 4) return DType::float32;
-      if (kind == 'f' && size == 8) return DType::float64;
-      if (kind == 'u' && size == 1) return DType::uint8;
-      if (kind == 'i' && size == 1) return DType::int8;
-      if (kind == 'i' && size == 4) return DType::int32;
-      if (kind == 'i' && size == 8) return DType::int64;
-      if (kind == 'b') return DType::boolean;
-    }
-    throw py::type_error(
-        "observation: expected float32, float64, uint8, int8, int32, int64 or "
-        "bool, got " +
-        shape_text(array));
   }
 
   // [*shape] or [B, *shape], where `shape` is the environment's or the flat [in].
@@ -187,18 +189,24 @@ class PyPlan {
       *single = extra == 0;
       return *single ? 1 : given.shape(0);
     }
-    std::string expected;
-    for (const py::ssize_t n : observation_shape_) {
-      expected += (expected.empty() ? "" : ", ") + std::to_string(n);
-    }
-    throw std::invalid_argument("observation: expected [" + expected + "] or [B, " +
-                                expected + "], got " + shape_text(given));
+    const std::string expected =
+        axes_text(observation_shape_.data(), observation_shape_.size());
+    throw std::invalid_argument("observation: expected " + expected + " or [B, " +
+                                expected.substr(1) + ", got " + shape_text(given));
   }
 
   std::vector<py::ssize_t> observation_shape_;
   std::vector<py::ssize_t> action_shape_;
   std::unique_ptr<Plan> plan_;
 };
+
+// `__new__` alone, as a copier calls it, would give an object with no plan behind it.
+PyObject* new_slot(PyTypeObject* type, PyObject* args, PyObject*) {
+  if (PyTuple_GET_SIZE(args) > 0) return py::detail::make_new_instance(type);
+  PyErr_SetString(PyExc_TypeError,
+                  "Plan: expected compile() to make it, got no arguments");
+  return nullptr;
+}
 
 // act(observations[, out]) as the type's own slot: no overloads to resolve, no argument
 // to convert. Arguments may be named too.
@@ -218,6 +226,10 @@ PyObject* call_slot(PyObject* self, PyObject* args, PyObject* kwargs) {
   try {
     const auto* holder = reinterpret_cast<py::detail::instance*>(self);
     const auto* plan = static_cast<const PyPlan*>(holder->simple_value_holder[0]);
+    if (plan == nullptr) {
+      throw py::type_error(
+          "Plan: expected compile() to make it, got one without a plan");
+    }
     const auto& x = require_array("observations", &observations);
     if (out == nullptr || out == Py_None) return (*plan)(x).release().ptr();
     plan->into(x, require_array("out", &out));

@@ -1,11 +1,16 @@
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 from numpy.typing import NDArray
 
+MAX_THREADS: int
+
 class Plan:
     def __init__(self, *args: Any) -> None: ...
-    def __call__(self, observations: NDArray[Any], out: NDArray[Any] = ...) -> NDArray[Any]: ...
+    @overload
+    def __call__(self, observations: NDArray[Any], out: None = None) -> NDArray[Any]: ...
+    @overload
+    def __call__(self, observations: NDArray[Any], out: NDArray[Any]) -> None: ...
     def predict(
         self,
         observation: Any,

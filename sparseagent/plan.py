@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ class Plan(_core.Plan):
     `act(obs)` runs the observation step and the network: float32 `[in]` or `[B, in]`, C-contiguous,
     to float32 `[out]` or `[B, out]`, before the action head. `act(obs, out)` writes into `out` and
     allocates nothing; give both by position, which is quicker. Neither converts: another dtype or
-    layout raises `ValueError`, something that is no array `TypeError`.
+    layout raises `ValueError`, something that is no array `TypeError`. `out` may share memory with
+    `obs` for one observation, and for a batch where it is `obs` itself, in = out; other overlaps
+    raise `ValueError`.
 
     `act.predict(obs, deterministic=True)` is Stable-Baselines3's `PolicyPredictor`: observation
     step, network and action head; `[*shape]` or `[B, *shape]` of any common numeric type, copied
@@ -49,7 +52,9 @@ class Plan(_core.Plan):
         Raises:
             ValueError: the structure or activation of a layer, the observation step or the head
                 differs; the plan is then as it was.
+            TypeError: `policy` is not a `SparsePolicy`.
         """
+        _expect("policy", policy, SparsePolicy, "a SparsePolicy")
         known = self.policy
         same_head = policy.head is known.head or _head_arguments(policy) == _head_arguments(known)
         if not same_head or not _same_step(policy, known):
@@ -73,7 +78,7 @@ class Plan(_core.Plan):
             f"{self.policy.input_size} inputs, {self.policy.output_size} outputs, "
             f"{self.policy.nnz} weights, sparsity {self.policy.sparsity:.4f}, "
             f"order {self.policy.order}; isa {self.isa}, threads {self.threads}",
-            f"{'layer':<6}{'shape':>12}{'sparsity':>10}  {'regime':<8}{'format':<8}candidates",
+            f"{'layer':<6}{'shape':>12}{'sparsity':>10}  {'regime':<10}{'format':<8}candidates",
         ]
         for number, regime, chosen, candidates in self._choices:
             layer = self.policy.layers[number]
@@ -83,7 +88,7 @@ class Plan(_core.Plan):
             )
             shape = f"{layer.shape[1]}-{layer.shape[0]}"
             lines.append(
-                f"{number:<6}{shape:>12}{layer.sparsity:>10.4f}  {regime:<8}{chosen:<8}{tried}"
+                f"{number:<6}{shape:>12}{layer.sparsity:>10.4f}  {regime:<10}{chosen:<8}{tried}"
             )
         timed = any(ns is not None for *_, tried in self._choices for _, ns, _ in tried)
         costs = ", ".join(f"{name} {ns:.0f} ns" for name, (_, ns) in self._costs.items())
@@ -108,8 +113,9 @@ def compile(
 
     Args:
         policy: what to run.
-        threads: threads that share one call, from two tiles of observations on; they start on
-            first use. 1 never starts any.
+        threads: threads that share one call where that pays: the observations of a batch, from two
+            tiles on, or the rows of large layers for one observation. They start on first use. 1
+            never starts any.
         isa: instruction set, see `kernels()`; None takes `SPARSEAGENT_ISA`, or else the widest that
             this machine runs.
         format: `"auto"` lets every layer and batch regime have its fastest format; a name forces
@@ -120,10 +126,16 @@ def compile(
     Raises:
         ValueError: an unknown or unsupported `isa` or `format`, or a number out of range; a
             saved tuning that does not fit the policy or the ISA, or that comes with a `format`.
-        TypeError: `policy` is not a `SparsePolicy`.
+        TypeError: an argument is of another type; `policy` is not a `SparsePolicy`.
+        OSError: the file that `tune` names cannot be read.
     """
-    if not isinstance(policy, SparsePolicy):
-        raise TypeError(f"policy: expected a SparsePolicy, got {type(policy).__name__}")
+    _expect("policy", policy, SparsePolicy, "a SparsePolicy")
+    _expect("threads", threads, Integral, "an int")
+    _expect("isa", isa, str | None, "a str or None")
+    _expect("format", format, str, "a str")
+    _expect("tune", tune, Real | Mapping | str | Path, "ms, a saved tuning or the path of one")
+    if not 1 <= threads <= _core.MAX_THREADS:
+        raise ValueError(f"threads: expected 1 to {_core.MAX_THREADS}, got {threads}")
     isa = os.environ.get(ISA_VARIABLE, "") if isa is None else isa
     formats: list[list[str]] = []
     ns: list[float] = []
@@ -174,6 +186,11 @@ def kernels() -> tuple[IsaInfo, ...]:
         IsaInfo(name, available, needs, tuple(formats), lanes)
         for name, (available, needs, formats, lanes) in _core.isas().items()
     )
+
+
+def _expect(name: str, given: object, kind: Any, words: str) -> None:
+    if not isinstance(given, kind):
+        raise TypeError(f"{name}: expected {words}, got {type(given).__name__}")
 
 
 def _widest_isa() -> str:

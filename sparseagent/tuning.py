@@ -43,10 +43,11 @@ def read(tune: Saved, policy: SparsePolicy, isa: str) -> tuple[list[list[str]], 
 
     Raises:
         ValueError: it was made for another ISA or other layers, or it is no tuning.
+        OSError: the file cannot be read.
     """
-    saved = json.loads(Path(tune).read_text()) if isinstance(tune, str | Path) else tune
+    saved = _from_file(tune) if isinstance(tune, str | Path) else tune
     try:
-        made_for, layers = saved["isa"], saved["layers"]
+        made_for, layers = saved["isa"], list(saved["layers"])
         formats = [[str(name) for name in regime["formats"]] for regime in saved["regimes"]]
         ns = [float(regime["ns"]) for regime in saved["regimes"]]
     except (KeyError, TypeError, ValueError) as error:
@@ -60,6 +61,8 @@ def read(tune: Saved, policy: SparsePolicy, isa: str) -> tuple[list[list[str]], 
             )
     if len(layers) != len(policy.layers):
         raise ValueError(f"tune: expected {len(policy.layers)} layers, got {len(layers)}")
+    if not formats:  # to the core, nothing that was chosen before
+        raise ValueError("tune: expected a format for each layer in every regime, got no regimes")
     return formats, ns
 
 
@@ -72,6 +75,13 @@ def cpu_name() -> str:
     except OSError:
         pass  # not Linux
     return platform.processor() or platform.machine()
+
+
+def _from_file(path: str | Path) -> Any:
+    try:
+        return json.loads(Path(path).read_text())
+    except ValueError as error:  # no JSON, or no text
+        raise ValueError(f"tune: expected a JSON file, got {path}: {error}") from error
 
 
 def _layer_facts(layer: Layer) -> dict[str, int]:

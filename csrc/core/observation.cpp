@@ -5,6 +5,13 @@
 namespace sparseagent {
 namespace {
 
+// A NumPy bool is any byte, 0 for false. A C++ bool of another byte than 0 and 1 is
+// undefined.
+struct Boolean {
+  std::uint8_t byte;
+  operator float() const { return byte != 0 ? 1.0f : 0.0f; }
+};
+
 template <typename T>
 void cast(const T* x, std::int64_t count, float* z) {
   for (std::int64_t i = 0; i < count; ++i) z[i] = static_cast<float>(x[i]);
@@ -50,7 +57,7 @@ void ObservationStep::apply(Observations observations, std::int64_t first,
     case DType::int8: return apply_rows<std::int8_t>(*this, data, first, count, rows);
     case DType::int32: return apply_rows<std::int32_t>(*this, data, first, count, rows);
     case DType::int64: return apply_rows<std::int64_t>(*this, data, first, count, rows);
-    case DType::boolean: return apply_rows<bool>(*this, data, first, count, rows);
+    case DType::boolean: return apply_rows<Boolean>(*this, data, first, count, rows);
   }
 }
 

@@ -113,9 +113,12 @@ ThreadPool::~ThreadPool() {
   delete crew;
 }
 
-// Called by the one thread that holds busy_. Null if the system grants no thread.
+// Called by the one thread that is the user. Null if the system grants no thread.
 ThreadPool::Crew* ThreadPool::crew() {
-  if (Crew* crew = crew_.load()) return crew;
+  Crew* known = crew_.load();
+  if (known != nullptr && known->forks == fork_count.load()) return known;
+  // A forked child leaves the parent's crew behind: its threads are not there to be
+  // joined.
   auto fresh = std::make_unique<Crew>();
   try {
     for (int part = 1; part < threads_; ++part) {
@@ -131,17 +134,13 @@ ThreadPool::Crew* ThreadPool::crew() {
 
 void ThreadPool::run(Task task, const void* context, int parts, bool wake) {
   count_forks();
-  // A child forked while another thread of its parent held the pool finds busy_ set for
-  // ever. One thread of the child drops the parent's crew (a leak: its threads are not
-  // there to be joined).
-  Crew* known = crew_.load();
-  const bool orphaned = known != nullptr && known->forks != fork_count.load();
-  if (orphaned && crew_.compare_exchange_strong(known, nullptr)) busy_.store(false);
-  const bool mine = !busy_.exchange(true);
+  const std::uint64_t me = fork_count.load() + 1;
+  std::uint64_t user = user_.load();
+  const bool mine = user != me && user_.compare_exchange_strong(user, me);
   Crew* crew = mine ? this->crew() : nullptr;
   if (crew == nullptr) {
     for (int part = 0; part < parts; ++part) task(context, part);
-    if (mine) busy_.store(false);
+    if (mine) user_.store(0);
     return;
   }
   crew->task = task;
@@ -155,7 +154,7 @@ void ThreadPool::run(Task task, const void* context, int parts, bool wake) {
   for (int spins = 0; crew->unfinished.load() > 0; ++spins) {
     spins < kSpins ? relax() : std::this_thread::yield();
   }
-  busy_.store(false);
+  user_.store(0);
 }
 
 }  // namespace sparseagent

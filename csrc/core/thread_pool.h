@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 
 namespace sparseagent {
 
@@ -34,7 +35,9 @@ class ThreadPool {
 
   const int threads_;
   std::atomic<Crew*> crew_{nullptr};
-  std::atomic<bool> busy_{false};
+  // 0, or 1 more than the fork count of the process whose thread is using the pool. The
+  // user that a forked child finds from before the fork does not exist there.
+  std::atomic<std::uint64_t> user_{0};
 };
 
 }  // namespace sparseagent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import os
 import threading
@@ -14,6 +15,7 @@ import pytest
 from networks import ISAS, formats_of, random_policy, same_bits
 
 import sparseagent as sa
+from sparseagent import _core
 from sparseagent.reference import forward_exact
 
 RNG = np.random.default_rng(2)
@@ -62,6 +64,59 @@ def test_call_refuses_a_bad_out() -> None:
             act(ROWS, out)
 
 
+def test_what_is_wrong_with_an_array_is_said() -> None:
+    act = sa.compile(POLICY)
+    wide, misaligned = np.zeros((9, 18), np.float32), np.zeros(4 * 17 + 1, np.uint8)[1:]
+    frozen = np.empty((9, 6), np.float32)
+    frozen.setflags(write=False)
+    for arguments, flaw in (
+        ((wide[:, :17],), r"\[9, 17\], not C-contiguous$"),
+        ((misaligned.view(np.float32),), r"\[17\], misaligned$"),
+        ((ROWS[:9], wide[:, :6]), r"\[9, 6\], not C-contiguous$"),
+        ((ROWS[:9], frozen), r"\[9, 6\], read-only$"),
+    ):
+        with pytest.raises(ValueError, match=flaw):
+            act(*arguments)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("width", "out"), [(8, 8), (8, 16), (16, 8)])
+def test_out_may_overlap_the_observations_only_where_the_result_is_right(
+    width: int, out: int, threads: int, isa: str
+) -> None:
+    policy = random_policy(RNG, (width, 33, out), 0.5)
+    act = sa.compile(policy, isa=isa, threads=threads, tune=0)
+    memory = np.empty(32 * 300, np.float32)
+    for batch in (0, 1, 2, 300):
+        rows = RNG.normal(size=(batch, width)).astype(np.float32)
+        expected = forward_exact(policy, rows)
+        for first, start in ((0, 0), (0, 8), (8, 0), (0, rows.size), (expected.size, 0)):
+            inputs = memory[first : first + rows.size].reshape(rows.shape)
+            outputs = memory[start : start + expected.size].reshape(expected.shape)
+            inputs[:] = rows
+            apart = not np.may_share_memory(inputs, outputs)
+            if apart or batch == 1 or (first == start and width == out):
+                act(inputs, outputs)
+                assert same_bits(outputs, expected)
+            else:
+                with pytest.raises(ValueError, match="out: expected memory apart from observ"):
+                    act(inputs, outputs)
+                assert same_bits(inputs, rows)
+
+
+def test_one_observation_may_lie_where_its_outputs_go() -> None:
+    memory = np.empty(24, np.float32)
+    policy = random_policy(RNG, (8, 700, 700, 16), 0.5)
+    row = RNG.normal(size=8).astype(np.float32)
+    for threads in (1, 3):
+        act = sa.compile(policy, threads=threads, tune=0)
+        for first in (0, 4, 8):
+            memory[first : first + 8] = row
+            act(memory[first : first + 8], memory[:16])
+            assert same_bits(memory[:16], forward_exact(policy, row[None])[0])
+
+
 def test_out_is_filled_and_nothing_else() -> None:
     act = sa.compile(POLICY)
     canary = np.float32(-12345)
@@ -81,6 +136,7 @@ def test_empty_batch() -> None:
         ({"isa": "mmx"}, "isa: expected one of scalar"),
         ({"format": "coo"}, "format: expected auto, block, csr, dense.* got 'coo'"),
         ({"threads": 0}, "threads: expected 1 to 64, got 0"),
+        ({"threads": 2**40}, "threads: expected 1 to 64, got 1099511627776"),
         ({"tune": -1}, "tune: expected"),
         ({"tune": float("nan")}, "tune: expected"),
     ],
@@ -90,9 +146,77 @@ def test_bad_options(options: dict[str, Any], message: str) -> None:
         sa.compile(POLICY, **options)
 
 
-def test_compile_wants_a_policy() -> None:
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threads": 2.0}, "threads: expected an int, got float"),
+        ({"threads": "2"}, "threads: expected an int, got str"),
+        ({"threads": None}, "threads: expected an int, got NoneType"),
+        ({"isa": 1}, "isa: expected a str or None, got int"),
+        ({"format": None}, "format: expected a str, got NoneType"),
+        ({"tune": None}, "tune: expected ms, a saved tuning or the path of one, got NoneType"),
+        ({"tune": [1]}, "tune: expected ms, a saved tuning or the path of one, got list"),
+    ],
+)
+def test_options_of_the_wrong_type(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        sa.compile(POLICY, **options)
+    assert str(caught.value) == message
+
+
+def test_numbers_of_numpy_are_options() -> None:
+    act = sa.compile(POLICY, threads=np.int64(2), tune=np.float32(0))  # type: ignore[arg-type]
+    assert act.threads == 2
+
+
+def test_a_policy_is_wanted() -> None:
     with pytest.raises(TypeError, match="policy: expected a SparsePolicy, got str"):
         sa.compile("policy.safetensors")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="policy: expected a SparsePolicy, got NoneType"):
+        sa.compile(POLICY).update(None)  # type: ignore[arg-type]
+
+
+def test_a_plan_is_made_by_compile_alone() -> None:
+    with pytest.raises(TypeError, match="Plan: expected compile"):
+        sa.Plan.__new__(sa.Plan)
+    with pytest.raises(TypeError, match="Plan: expected compile"):
+        sa.Plan()
+    with pytest.raises(TypeError, match="Plan: expected compile"):
+        sa.Plan.__new__(sa.Plan, None)(ROWS)
+    with pytest.raises(TypeError):
+        copy.copy(sa.compile(POLICY))
+
+
+def core_plan(head: str, observation_shape: list[int], action_shape: list[int]) -> _core.Plan:
+    layers = [layer.core_argument() for layer in POLICY.layers]
+    bounds = (None, None)
+    step = (17, observation_shape, None, None, -np.inf, np.inf)
+    return _core.Plan(layers, *step, head, *bounds, action_shape, "", "", 1, 0.0, [], [])
+
+
+@pytest.mark.parametrize(
+    ("head", "observation_shape", "action_shape", "message"),
+    [
+        ("raw", [17], [1], r"action_shape: expected axes with the product 6, got \[1\]"),
+        ("raw", [17], [2, 2], r"action_shape: .* 6, got \[2, 2\]"),
+        ("raw", [17], [-2, -3], r"action_shape: .* 6, got \[-2, -3\]"),
+        ("raw", [17], [0], r"action_shape: .* 6, got \[0\]"),
+        ("raw", [17], [6, 2**32, 2**32], "action_shape: .* 6, got"),
+        ("argmax", [17], [6], r"action_shape: .* 1, got \[6\]"),
+        ("raw", [4], [6], r"observation_shape: expected axes with the product 17, got \[4\]"),
+        ("raw", [], [6], r"observation_shape: .* 17, got \[\]"),
+    ],
+)
+def test_the_core_checks_the_shapes_that_predict_goes_by(
+    head: str, observation_shape: list[int], action_shape: list[int], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        core_plan(head, observation_shape, action_shape)
+
+
+def test_the_core_takes_shapes_that_fit() -> None:
+    assert core_plan("raw", [1, 17], [2, 3]).predict(ROWS[:5])[0].shape == (5, 2, 3)
+    assert core_plan("argmax", [17], []).predict(ROWS[:5])[0].shape == (5,)
 
 
 def test_isa_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,6 +233,12 @@ def test_an_isa_this_machine_lacks_is_refused() -> None:
         if not isa.available:
             with pytest.raises(ValueError, match=f"cannot run '{isa.name}'"):
                 sa.compile(POLICY, isa=isa.name)
+
+
+def test_explain_keeps_its_columns_apart() -> None:
+    act = sa.compile(POLICY, tune=0)
+    text = act.explain()
+    assert all(f"  {regime}  " in text for regime in act._costs)
 
 
 def test_explain_names_every_layer_and_candidate() -> None:

@@ -36,6 +36,15 @@ def test_every_type_of_observation(dtype: str, plain: bool) -> None:
     assert same_bits(actions, forward_exact(policy, rows))
 
 
+@pytest.mark.parametrize("plain", [True, False])
+def test_any_byte_but_0_is_true(plain: bool) -> None:
+    observation = sa.Observation((12,)) if plain else step()
+    policy = random_policy(RNG, (12, 30, 4), 0.5, observation=observation)
+    rows = RNG.integers(0, 4, (37, 12)).astype(np.uint8).view(np.bool_)
+    actions, _ = sa.compile(policy).predict(rows)
+    assert same_bits(actions, forward_exact(policy, rows.view(np.uint8) != 0))
+
+
 def test_the_step_equals_its_numpy_form_bit_for_bit() -> None:
     """A 1-1 identity layer shows what the network was given."""
     policy = sa.SparsePolicy(
@@ -89,11 +98,14 @@ def test_shaped_observations_and_actions() -> None:
     assert same_bits(flat, batch)
 
 
-def test_lists_and_strided_arrays_are_accepted() -> None:
+def test_lists_strided_and_misaligned_arrays_are_accepted() -> None:
     policy = random_policy(RNG, (12, 8, 2), 0.2)
     act = sa.compile(policy)
     wide = np.repeat(ROWS, 2, axis=1)
     assert same_bits(act.predict(wide[:, ::2])[0], act.predict(ROWS)[0])
+    misaligned = np.zeros(ROWS.nbytes + 1, np.uint8)[1:].view(ROWS.dtype).reshape(ROWS.shape)
+    misaligned[:] = ROWS
+    assert same_bits(act.predict(misaligned)[0], act.predict(ROWS)[0])
     assert same_bits(act.predict(ROWS.tolist())[0], act.predict(ROWS)[0])
 
 

@@ -58,11 +58,23 @@ def test_a_tuning_that_does_not_fit_is_refused() -> None:
         sa.compile(POLICY, tune={**saved, "regimes": saved["regimes"][:1]})
     with pytest.raises(ValueError, match=r"tune: expected what Plan\.tuning gives, got"):
         sa.compile(POLICY, tune={"isa": saved["isa"]})
+    with pytest.raises(ValueError, match=r"tune: expected what Plan\.tuning gives, got"):
+        sa.compile(POLICY, tune={**saved, "layers": None})
+    with pytest.raises(ValueError, match=r"tune: expected a format for each .*, got no regimes"):
+        sa.compile(POLICY, tune={**saved, "regimes": []})
     with pytest.raises(ValueError, match="format: expected auto with a saved tuning, got 'csr'"):
         sa.compile(POLICY, tune=saved, format="csr")
     first = {**saved["regimes"][0], "formats": ["perm", "coo", "csr"]}
     with pytest.raises(ValueError, match="got 'coo'"):
         sa.compile(POLICY, tune={**saved, "regimes": [first, *saved["regimes"][1:]]})
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff"])
+def test_a_file_that_is_no_json_is_named(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "broken.json"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"tune: expected a JSON file, got .*broken\.json: "):
+        sa.compile(POLICY, tune=file)
 
 
 def with_times(ns: dict[int, float]) -> sa.Plan:
