@@ -45,7 +45,9 @@ class CSR:
     runs: int = 1
 
     def __post_init__(self) -> None:
-        _check_shape(self.shape, self.runs)
+        check_shape("shape", self.shape)
+        if not 1 <= self.runs <= 64:
+            raise ValueError(f"runs: expected 1 to 64, got {self.runs}")
         for name, dtype in (("indptr", np.int32), ("indices", np.int32), ("values", np.float32)):
             object.__setattr__(self, name, frozen_array(name, getattr(self, name), dtype, 1))
         _check_structure(self)
@@ -70,7 +72,7 @@ class CSR:
             mask: bool `[out, in]`, the entries to store; None for those that are not zero.
         """
         dense = frozen_array("weight", weight, np.float32, 2)
-        _check_shape(dense.shape, 1)
+        check_shape("weight: shape", dense.shape)
         chosen = dense if mask is None else frozen_array("mask", mask, np.bool_, 2)
         if chosen.shape != dense.shape:
             raise ValueError(f"mask: expected the shape {dense.shape}, got {chosen.shape}")
@@ -155,13 +157,12 @@ def frozen_array(name: str, array: Any, dtype: Any, ndim: int) -> NDArray[Any]:
     return copy
 
 
-def _check_shape(shape: tuple[int, ...], runs: int) -> None:
+def check_shape(name: str, shape: tuple[int, ...]) -> None:
+    """Raise unless `shape` is an `(out, in)` that the core can hold."""
     if len(shape) != 2 or not all(1 <= int(n) <= MAX_WIDTH for n in shape):
-        raise ValueError(f"shape: expected (out, in), each in [1, {MAX_WIDTH}], got {shape}")
+        raise ValueError(f"{name}: expected (out, in), each in [1, {MAX_WIDTH}], got {shape}")
     if shape[0] * shape[1] > MAX_NONZEROS:
-        raise ValueError(f"shape: expected at most {MAX_NONZEROS} weights, got {shape}")
-    if not 1 <= runs <= 64:
-        raise ValueError(f"runs: expected 1 to 64, got {runs}")
+        raise ValueError(f"{name}: expected at most {MAX_NONZEROS} weights, got {shape}")
 
 
 def _check_structure(csr: CSR) -> None:

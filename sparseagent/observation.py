@@ -25,7 +25,8 @@ class Observation:
 
     Attributes:
         shape: shape of one observation; the network sees it flattened, `[in]`.
-        dtype: what the environment hands out, one of `DTYPES`. Other types are accepted as well.
+        dtype: what the environment hands out, one of `DTYPES` or its `np.dtype`; kept as the name.
+            Other types are accepted as well.
         shift: float64 `[in]` (the mean), or None for 0.
         scale: float64 `[in]`, positive (the standard deviation, eps included), or None for 1.
         low: lower clip bound, may be `-inf`.
@@ -48,6 +49,8 @@ class Observation:
             raise ValueError(f"shape: expected at least one positive axis, got {self.shape}")
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, got {self.dtype!r}")
+        # An np.dtype equals its name, but JSON takes the name alone.
+        object.__setattr__(self, "dtype", np.dtype(self.dtype).name)
         for name in ("low", "high"):
             object.__setattr__(self, name, float(getattr(self, name)))
         if not self.low < self.high:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sparseagent.csr import CSR, Float32, frozen_array
+from sparseagent.csr import CSR, Float32, check_shape, frozen_array
 from sparseagent.head import Argmax, Clip, Head, Raw, Unscale
 from sparseagent.observation import Observation
 
@@ -53,6 +54,7 @@ class Layer:
     def __post_init__(self) -> None:
         if not isinstance(self.weight, CSR):
             dense = frozen_array("weight", self.weight, np.float32, 2)
+            check_shape("weight: shape", dense.shape)
             if not np.isfinite(dense).all():
                 raise ValueError("weight: expected finite numbers, got Inf or NaN")
             object.__setattr__(self, "weight", dense)
@@ -153,6 +155,7 @@ class SparsePolicy:
         golden: the self-test that `load` runs, or None.
 
     Raises:
+        TypeError: a part is something else, or JSON cannot hold the metadata.
         ValueError: the parts do not fit together; the message names the part.
     """
 
@@ -165,6 +168,7 @@ class SparsePolicy:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
+        self._check_types()
         if not self.layers:
             raise ValueError("layers: expected at least one layer, got none")
         if self.order not in ORDERS:
@@ -178,6 +182,25 @@ class SparsePolicy:
             raise ValueError(
                 f"head: expected bounds for {width} outputs, got {self.head.box.low.size}"
             )
+
+    def _check_types(self) -> None:
+        parts: list[tuple[str, object, Any]] = [
+            *((f"layers[{number}]", layer, Layer) for number, layer in enumerate(self.layers)),
+            ("observation", self.observation, Observation),
+            ("head", self.head, Head),
+            ("metadata", self.metadata, Mapping),
+        ]
+        for name, given, kind in parts:
+            if not isinstance(given, kind):
+                names = " or ".join(k.__name__ for k in getattr(kind, "__args__", (kind,)))
+                raise TypeError(f"{name}: expected an instance of {names}, got {given!r}")
+        try:
+            for key, fact in self.metadata.items():
+                json.dumps({key: fact})
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"metadata: {key}: expected what JSON can hold, got {fact!r}"
+            ) from error
 
     @property
     def input_size(self) -> int:
@@ -217,7 +240,9 @@ class SparsePolicy:
             order: `"ascending"`, one run per row and ascending columns, which every format can
                 follow; or the instruction set to lay it out for: `"avx512"`, `"avx2"`, `"neon"`.
                 Those also change the places of hidden units. Layers that keep more than 41 % of
-                their weights stay ascending, where dense kernels are candidates too.
+                their weights (35 % for `"avx2"` and `"neon"`) or take more inputs than the kernel
+                that looks them up can (4096, 2048 and 1024) stay ascending, where dense kernels
+                are candidates too; rows that are few and long are packed at any density.
 
         Raises:
             ValueError: an unknown order.
@@ -251,10 +276,13 @@ class SparsePolicy:
         return replace(self, layers=layers, golden=None)
 
     def with_golden(self, observations: Any) -> SparsePolicy:
-        """The policy with a self-test: what it gives for `observations`, `[n, *shape]`."""
+        """The policy with a self-test: what it gives for `observations`, `[n, *shape]`.
+
+        They are cast to the observation's dtype, which is what the environment will hand in.
+        """
         from sparseagent.reference import forward_exact
 
-        batch = np.array(observations, order="C")
+        batch = np.array(observations, self.observation.dtype, order="C")
         if batch.shape[1:] != self.observation.shape or not len(batch):
             raise ValueError(
                 f"observations: expected [n, {', '.join(map(str, self.observation.shape))}], "

@@ -16,6 +16,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,7 @@ _DAMAGE = (
     IndexError,
     KeyError,
     OverflowError,
+    RecursionError,
     TypeError,
     ValueError,
 )
@@ -52,10 +55,16 @@ class PolicyFileError(ValueError):
 
 def save(policy: SparsePolicy, path: str | Path) -> None:
     """Write `policy` to `path`, at once: an interrupted write leaves no half of a file."""
+    data = to_bytes(policy)
     target = Path(path)
-    partial = target.with_name(target.name + ".partial")
-    partial.write_bytes(to_bytes(policy))
-    partial.replace(target)
+    # A name of its own, for another process may be writing the same policy; not by tempfile, whose
+    # files nobody else may read.
+    partial = target.with_name(f"{target.name}.{uuid.uuid4().hex}.partial")
+    try:
+        partial.write_bytes(data)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def load(path: str | Path) -> SparsePolicy:
@@ -104,22 +113,15 @@ def from_bytes(data: bytes) -> SparsePolicy:
     """The policy in a file's content; see `load` for what it raises."""
     metadata = _metadata(data)
     _check_version(metadata)
-    _check_checksum(data, metadata)
     try:
-        tensors = load_tensors(data)
-        spec = json.loads(metadata["spec"])
-        policy = _policy_in(spec, tensors)
-    except (
-        SafetensorError,
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        OverflowError,
-    ) as error:
+        _check_checksum(data, metadata)
+        policy = _policy_in(json.loads(metadata["spec"]), load_tensors(data))
+        if policy.golden is not None:
+            _self_test(policy, policy.golden)
+    except PolicyFileError:
+        raise
+    except _DAMAGE as error:
         raise PolicyFileError(f"damaged policy: {type(error).__name__}: {error}") from error
-    if policy.golden is not None:
-        _self_test(policy, policy.golden)
     return policy
 
 
@@ -210,6 +212,8 @@ def _layer_out(layer: Layer, prefix: str, tensors: Tensors) -> dict[str, Any]:
 
 def _layer_in(spec: dict[str, Any], prefix: str, tensors: Tensors) -> Layer:
     shape = tuple(int(n) for n in spec["shape"])
+    if len(shape) != 2:
+        raise ValueError(f"{prefix}: expected shape (out, in), got {shape}")
     weight: Any
     if spec["kind"] == "csr":
         indices = tensors[f"{prefix}.indices"]
@@ -283,19 +287,26 @@ def _policy_in(spec: dict[str, Any], tensors: Tensors) -> SparsePolicy:
         dict(spec["metadata"]),
         str(spec["order"]),
     )
-    golden = [tensors.get(f"golden.{name}") for name in ("observations", "outputs", "actions")]
-    if all(array is None for array in golden):
-        return policy
-    observations, outputs, actions = golden
-    if observations is None or outputs is None or actions is None:
+    return replace(policy, golden=_golden_in(policy, tensors))
+
+
+def _golden_in(policy: SparsePolicy, tensors: Tensors) -> Golden | None:
+    action_dtype = "int64" if isinstance(policy.head, Argmax) else "float32"
+    wanted = {
+        "observations": (policy.observation.dtype, policy.observation.shape),
+        "outputs": ("float32", (policy.output_size,)),
+        "actions": (action_dtype, policy.action_shape),
+    }
+    golden = {name: tensors[f"golden.{name}"] for name in wanted if f"golden.{name}" in tensors}
+    if not golden:
+        return None
+    if len(golden) != len(wanted):
         raise ValueError("golden: expected observations, outputs and actions together")
-    if observations.shape[1:] != policy.observation.shape:
-        raise ValueError(f"golden.observations: unexpected shape {observations.shape}")
-    return SparsePolicy(
-        policy.layers,
-        policy.observation,
-        policy.head,
-        policy.metadata,
-        policy.order,
-        Golden(observations, outputs, actions),
-    )
+    count = max(1, len(golden["observations"]))
+    for name, (dtype, one) in wanted.items():
+        array, shape = golden[name], (count, *one)
+        if array.dtype != dtype or array.shape != shape:
+            raise ValueError(
+                f"golden.{name}: expected {dtype} {shape}, got {array.dtype} {array.shape}"
+            )
+    return Golden(**golden)

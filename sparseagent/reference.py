@@ -40,7 +40,8 @@ def error_bound(policy: SparsePolicy, observations: NDArray[Any]) -> Float64:
 
     Per layer: gamma(n) (|b| + |W| |x|) for the sum of n terms (Higham, 2002, section 3.1), the
     error of the inputs carried through |W|, a Lipschitz constant of 1.13 for the activation
-    (gelu has the steepest slope) and 8 units in the last place for its evaluation.
+    (gelu has the steepest slope) and 8 units in the last place for its evaluation. Every sum may
+    also lose half a denormal at each step; a whole one covers what gamma makes of that.
     """
     unit = 2.0**-24
     x = policy.observation.apply(observations).astype(np.float64)
@@ -50,7 +51,7 @@ def error_bound(policy: SparsePolicy, observations: NDArray[Any]) -> Float64:
         terms = np.count_nonzero(size, axis=0) + 1
         gamma = terms * unit / (1 - terms * unit)
         magnitude = (np.abs(x) + error) @ size + np.abs(layer.bias)
-        error = error @ size + gamma * magnitude + 2.0**-149
+        error = error @ size + gamma * magnitude + terms * 2.0**-149
         total = x @ layer.dense_weight().astype(np.float64).T + layer.bias
         x = activate(layer.activation, layer.alpha, total)
         slope = max(1.13, abs(layer.alpha))

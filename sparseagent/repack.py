@@ -15,6 +15,10 @@ from sparseagent.policy import ORDERS, Layer, SparsePolicy
 #: follow that. Looking inputs up beats dense from about here on (`python -m bench.crossover`).
 PACKED_DENSITY = {16: 0.41, 8: 0.35, 4: 0.35}
 
+#: Layers of more chunks of inputs (one input for each lane) stay ascending too: a byte numbers the
+#: chunks in `csrc/kernels/perm_walk.h`, so nothing would look their inputs up.
+MOST_CHUNKS = 256
+
 #: Layers of up to so many rows for each lane are stored as several runs per row however dense they
 #: are, unless their rows are shorter than that.
 FEW_ROWS = 2
@@ -44,7 +48,9 @@ def repack(policy: SparsePolicy, order: str) -> SparsePolicy:
 
 def _gains_by_packing(layer: Layer, lanes: int) -> bool:
     """Whether looking inputs up is the fastest way to run this layer."""
-    rows = layer.shape[0]
+    rows, inputs = layer.shape
+    if inputs > MOST_CHUNKS * lanes:
+        return False
     if isinstance(layer.weight, CSR) and layer.sparsity > 0.0 and _in_vectors(layer.weight, lanes):
         return False
     # One long chain per row would leave the machine waiting; several runs per row do not.

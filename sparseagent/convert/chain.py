@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from sparseagent.convert.masks import Masks, structured
 from sparseagent.csr import CSR, Float32
 from sparseagent.policy import Layer
+
+#: Bounds up to this size are narrow: roundings of such numbers are below a millionth.
+_NARROW = 8.0
 
 
 @dataclass
@@ -37,7 +42,8 @@ class Chain:
 
     A policy layer is one matrix with one activation. What does not pair up that way is written
     with identity matrices, one weight per row, which reproduce their input exactly: an activation
-    before the first linear map, two activations in a row, and the bounds of `clamp`.
+    before the first linear map and two activations in a row. The bounds of `clamp` take two layers
+    more.
 
     Args:
         masks: which weights exist, by their keys; None for those that are not zero.
@@ -70,7 +76,7 @@ class Chain:
                 f"{path}: expected {len(before.bias)} inputs, as {before.path} gives, got {width}"
             )
         for waiting in self._waiting:
-            self._identity(waiting.path, width, name=waiting.name, alpha=waiting.alpha)
+            self._per_feature(waiting.path, width, name=waiting.name, alpha=waiting.alpha)
         self._waiting = []
         self._drafts.append(_Draft(path, weight, drafted_bias, key))
 
@@ -81,28 +87,43 @@ class Chain:
         elif self._drafts[-1].activation is None:
             self._drafts[-1].activation, self._drafts[-1].alpha = name, alpha
         else:
-            self._identity(path, len(self._drafts[-1].bias), name=name, alpha=alpha)
+            self._per_feature(path, len(self._drafts[-1].bias), name=name, alpha=alpha)
 
     def clamp(self, path: str, low: float, high: float) -> None:
-        """Bound what came before to `[low, high]`: `high - relu((high - low) - relu(y - low))`.
+        """Bound what came before to `[low, high]`, both rounded to float32.
 
-        Both bounds come out exactly, and the value between them up to two float32 roundings.
+        Narrow bounds: `high - relu((high - low) - relu(y - low))`, one row per feature. `high`
+        comes out exactly, as does `low` where `high - low` is a float32 (-1 and 1, 0 and 6); the
+        rest is off by a few roundings of numbers as large as `high - low`.
+
+        Wide bounds, where those would be too much: `relu(y) - relu(-y) - relu(y - high) +
+        relu(low - y)`, four rows per feature. What lies within the bounds comes out exactly, and
+        what lies beyond is off by a rounding or two of a number as large as `y`; Inf becomes NaN.
 
         Raises:
             ValueError: nothing linear came before, or the bounds are not finite and rising.
         """
+        with np.errstate(over="ignore"):
+            low, high = np.array([low, high], np.float32).tolist()
         if not np.isfinite([low, high]).all() or not low < high:
-            raise ValueError(f"{path}: expected finite bounds, low < high, got {low} and {high}")
+            raise ValueError(
+                f"{path}: expected finite float32 bounds, low < high, got {low} and {high}"
+            )
         if not self._drafts:
             raise ValueError(f"{path}: expected a Linear before it, got none")
         width = len(self._drafts[-1].bias)
+        if max(-low, high) > _NARROW:
+            rows, biases = ((1.0,), (-1.0,), (1.0,), (-1.0,)), (0.0, 0.0, -high, low)
+            self._per_feature(path, width, rows, biases, name="relu")
+            self._per_feature(path, width, ((1.0, -1.0, -1.0, 1.0),))
+            return
         if self._drafts[-1].activation is not None:
-            self._identity(path, width)
+            self._per_feature(path, width)
         last = self._drafts[-1]
         last.bias = (last.bias.astype(np.float64) - low).astype(np.float32)
         last.activation = "relu"
-        for bias, name in ((high - low, "relu"), (high, None)):
-            self._identity(path, width, name=name, weight=-1.0, bias=bias)
+        self._per_feature(path, width, ((-1.0,),), (high - low,), name="relu")
+        self._per_feature(path, width, ((-1.0,),), (high,))
 
     def layers(self) -> tuple[Layer, ...]:
         """The layers; a matrix without any zero is stored dense, every other one as CSR.
@@ -130,20 +151,20 @@ class Chain:
             return stored(draft.weight)
         return structured(draft.key, draft.weight, self._masks.get(draft.key))
 
-    def _identity(
+    def _per_feature(
         self,
         path: str,
         width: int,
+        rows: Sequence[Sequence[float]] = ((1.0,),),
+        biases: Sequence[float] = (0.0,),
         *,
         name: str | None = None,
         alpha: float = 0.0,
-        weight: float = 1.0,
-        bias: float = 0.0,
     ) -> None:
-        """Add `y = weight * x + bias`, feature by feature."""
-        matrix = np.diag(np.full(width, weight, np.float32))
-        filled = np.full(width, bias, np.float32)
-        self._drafts.append(_Draft(path, matrix, filled, None, name, alpha))
+        """Add one small map, `rows` and `biases`, for every feature; by default `y = x`."""
+        matrix: Any = np.kron(np.eye(width, dtype=np.float32), np.array(rows, np.float32))
+        bias = np.tile(np.array(biases, np.float32), width)
+        self._drafts.append(_Draft(path, matrix, bias, None, name, alpha))
 
 
 def stored(weight: Float32) -> CSR | Float32:

@@ -88,16 +88,18 @@ def _prune_to_fixed_point(
         before = sum(int(keep.sum()) for keep in alive)
         for number, layer in enumerate(layers[:-1]):
             keep, left = alive[number], inputs if number == 0 else alive[number - 1]
-            constant = keep & ~(weights[number][:, left] != 0).any(axis=1)
-            if constant.any():
-                value = activate(layer.activation, layer.alpha, bias[number][constant])
-                following = weights[number + 1][:, constant].astype(np.float64)
-                bias[number + 1] = bias[number + 1] + following @ value
-                keep &= ~constant
-            keep &= (weights[number + 1][alive[number + 1]] != 0).any(axis=0)
+            constant = ~(weights[number][:, left] != 0).any(axis=1)
+            used = (weights[number + 1][alive[number + 1]] != 0).any(axis=0)
             starts = np.arange(0, keep.size, sizes[number])
-            whole = np.repeat(np.logical_or.reduceat(keep, starts), sizes[number])
-            alive[number] = whole[: keep.size]
+            # A neuron that stays for the sake of its block must not be folded as well.
+            needed = np.logical_or.reduceat(used & ~constant, starts)
+            going = keep & ~np.repeat(needed, sizes[number])[: keep.size]
+            folded = going & constant
+            if folded.any():
+                value = activate(layer.activation, layer.alpha, bias[number][folded])
+                following = weights[number + 1][:, folded].astype(np.float64)
+                bias[number + 1] = bias[number + 1] + following @ value
+            keep &= ~going
         if sum(int(keep.sum()) for keep in alive) == before:
             return alive, bias
 

@@ -78,7 +78,8 @@ def read_zip(path: Path, stated: Stated, masks: Masks | None) -> Source:
         TypeError: a class or space that cannot be represented.
         ValueError: a file that is damaged, unsafe, or does not say what is needed.
     """
-    file = path if path.exists() else path.with_name(path.name + ".zip")
+    named = path.exists() or path.suffix == ".zip"
+    file = path if named else path.with_name(path.name + ".zip")
     content = file.read_bytes()
     data, tensors = _open(file, content)
     family, algorithm = _algorithm(data, stated.algo)

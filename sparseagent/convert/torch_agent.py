@@ -11,7 +11,7 @@ from sparseagent.convert.assemble import assemble, versions
 from sparseagent.convert.chain import Chain
 from sparseagent.convert.masks import read_masks
 from sparseagent.convert.torch_modules import add_module
-from sparseagent.head import Argmax, Clip, Head, Raw, Unscale
+from sparseagent.head import Head, Raw
 from sparseagent.observation import Observation
 from sparseagent.policy import SparsePolicy
 
@@ -56,12 +56,6 @@ def from_torch(
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module: expected a torch.nn.Module, got {type(module).__name__}")
-    if not isinstance(observation, Observation | None):
-        raise TypeError(
-            f"observation: expected an Observation or None, got {type(observation).__name__}"
-        )
-    if not isinstance(head, Raw | Argmax | Clip | Unscale | None):
-        raise TypeError(f"head: expected an action head or None, got {type(head).__name__}")
     arrays = read_masks(masks)
     chain = Chain(arrays)
     add_module(chain, "", module)

@@ -70,6 +70,29 @@ def test_blocks_go_as_a_whole_or_not_at_all() -> None:
     np.testing.assert_array_equal(forward_exact(cut, x), forward_exact(policy, x))
 
 
+@pytest.mark.parametrize("live", [True, False])
+def test_a_constant_in_a_block_is_folded_only_if_the_block_goes(live: bool) -> None:
+    """Zeros may be stored (a mask keeps them), so that some rows of a block are constant."""
+    random = np.random.default_rng(3)
+    mask = np.zeros((8, 5), np.bool_)
+    mask[:4, [0, 2]] = mask[4:, [1, 3]] = True
+    first = np.where(mask, random.standard_normal((8, 5)), 0).astype(np.float32)
+    first[1:4] = 0
+    second = random.standard_normal((2, 8)).astype(np.float32)
+    if not live:
+        second[:, 0] = 0
+    policy = policy_of(
+        sa.Layer(sa.CSR.from_dense(first, mask), np.ones(8, np.float32), "tanh"),
+        sa.Layer(second, np.ones(2, np.float32)),
+    )
+    cut = remove_dead_neurons(policy)
+    assert cut.metadata["removed_neurons"] == [0 if live else 4]
+    x = random.standard_normal((16, 5)).astype(np.float32)
+    np.testing.assert_allclose(
+        forward_float64(cut, x), forward_float64(policy, x), rtol=0, atol=1e-6
+    )
+
+
 @pytest.mark.parametrize("dense", [False, True])
 def test_a_constant_neuron_is_folded_into_the_next_bias(dense: bool) -> None:
     policy = policy_of(

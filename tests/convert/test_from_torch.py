@@ -31,6 +31,7 @@ ACTIVATIONS = [
     lambda: nn.GELU("tanh"),
     nn.ReLU6,
     lambda: nn.Hardtanh(-0.4, 0.3),
+    lambda: nn.Hardtanh(-1e6, 0.5),
     nn.Identity,
     lambda: nn.Dropout(0.5),
     nn.Flatten,
@@ -148,6 +149,45 @@ def test_hardtanh_reaches_its_bounds_exactly() -> None:
     x = np.array([[-1e6], [-2.25], [0.5], [1.25], [1e6]], np.float32)
     y = sa.compile(policy, tune=0)(x)
     np.testing.assert_array_equal(y.ravel(), np.array([-2, -2, 0.75, 1.5, 1.5], np.float32))
+
+
+@pytest.mark.parametrize(("low", "high"), [(-0.1, 0.7), (-1, 1), (0, 6), (-8, 8), (5, 7)])
+def test_narrow_hardtanh_is_off_by_its_range_in_float32_at_most(low: float, high: float) -> None:
+    x = np.concatenate((np.linspace(-10, 10, 999), [-1e9, 1e9])).astype(np.float32)[:, None]
+    module = nn.Sequential(unit_linear(), nn.Hardtanh(low, high))
+    y = sa.compile(sa.from_torch(module), tune=0)(x)
+    expected = module(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(y, expected, rtol=0, atol=4 * 2.0**-24 * max(high - low, high))
+    np.testing.assert_array_equal(y[x > high], expected[x > high])
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(-1e6, 1e6), (-1e6, 0.5), (-20, 2), (0, 255), (10, 1e4), (-1e30, 1e30)]
+)
+def test_wide_hardtanh_is_exact_within_its_bounds(low: float, high: float) -> None:
+    span = np.geomspace(1e-3, 1e8, 500)
+    x = np.concatenate((-span, [0.0], span)).astype(np.float32)[:, None]
+    module = nn.Sequential(unit_linear(), nn.Hardtanh(low, high))
+    y = sa.compile(sa.from_torch(module), tune=0)(x)
+    expected = module(torch.from_numpy(x)).detach().numpy()
+    inside = (x >= low) & (x <= high)
+    np.testing.assert_array_equal(y[inside], expected[inside])
+    assert (abs(y - expected) <= 2.0**-23 * np.maximum(abs(x), abs(expected))).all()
+
+
+def test_wide_hardtanh_costs_no_accuracy_behind_a_linear() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(3, 2), nn.Hardtanh(-1e6, 1e6))
+    assert_same_outputs(module, sa.from_torch(module))
+
+
+def unit_linear() -> nn.Linear:
+    """Gives its input."""
+    linear = nn.Linear(1, 1)
+    with torch.no_grad():
+        linear.weight.fill_(1.0)
+        linear.bias.zero_()
+    return linear
 
 
 def test_prune_masks_are_applied_even_before_the_next_forward() -> None:
@@ -295,6 +335,11 @@ def double_hooked() -> nn.Sequential:
         (double_hooked(), ValueError, r"module '1' \(Tanh\).*forward hooks"),
         (nn.Sequential(nn.Flatten(0), nn.Linear(3, 3)), ValueError, r"module '0' \(Flatten\)"),
         (nn.Sequential(nn.Hardtanh(), nn.Linear(3, 3)), ValueError, r"module '0' \(Hardtanh\)"),
+        (
+            nn.Sequential(nn.Linear(3, 3), nn.Hardtanh(-1e300, 1.0)),
+            ValueError,
+            r"module '1' \(Hardtanh\): expected finite float32 bounds, .*, got -inf and 1.0",
+        ),
         (nn.Sequential(nn.LazyLinear(3)), ValueError, r"module '0' \(LazyLinear\).*initialised"),
         (nn.Sequential(nn.ReLU()), ValueError, "at least one Linear"),
         (nn.Sequential(), ValueError, "at least one Linear"),
@@ -340,9 +385,9 @@ def test_a_parametrization_that_breaks_the_dtype_is_named() -> None:
 def test_arguments_of_a_wrong_type_are_named() -> None:
     with pytest.raises(TypeError, match=r"module: expected a torch.nn.Module, got dict"):
         sa.from_torch({})
-    with pytest.raises(TypeError, match="observation: expected an Observation or None, got tuple"):
+    with pytest.raises(TypeError, match="observation: expected an instance of Observation, got"):
         sa.from_torch(nn.Linear(3, 3), observation=(3,))  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="head: expected an action head or None, got str"):
+    with pytest.raises(TypeError, match=r"head: expected an instance of .*, got 'argmax'"):
         sa.from_torch(nn.Linear(3, 3), head="argmax")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"layers\[0\]: expected 4 inputs, got 3"):
         sa.from_torch(nn.Linear(3, 3), observation=sa.Observation((4,)))

@@ -230,6 +230,13 @@ def test_what_a_zip_does_not_tell_can_be_said(tmp_path: Path) -> None:
     assert stated.metadata["algorithm"] == "A2C"
 
 
+def test_a_missing_file_is_named_as_it_was_given(tmp_path: Path) -> None:
+    for name in ("none", "none.zip"):
+        with pytest.raises(FileNotFoundError) as caught:
+            sa.from_sb3(tmp_path / name)
+        assert caught.value.filename == str(tmp_path / "none.zip")
+
+
 def test_statements_must_not_contradict_the_zip(tmp_path: Path) -> None:
     path = tmp_path / "model.zip"
     make_model("SAC").save(path)

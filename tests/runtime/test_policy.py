@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from networks import random_policy, same_bits
 
 import sparseagent as sa
+from sparseagent.csr import MAX_WIDTH
+from sparseagent.observation import DTYPES
+from sparseagent.policy import ORDERS
 
 RNG = np.random.default_rng(0)
 
@@ -29,6 +34,27 @@ def test_shapes_must_chain() -> None:
 
 
 @pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"layers": (layer(5, 3), [1])}, r"layers\[1\]: expected an instance of Layer, got \[1\]"),
+        ({"observation": (3,)}, r"observation: expected an instance of Observation, got \(3,\)"),
+        ({"head": "argmax"}, "head: expected an instance of Raw or Argmax or .*, got 'argmax'"),
+        ({"head": sa.Argmax}, r"head: expected an instance of Raw or Argmax or .*, got <class"),
+        ({"metadata": ["Test-v0"]}, r"metadata: expected an instance of Mapping, got \['Test-v0'"),
+        (
+            {"metadata": {"env": "Test-v0", "mean": np.float32(1)}},
+            r"metadata: mean: expected what JSON can hold, got (np.float32\()?1\.0",
+        ),
+        ({"metadata": {"a": {(1, 2): 3}}}, "metadata: a: expected what JSON can hold"),
+    ],
+)
+def test_parts_of_a_wrong_type_are_named(part: dict[str, Any], message: str) -> None:
+    parts = {"layers": (layer(5, 3),), "observation": sa.Observation((3,)), **part}
+    with pytest.raises(TypeError, match=message):
+        sa.SparsePolicy(**parts)
+
+
+@pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
         ((np.ones((2, 2), np.float64), np.zeros(2, np.float32)), TypeError, "weight: .*float64"),
@@ -40,6 +66,13 @@ def test_shapes_must_chain() -> None:
         ),
         ((np.ones((2, 2), np.float32), np.full(2, np.inf, np.float32)), ValueError, "bias: .*fin"),
         ((np.ones((2, 2), np.float32), np.zeros(2, np.float32), "swish"), ValueError, "'swish'"),
+        ((np.ones((0, 4), np.float32), np.zeros(0, np.float32)), ValueError, "weight: shape: "),
+        ((np.ones((4, 0), np.float32), np.zeros(4, np.float32)), ValueError, "weight: shape: "),
+        (
+            (np.ones((1, MAX_WIDTH + 1), np.float32), np.zeros(1, np.float32)),
+            ValueError,
+            "weight: shape: .*1048577",
+        ),
     ],
 )
 def test_bad_layers(arguments: tuple[object, ...], error: type[Exception], message: str) -> None:
@@ -62,6 +95,13 @@ def test_bad_layers(arguments: tuple[object, ...], error: type[Exception], messa
 def test_bad_observations(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         sa.Observation(**arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", DTYPES)
+def test_an_np_dtype_is_kept_as_its_name(name: str) -> None:
+    step = sa.Observation((2,), np.dtype(name))  # type: ignore[arg-type]
+    assert type(step.dtype) is str
+    assert step.dtype == name
 
 
 def test_bad_heads() -> None:
@@ -94,6 +134,23 @@ def test_repack_gives_the_plain_order() -> None:
     assert same_bits(plain.golden.observations, golden.golden.observations)
     with pytest.raises(ValueError, match=r"order: expected one of ascending, .*, got 'avx1024'"):
         policy.repack("avx1024")
+
+
+@pytest.mark.parametrize("order", ["avx512", "avx2", "neon"])
+def test_layers_too_wide_for_lookups_stay_ascending(order: str) -> None:
+    widest = 256 * ORDERS[order]
+    for width, packed in ((widest, True), (widest + 1, False)):
+        policy = random_policy(RNG, (width, 40, 3), 0.95).repack(order)
+        assert policy.layers[0].weight.is_ascending() != packed
+        few = random_policy(RNG, (width, 3), 0.5).repack(order)
+        assert (few.layers[0].weight.runs > 1) == packed
+
+
+def test_the_self_test_has_the_dtype_of_the_environment() -> None:
+    policy = random_policy(RNG, (4, 3), 0.5, observation=sa.Observation((4,), "uint8"))
+    golden = policy.with_golden([[1, 2, 3, 255]]).golden
+    assert golden is not None
+    assert golden.observations.dtype == np.uint8
 
 
 @pytest.mark.parametrize("order", ["avx512", "avx2", "neon"])

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from networks import random_policy, same_bits
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
 
 import sparseagent as sa
 from sparseagent.policyfile import PolicyFileError, from_bytes, to_bytes
@@ -57,6 +61,47 @@ def test_round_trip(tmp_path: Path) -> None:
     assert again.golden is not None
     assert same_bits(again.golden.actions, policy.golden.actions)
     assert [p.name for p in tmp_path.iterdir()] == ["policy.safetensors"]
+
+
+def test_two_writers_of_one_path_do_not_meet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, mine, other = tmp_path / "policy.safetensors", example(), example()
+    replace = Path.replace
+
+    def interrupted(partial: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "replace", replace)
+        other.save(path)
+        assert to_bytes(sa.load(path)) == to_bytes(other)
+        return replace(partial, target)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    mine.save(path)
+    assert to_bytes(sa.load(path)) == to_bytes(mine)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_save_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "policy.safetensors"
+    path.mkdir()
+    with pytest.raises(OSError, match=r"policy\.safetensors"):
+        example().save(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+def test_a_policy_file_may_be_read_by_whom_any_file_may(tmp_path: Path) -> None:
+    ordinary, path = tmp_path / "ordinary", tmp_path / "policy.safetensors"
+    ordinary.touch()
+    example().save(path)
+    assert path.stat().st_mode == ordinary.stat().st_mode
+
+
+def test_an_observation_with_an_np_dtype_is_saved(tmp_path: Path) -> None:
+    step = sa.Observation((9,), np.dtype(np.float32))  # type: ignore[arg-type]
+    policy = random_policy(RNG, (9, 3), 0.5, observation=step)
+    policy.save(tmp_path / "policy.safetensors")
+    assert sa.load(tmp_path / "policy.safetensors").observation.dtype == "float32"
 
 
 def test_one_policy_is_one_sequence_of_bytes() -> None:
@@ -185,12 +230,72 @@ def edited(change: dict[str, str]) -> bytes:
         ({"spec": "{"}, "damaged policy"),
         ({"spec": "[]"}, "damaged policy"),
         ({"spec": '{"layers": 3}'}, "damaged policy"),
+        ({"spec": "[" * 200_000 + "]" * 200_000}, "damaged policy: RecursionError"),
         ({"checksum": "0"}, "checksum: expected 64 digits"),
+        ({"checksum": "\ud800" * 64}, "damaged policy: UnicodeEncodeError"),
     ],
 )
 def test_metadata(change: dict[str, str], message: str) -> None:
     with pytest.raises(PolicyFileError, match=message):
         from_bytes(edited(change))
+
+
+Change = Callable[[dict[str, Any], dict[str, Any]], object]
+
+
+def forged(change: Change) -> bytes:
+    """A sealed file after `change(spec, tensors)`: whole and consistent but for that."""
+    data = to_bytes(example(head=sa.Argmax()))
+    length = int.from_bytes(data[:8], "little")
+    metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+    spec, tensors = json.loads(metadata["spec"]), load_tensors(data)
+    change(spec, tensors)
+    return reseal(save_tensors(tensors, metadata={**metadata, "spec": json.dumps(spec)}))
+
+
+def of_type(name: str, dtype: Any) -> Change:
+    return lambda spec, tensors: tensors.update({name: tensors[name].astype(dtype)})
+
+
+def reshaped(name: str, *shape: int) -> Change:
+    return lambda spec, tensors: tensors.update({name: tensors[name].reshape(shape)})
+
+
+def without_rows(spec: dict[str, Any], tensors: dict[str, Any]) -> None:
+    spec["layers"][0]["shape"] = [0, 9]
+    tensors["layers.0.weight"] = np.zeros((0, 9), np.float32)
+    tensors["layers.0.bias"] = np.zeros(0, np.float32)
+
+
+def without_golden_rows(spec: dict[str, Any], tensors: dict[str, Any]) -> None:
+    for name in ("observations", "outputs", "actions"):
+        tensors[f"golden.{name}"] = tensors[f"golden.{name}"][:0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda spec, _: spec["layers"][0].update(shape=[31]), r"layers\.0: expected shape \(out"),
+        (lambda spec, _: spec["layers"][1].update(shape=[31]), r"layers\.1: expected shape \(out"),
+        (without_rows, "weight: shape: expected"),
+        (without_golden_rows, r"golden\.observations: expected float32 \(1, 9\), got .* \(0, 9\)"),
+        (of_type("golden.observations", np.float64), r"golden\.observations: .*got float64"),
+        (
+            lambda _, tensors: tensors.update(
+                {"golden.outputs": tensors["golden.outputs"].view(np.int32)}
+            ),
+            r"golden\.outputs: expected float32 \(4, 3\), got int32",
+        ),
+        (reshaped("golden.outputs", 12), r"golden\.outputs: .*got float32 \(12,\)"),
+        (reshaped("golden.outputs", 3, 4), r"golden\.outputs: .*got float32 \(3, 4\)"),
+        (of_type("golden.actions", np.float64), r"golden\.actions: expected int64 \(4,\), got fl"),
+        (reshaped("golden.actions", 4, 1), r"golden\.actions: .*got int64 \(4, 1\)"),
+        (lambda _, tensors: tensors.pop("golden.actions"), "expected observations, outputs and"),
+    ],
+)
+def test_forged_parts_are_named(change: Change, message: str) -> None:
+    with pytest.raises(PolicyFileError, match=message):
+        from_bytes(forged(change))
 
 
 def test_a_failed_self_test_is_an_error() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from networks import floats, random_csr
 
 import sparseagent as sa
-from sparseagent.reference import forward_exact
+from sparseagent.reference import error_bound, forward_exact
 
 
 def round_to_float32(exact: Fraction) -> np.float32:
@@ -83,6 +83,14 @@ def test_reference_is_the_contract(seed: int, runs: int, special: list[float]) -
 def test_the_rounding_of_this_test_is_right(x: float, power: int) -> None:
     value = float(np.ldexp(x, power)) if abs(x) < 2.0**20 else x
     assert round_to_float32(Fraction(value)) == np.float32(value)
+
+
+def test_the_error_bound_covers_underflow() -> None:
+    """Every product is half a denormal and rounds to zero."""
+    tiny = np.full((1, 1000), 2.0**-75, np.float32)
+    policy = sa.SparsePolicy((sa.Layer(tiny, np.zeros(1, np.float32)),), sa.Observation((1000,)))
+    assert forward_exact(policy, tiny) == 0
+    assert 1000 * 2.0**-150 <= error_bound(policy, tiny)[0, 0] < 1e-38
 
 
 def test_a_sum_of_minus_zero_counts_as_plus_zero() -> None:
