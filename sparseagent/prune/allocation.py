@@ -81,7 +81,7 @@ def erk(scores: Sequence[Tensor], density: float, /) -> list[int]:
         ValueError: As in `uniform`.
     """
     alive, total = _alive_and_total(scores, density)
-    return _split([float(sum(s.shape)) for s in scores], alive, total)
+    return _by_fans(scores, alive, total)
 
 
 def global_(scores: Sequence[Tensor], density: float, /, *, floor: float = 0.5) -> list[int]:
@@ -93,9 +93,9 @@ def global_(scores: Sequence[Tensor], density: float, /, *, floor: float = 0.5) 
     Args:
         scores: Per layer `[out, in]`, comparable between layers, `-inf` = pruned for good.
         density: Fraction of all weights to keep, in (0, 1].
-        floor: Share of its `erk` count that every layer keeps whatever its scores, in [0, 1]. 0
-            leaves one weight a layer, 1 gives `erk`. Set it with
-            `functools.partial(global_, floor=0.2)`.
+        floor: Share of its `erk` count that every layer keeps whatever its scores, in [0, 1]; that
+            of the whole layers, so that it does not fall with what is pruned on the way. 0 leaves
+            one weight a layer, 1 gives `erk`. Set it with `functools.partial(global_, floor=0.2)`.
 
     Returns:
         Kept weights per layer.
@@ -105,8 +105,10 @@ def global_(scores: Sequence[Tensor], density: float, /, *, floor: float = 0.5) 
         ValueError: As in `uniform`, or `floor` is out of range.
     """
     require_fraction("floor", floor)
-    least = [max(1, int(floor * count)) for count in erk(scores, density)]
-    return _highest(scores, least, budget(sum(s.numel() for s in scores), density))
+    alive, total = _alive_and_total(scores, density)
+    fair = _by_fans(scores, [s.numel() for s in scores], total)
+    least = [min(max(1, int(floor * n)), most) for n, most in zip(fair, alive, strict=True)]
+    return _highest(scores, least, total)
 
 
 def lamp(scores: Sequence[Tensor], density: float, /) -> list[int]:
@@ -184,6 +186,11 @@ def _alive_and_total(scores: Sequence[Tensor], density: float) -> tuple[list[int
             f"pruned yet) of {weights} weights, got {density}, which keeps {total}"
         )
     return alive, total
+
+
+def _by_fans(scores: Sequence[Tensor], most: Sequence[int], total: int) -> list[int]:
+    """The counts of `erk` for layers that can keep `most` weights each."""
+    return _split([float(sum(s.shape)) for s in scores], most, total)
 
 
 def _split(proportions: Sequence[float], alive: Sequence[int], total: int) -> list[int]:

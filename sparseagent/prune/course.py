@@ -56,7 +56,11 @@ class Course:
         return fresh and self._pace.requested(position, 0.0) > position.reached
 
     def observe(self, layers: Iterable[Layer]) -> None:
-        """Let scores and growth see the present gradients of these layers."""
+        """Let scores and growth see the present gradients of these layers, while these matter."""
+        automatic = isinstance(self._method.schedule, Automatic)
+        # Frozen masks go on observing: the next round of a lottery chooses by it.
+        if self._method.grow is None and not automatic and self.finished:
+            return
         for averages in self._observed.values():
             averages.update(layers)
 
@@ -109,6 +113,7 @@ class Course:
 
     def _changed(self, part: Part, sparsity: float, share: float) -> dict[str, Tensor]:
         masks, method, observed = self.masks, self._method, self._observed
+        sparsity = max(sparsity, self.position.taken.get(part.name, 0.0))
         first = not self.position.reached
         if method.grow is not None and not first:
             change = self.position.changes
@@ -122,6 +127,7 @@ class Course:
     def take_over(self, masks: Mapping[str, Tensor]) -> None:
         """Go on from other masks, with nothing observed; see `Sparsifier.take_over`."""
         self.masks.replace(saving.checked_masks(masks, self.masks.layers))
+        self.position.taken = {part.name: self.masks.sparsity(part.layers) for part in self.parts}
         self._observed = self._unobserved()
 
     def state_dict(self) -> dict[str, Any]:

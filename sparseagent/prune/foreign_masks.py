@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
-from sparseagent.prune.layer import linear_layers
+from sparseagent.prune.layer import below, linear_layers
+from sparseagent.prune.networks import is_policy, policy_roles
 
 
 def found_masks(module: nn.Module) -> dict[str, Tensor]:
@@ -20,15 +21,19 @@ def found_masks(module: nn.Module) -> dict[str, Tensor]:
         sparsifier.take_over(masks)
 
     Args:
-        module: The network; its `nn.Linear` layers are looked at.
+        module: The network; its `nn.Linear` layers are looked at. Those of the target networks of a
+            policy of Stable-Baselines3 are left out, as they share the masks of their originals.
 
     Returns:
         `[out, in]` bool, True = kept, by the name of the weight, for the layers with any zero.
 
     Raises:
+        TypeError: The policy is of an unknown kind.
         ValueError: A bias is pruned: a sparsifier keeps zeros in weights only.
     """
     masks = {}
+    targets = policy_roles(module).targets if is_policy(module) else ()
+    copies = {linear for _, target in targets for linear in below(target).values()}
     for name, layer in linear_layers(module).items():
         for attribute in _pruned_attributes(layer.module):
             if attribute == "bias":
@@ -38,7 +43,7 @@ def found_masks(module: nn.Module) -> dict[str, Tensor]:
                 )
             torch_prune.remove(layer.module, attribute)  # type: ignore[no-untyped-call]
         kept = layer.weight.detach() != 0
-        if not bool(kept.all()):
+        if layer.module not in copies and not bool(kept.all()):
             masks[name] = kept
     return masks
 

@@ -70,14 +70,19 @@ def linear_layers(module: nn.Module) -> dict[str, Layer]:
     for path, child in module.named_modules():
         if not isinstance(child, nn.Linear):
             continue
-        # A reparametrised layer has no own `weight`; `require_plain` refuses it if it is chosen.
-        weight = child._parameters.get("weight")
-        key = id(child if weight is None else weight)
+        key = weight_key(child)
         if key not in seen:
             seen.add(key)
             name = f"{path}.weight" if path else "weight"
             found[name] = Layer(name, child)
     return found
+
+
+def weight_key(linear: nn.Linear) -> int:
+    """A number that layers have in common if they share their weight."""
+    # A reparametrised layer has no own `weight`; `require_plain` refuses it if it is chosen.
+    weight = linear._parameters.get("weight")
+    return id(linear if weight is None else weight)
 
 
 def require_plain(layer: Layer) -> None:
@@ -108,18 +113,31 @@ def select(
         layers: The layers to choose from.
         selection: `None` for all; names, where `"net"` takes everything below `net` and
             `"net.0"` or `"net.0.weight"` one layer; `predicate(name, linear) -> bool`; or a `Pick`.
-        chains: The layers of each network, in the order in which they run.
+        chains: The layers of each network, in the order in which they run, those included that
+            cannot be chosen; looked at for a `Pick` only.
 
     Returns:
         The chosen layers, in the order of `layers`.
 
     Raises:
         TypeError: `selection` is of another kind.
-        ValueError: A name matches no layer.
+        ValueError: A name matches no layer, or nothing is chosen.
     """
     pool = list(layers)
     if selection is None:
         return pool
+    chosen = _chosen(pool, selection, chains)
+    if not chosen:
+        known = ", ".join(layer.name for layer in pool)
+        raise ValueError(
+            f"layers: expected at least one nn.Linear of [{known}], got none from {selection}"
+        )
+    return chosen
+
+
+def _chosen(
+    pool: Sequence[Layer], selection: Selection, chains: Iterable[Sequence[Layer]]
+) -> list[Layer]:
     if isinstance(selection, type):
         raise TypeError(
             f"layers: expected an object, got the class {selection.__name__} (call it to make one)"
@@ -134,7 +152,7 @@ def select(
             "layers: expected a list of names, a callable (name, linear) -> bool, or a choice such "
             f"as Top(2), got {type(selection).__name__}"
         )
-    chosen: set[str] = set()
+    named: set[str] = set()
     for entry in selection:
         matched = [
             layer.name
@@ -144,8 +162,8 @@ def select(
         if not matched:
             known = ", ".join(layer.name for layer in pool)
             raise ValueError(f"layers: expected names among [{known}], got {entry!r}")
-        chosen.update(matched)
-    return [layer for layer in pool if layer.name in chosen]
+        named.update(matched)
+    return [layer for layer in pool if layer.name in named]
 
 
 def has_pick(selection: object) -> TypeGuard[Pick]:

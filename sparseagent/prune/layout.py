@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 from torch import nn
 
 from sparseagent.prune.allocation import budget
+from sparseagent.prune.chains import find_chains
 from sparseagent.prune.checks import require_sparsity
 from sparseagent.prune.joint import find_sources
 from sparseagent.prune.layer import (
@@ -34,7 +35,8 @@ class Part:
         name: `"actor"`, `"critic"`, `"q_net"` or, for a plain module, `"module"`.
         layers: The layers, in the order of the module.
         final: Their joint sparsity at the end of the schedule, in [0, 1).
-        outputs: Names of the weights among them that are the last of a network.
+        outputs: Names of the weights among them that are the last of a network; in a plain module
+            found only where a floor asks for it.
         sources: For each layer the place of the one whose neurons it reads, where these can be
             removed, else `None`; found only for patterns that ask for it.
     """
@@ -78,6 +80,7 @@ def find_layout(
     layers: Selection | None,
     targets: Targets,
     critic_sparsity: CriticSparsity,
+    floored: bool,
     joint: bool,
 ) -> Layout:
     """Find out what to prune in a module or a Stable-Baselines3 policy.
@@ -88,6 +91,7 @@ def find_layout(
         layers: Which layers; see `layer.select`.
         targets: Target networks of a plain module.
         critic_sparsity: Final sparsity of the critics of a policy.
+        floored: Whether output layers have a floor.
         joint: Whether the pattern asks which layer reads which.
 
     Raises:
@@ -109,10 +113,13 @@ def find_layout(
                 "critic_sparsity: expected 'auto' for a plain module, which has no critic, got "
                 f"{critic_sparsity!r}"
             )
-        chain = list(linear_layers(module).values())
-        chosen = select(chain, layers, [chain])
+        pool = list(linear_layers(module).values())
+        # Tracing runs the module's forward, so only where somebody asks.
+        asked = floored or has_pick(layers)
+        chains = list(find_chains(module, pool)) if asked else []
+        chosen = select(pool, layers, chains)
         layout = Layout(
-            _parts([chain], ("module", chosen, final)),
+            _parts(chains, ("module", chosen, final)),
             tuple(_module_twins(module, chosen, targets)),
         )
     _require_feasible(layout, module)

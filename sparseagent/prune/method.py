@@ -53,8 +53,8 @@ class Method:
         final = final_sparsity(self.schedule)
         if self.rescale_initial and not (final and self.schedule(0.0)):
             raise ValueError(
-                "rescale_initial: expected False with a schedule that does not prune before "
-                "training starts, such as OneShot(to=0.9), got True"
+                "rescale_initial: expected a schedule that prunes before training starts, such as "
+                f"OneShot(to=0.9), got True with {self.schedule}"
             )
 
     @property

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from sparseagent.prune.allocation import Allocation
 from sparseagent.prune.checks import require_sparsity
@@ -75,7 +77,8 @@ def prune_model(
     require_sparsity("sparsity", sparsity)
     if not isinstance(model, nn.Module):
         raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
-    pruned = copy.deepcopy(model, _detached(model))
+    with _WithoutHistory():
+        pruned = copy.deepcopy(model)
     masks = found_masks(pruned)
     sparsifier = Sparsifier(
         pruned,
@@ -92,14 +95,20 @@ def prune_model(
     return Pruned(pruned, sparsifier)
 
 
-def _detached(model: nn.Module) -> dict[int, Tensor]:
-    """What `copy.deepcopy` should take for tensors with a history, which it refuses.
+class _WithoutHistory(TorchFunctionMode):
+    """Lets `copy.deepcopy` copy the values of tensors with a history, which PyTorch refuses.
 
-    `torch.nn.utils.prune` leaves one such tensor behind in each forward pass: the masked weight.
+    A forward pass leaves some behind: the masked weight of `torch.nn.utils.prune`, or the last
+    distribution of actions in a policy.
     """
-    return {
-        id(value): value.detach().clone()
-        for child in model.modules()
-        for value in vars(child).values()
-        if isinstance(value, Tensor) and not value.is_leaf
-    }
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func is Tensor.__deepcopy__ and not args[0].is_leaf:
+            return args[0].detach().clone()
+        return func(*args, **(kwargs or {}))

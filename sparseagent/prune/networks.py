@@ -158,7 +158,8 @@ def _kind(policy: nn.Module) -> Literal["q_net", "actor_critic", "shared"]:
         return "shared"
     raise TypeError(
         "module: expected a policy of PPO, A2C, DQN, SAC, TD3 or DDPG, got "
-        f"{type(policy).__name__}; pass one of its networks as a plain module instead"
+        f"{type(policy).__name__}; pass a part of it that is no policy itself, such as an "
+        "nn.Sequential, as a plain module instead"
     )
 
 

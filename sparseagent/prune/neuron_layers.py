@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -162,21 +163,24 @@ def _analyse(module: nn.Module, names: Mapping[nn.Linear, str]) -> list[NeuronLa
     for node in trace(module).nodes:
         if node.op == "call_module" and isinstance(linear := modules[node.target], nn.Linear):
             calls.setdefault(linear, []).append(node)
-    owners: dict[int, int] = {}
-    for linear in calls:
-        key = id(linear._parameters.get("weight"))
-        owners[key] = owners.get(key, 0) + 1
+    owners = Counter(
+        id(weight) for child in modules.values() for weight in child._parameters.values()
+    )
+
+    def is_shared(linear: nn.Linear) -> bool:
+        weight = linear._parameters.get("weight")
+        return len(calls[linear]) > 1 or (weight is not None and owners[id(weight)] > 1)
+
     found = []
     for linear, nodes in calls.items():
         reads: tuple[Read, ...] = ()
         fixed = ""
         try:
-            if len(nodes) > 1 or owners[id(linear._parameters.get("weight"))] > 1:
+            if is_shared(linear):
                 raise _FixedError("the layer is used more than once")
             reads = tuple(_reads(nodes[0], (), modules))
-            for read in reads:
-                if len(calls[read.layer]) > 1:
-                    raise _FixedError("a layer that is used more than once reads them")
+            if any(is_shared(read.layer) for read in reads):
+                raise _FixedError("a layer that is used more than once reads them")
         except _FixedError as error:
             reads, fixed = (), str(error)
         if linear in names:  # it is not where an earlier layer has the same weight

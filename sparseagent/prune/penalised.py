@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 from torch import nn
 
-from sparseagent.prune.layer import Layer, Selection, linear_layers, select
+from sparseagent.prune.chains import find_chains
+from sparseagent.prune.layer import Layer, Selection, has_pick, linear_layers, select
 from sparseagent.prune.networks import is_policy, policy_networks
 from sparseagent.prune.neuron_layers import NeuronLayer, find_neurons
 
+Found = TypeVar("Found")
+Known: TypeAlias = WeakKeyDictionary[nn.Module, tuple[list[nn.Linear], list[Found]]]
+
 # Tracing a module takes milliseconds, and a penalty asks at every update.
-_found: WeakKeyDictionary[nn.Module, tuple[list[nn.Linear], list[NeuronLayer]]]
-_found = WeakKeyDictionary()
+_neurons: Known[NeuronLayer] = WeakKeyDictionary()
+_chains: Known[list[Layer]] = WeakKeyDictionary()
 
 
 def penalised_weights(module: nn.Module, layers: Selection | None) -> list[Layer]:
@@ -21,12 +27,19 @@ def penalised_weights(module: nn.Module, layers: Selection | None) -> list[Layer
     Args:
         module: A network, or a policy of Stable-Baselines3.
         layers: Which of them; see `layer.select`.
+
+    Raises:
+        ValueError: There are none, or none is chosen.
     """
     pool = list(linear_layers(module).values())
     if is_policy(module):
         acting = set(policy_networks(module)[0].module.modules())
         pool = [layer for layer in pool if layer.module in acting]
-    return select(pool, layers, [pool])
+    if not pool:
+        raise ValueError(
+            f"module: expected at least one nn.Linear, got {type(module).__name__} without any"
+        )
+    return select(pool, layers, _chains_for(module, layers))
 
 
 def penalised_neurons(module: nn.Module, layers: Selection | None) -> list[NeuronLayer]:
@@ -37,16 +50,32 @@ def penalised_neurons(module: nn.Module, layers: Selection | None) -> list[Neuro
         layers: Which of them; see `layer.select`.
 
     Raises:
-        ValueError: The module cannot be traced, or has no hidden neurons.
+        ValueError: The module cannot be traced, has no hidden neurons, or none are chosen.
     """
-    linears = [child for child in module.modules() if isinstance(child, nn.Linear)]
-    known = _found.get(module)
-    if known is None or known[0] != linears:
-        known = _found[module] = (linears, find_neurons(module))
-    hidden = {one.name: one for one in known[1] if one.reads and not one.critic}
+    found = _remembered(_neurons, module, find_neurons)
+    hidden = {one.name: one for one in found if one.reads and not one.critic}
     if not hidden:
         raise ValueError(
             f"module: expected hidden neurons, got {type(module).__name__} without any"
         )
     pool = [Layer(name, one.layer) for name, one in hidden.items()]
-    return [hidden[layer.name] for layer in select(pool, layers, [pool])]
+    chosen = select(pool, layers, _chains_for(module, layers))
+    return [hidden[layer.name] for layer in chosen]
+
+
+def _chains_for(module: nn.Module, layers: Selection | None) -> list[list[Layer]]:
+    """The chains of the module where a choice of layers asks for them."""
+
+    def find(module: nn.Module) -> list[list[Layer]]:
+        return list(find_chains(module, linear_layers(module).values()))
+
+    return _remembered(_chains, module, find) if has_pick(layers) else []
+
+
+def _remembered(
+    known: Known[Found], module: nn.Module, find: Callable[[nn.Module], list[Found]]
+) -> list[Found]:
+    linears = [child for child in module.modules() if isinstance(child, nn.Linear)]
+    if module not in known or known[module][0] != linears:
+        known[module] = (linears, find(module))
+    return known[module][1]

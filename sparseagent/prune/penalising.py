@@ -35,7 +35,7 @@ def penalise(
         penalty: Such as `GroupLasso(1e-4)`.
         optimizer: The one that updates the network; of a model it is found.
         batch: Called before each step for the inputs on which activations are looked at; `None`
-            for the latest 256 observations in a model's buffer, and for none otherwise.
+            for `recent_observations` of a model, and for none otherwise.
 
     Returns:
         The hook; `remove()` ends it.
@@ -74,7 +74,11 @@ def penalise(
 
 
 def recent_observations(model: Any) -> Any:
-    """The latest observations in the buffer of a Stable-Baselines3 model, `[N, ...]`, N <= 256.
+    """Late observations in the buffer of a Stable-Baselines3 model, `[N, ...]`, N <= 256.
+
+    From a replay buffer they are the latest of all environments. While an on-policy model learns,
+    its rollout lies environment by environment, and they are the last of it: the latest steps of
+    the last environment, and of those before it where it has too few.
 
     They are as the policy gets them, normalised where the model has a `VecNormalize`. No random
     number is drawn.
@@ -85,8 +89,7 @@ def recent_observations(model: Any) -> Any:
     """
     replayed = getattr(model, "replay_buffer", None)
     buffer: Any = getattr(model, "rollout_buffer", None) if replayed is None else replayed
-    shape = getattr(buffer, "obs_shape", None)
-    if not isinstance(shape, tuple):
+    if not isinstance(getattr(buffer, "obs_shape", None), tuple):
         raise TypeError(
             "batch: expected a function that returns inputs, as there are no plain observations "
             f"in the model's {type(buffer).__name__}, got None"
@@ -94,6 +97,8 @@ def recent_observations(model: Any) -> Any:
     size = buffer.buffer_size if buffer.full else buffer.pos
     if not size:
         raise ValueError("batch: expected observations in the model's buffer, got none yet")
+    # Not the buffer's own, which makes a vector of one number of a discrete observation.
+    shape = model.observation_space.shape
     if replayed is None:
         return buffer.observations.reshape(-1, *shape)[-_RECENT:]
     count = min(size, -(-_RECENT // buffer.n_envs))

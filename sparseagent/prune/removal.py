@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sparseagent.prune.architecture import update_architecture
+from sparseagent.prune.chains import find_chains
 from sparseagent.prune.checks import require_method, require_sparsity
 from sparseagent.prune.layer import Layer, Selection, has_pick, require_plain, select
 from sparseagent.prune.masking import optimizers_of
@@ -74,8 +75,9 @@ def remove_neurons(
         batch: Inputs `[N, ...]` on which activations are recorded, see `neurons.record`.
         compensate: Whether the mean activation of a removed neuron on `batch` is added to the
             biases behind it.
-        layers: Which hidden layers; `None` for all that can lose neurons, names or a predicate as
-            in `Sparsifier`.
+        layers: Which hidden layers: `None` for all that can lose neurons; names; or, as in
+            `Sparsifier`, a predicate, `Top(n)` or `Hidden()`, which narrow the default. `Top`
+            counts the output layer.
         critics: Whether the critics of a policy lose neurons, too.
         optimizers: Those that update a plain module, or further ones beside a policy's own.
         target: Target network of a plain module, a copy of it.
@@ -220,7 +222,7 @@ class _Work:
                 raise ValueError("target: expected None for a policy, whose targets are found")
             found = with_twin(found, target)
         names = {hidden.layer: hidden.name for hidden in found}
-        chosen = _choose(found, layers, critics)
+        chosen = _choose(module, found, layers, critics)
         for hidden in chosen:
             for copy in hidden.copies:
                 for layer in (copy.layer, *(read.layer for read in copy.reads)):
@@ -254,16 +256,15 @@ class _Work:
         return removed
 
 
-def _choose(found: list[NeuronLayer], layers: Selection | None, critics: bool) -> list[NeuronLayer]:
+def _choose(
+    module: nn.Module, found: list[NeuronLayer], layers: Selection | None, critics: bool
+) -> list[NeuronLayer]:
+    chains = find_chains(module, [Layer(hidden.name, hidden.layer) for hidden in found])
     if layers is None or callable(layers) or has_pick(layers):
         found = [i for i in found if not i.fixed and (critics or not i.critic)]
     by_name = {hidden.name: hidden for hidden in found}
     pool = [Layer(hidden.name, hidden.layer) for hidden in found]
-    chains: dict[int, list[Layer]] = {}
-    for hidden, layer in zip(found, pool, strict=True):
-        chains.setdefault(hidden.network, []).append(layer)
-    chosen = select(pool, layers, chains.values())
-    picked = [removable(by_name[layer.name]) for layer in chosen]
+    picked = [removable(by_name[layer.name]) for layer in select(pool, layers, chains)]
     for one in found:
         together = [i for i in picked if i.group == one.group]
         if together and one not in picked:

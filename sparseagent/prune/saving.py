@@ -27,6 +27,8 @@ class Position:
         progress: Progress at that time, in [0, 1].
         reached: Sparsity that the schedule asked for last, in [0, 1).
         changes: How many times weights were dropped and grown.
+        taken: Sparsity of each part, by its name, when masks were taken over: growth does not go
+            back below it.
         frozen: Whether the masks are final.
         start_timestep: Environment step at which a callback began to count, `None` before.
         track: What an automatic schedule has judged.
@@ -37,6 +39,7 @@ class Position:
     progress: float = 0.0
     reached: float = 0.0
     changes: int = 0
+    taken: dict[str, float] = field(default_factory=dict)
     frozen: bool = False
     start_timestep: int | None = None
     track: Track = field(default_factory=Track)
@@ -87,6 +90,7 @@ def from_state(state: Mapping[str, Any], present: Saved, layers: Sequence[Layer]
     version = state.get("version")
     if version != _VERSION:
         raise ValueError(f"state: expected version {_VERSION}, got {version!r}")
+    state = {"taken": {}, **state}  # older states have none
     keys = {"version", "masks", "observed", *(field.name for field in fields(Position))}
     if set(state) != keys:
         raise ValueError(f"state: expected the keys {sorted(keys)}, got {sorted(map(str, state))}")
@@ -164,5 +168,7 @@ def _check_position(position: Position) -> None:
     try:
         require_fraction("progress", position.progress)
         require_sparsity("reached", position.reached)
+        for name, sparsity in dict(position.taken).items():
+            require_sparsity(f"taken[{name!r}]", sparsity)
     except (TypeError, ValueError) as error:
         raise ValueError(f"state: {error}") from error

@@ -1,4 +1,9 @@
-"""Choices of layers by their place in a network."""
+"""Choices of layers by their place in a network.
+
+In a policy the networks are known. In a plain module the layers come in the order in which they
+run, and each output layer ends a network of its own; where `forward` cannot be traced or does not
+call each layer, they come in the order in which they were registered, as one network.
+"""
 
 from __future__ import annotations
 

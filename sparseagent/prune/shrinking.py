@@ -22,7 +22,9 @@ def shrink(
 
     The layers get smaller, the outputs stay the same up to rounding, and training goes on: the
     masks are cut as the weights are, and frozen. To prune what is left further, make a new
-    Sparsifier; its sparsity then counts the weights of the smaller layers.
+    Sparsifier and call `take_over(found_masks(module))` on it, without which it starts dense and
+    what the old masks held at zero comes back. Its sparsity counts the weights of the smaller
+    layers.
 
     Args:
         sparsifier: At the end of its schedule, or frozen.

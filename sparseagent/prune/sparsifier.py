@@ -68,14 +68,17 @@ class Sparsifier:
         drop: Beside `grow`, the share of each layer's kept weights that is exchanged at a change
             of the masks, over the progress of the run, such as `CosineDrop(0.3)`.
         output_floor: Least density of the output layer of each network, in [0, 1], whatever the
-            allocation says; the other layers of the part make up for it.
+            allocation says; the other layers of the part make up for it. Output layers of a plain
+            module are those that no other layer depends on, see `chains.find_chains`; where its
+            `forward` cannot be traced or does not call each layer, the last one registered.
         rescale_initial: Where weights are pruned before training starts, scale what remains of
             each neuron's weights by 1 / sqrt(density of its fan-in), so that its input keeps its
             variance (Evci et al., "Gradient Flow in Sparse Neural Networks", 2022).
         mask_gradients: Zero the gradients of pruned weights after each backward pass, so that they
             take no part in a gradient norm that the loop clips. Not with `grow`.
         layers: Which layers, instead of the default: names of layers or of modules around them; or
-            `predicate(name, linear) -> bool`, `Top(n)` or `Hidden()`, which narrow the default.
+            `predicate(name, linear) -> bool`, `Top(n)` or `Hidden()`, which narrow the default. The
+            latter two go by the order of a plain module's `forward`, found as for `output_floor`.
         targets: Target networks of a plain module, which get its masks: copies of the module, or of
             some of its submodules under the same names. Those of a policy are found.
         critic_sparsity: Final sparsity of the critics of a policy, in [0, 1); `None` for dense
@@ -131,6 +134,7 @@ class Sparsifier:
             layers=layers,
             targets=targets,
             critic_sparsity=critic_sparsity,
+            floored=output_floor > 0.0,
             joint=is_joint(pattern),
         )
         require_legal(layout, self._method, allocate)

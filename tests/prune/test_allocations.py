@@ -138,6 +138,20 @@ def test_the_floor_protects_a_layer_of_small_weights():
     assert global_(scores, 0.1, floor=1.0) == fair
 
 
+@pytest.mark.parametrize("floor", [0.5, 0.9, 1.0])
+def test_a_gradual_schedule_leaves_as_much_under_the_floor_as_one_shot(floor):
+    scores = scores_of(4, 64, 64, 2)
+    scores[2] *= 0.01
+    allocate = partial(global_, floor=floor)
+    once = allocate(scores, 0.1)
+    for step in range(1, 101):
+        counts = allocate(scores, 1.0 - 0.9 * step / 100)
+        masks = [Unstructured().mask(s, n) for s, n in zip(scores, counts, strict=True)]
+        scores = [s.masked_fill(~m, -torch.inf) for s, m in zip(scores, masks, strict=True)]
+    assert counts[2] == once[2] == int(floor * 113)
+    assert sum(counts) == sum(once)
+
+
 @given(
     widths=st.lists(st.integers(1, 40), min_size=2, max_size=5),
     density=st.floats(0.0, 1.0),

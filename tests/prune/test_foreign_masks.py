@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from sb3_runs import dqn, off_policy
 from sparsified import sparsify, train_step
+from stable_baselines3 import SAC
 from torch.nn.utils import prune as torch_prune
 
 from sparseagent.prune import Cubic, OneShot, found_masks
@@ -43,6 +45,16 @@ def test_zeros_of_a_checkpoint_are_taken_over_and_pruned_further(make_net):
         sparsifier.step(percent / 100)
         assert not sparsifier.masks["0.weight"][:, ::2].any()
     assert sparsifier.sparsity() == pytest.approx(0.8, abs=0.005)
+
+
+@pytest.mark.parametrize("make", [dqn, lambda: off_policy(SAC)], ids=["dqn", "sac"])
+def test_masks_of_a_policy_are_those_of_its_online_networks(make):
+    policy = make().policy
+    before = sparsify(policy, OneShot(to=0.8))
+    before.step(1.0)
+    after = sparsify(policy, Cubic(to=0.9))
+    after.take_over(found_masks(policy))
+    assert all(torch.equal(mask, before.masks[name]) for name, mask in after.masks.items())
 
 
 def test_nothing_pruned_is_nothing_found(make_net):

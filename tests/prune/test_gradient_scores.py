@@ -168,6 +168,20 @@ def test_snip_keeps_what_the_loss_feels():
     assert torch.equal(sparsifier.masks["weight"], expected)
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+def test_observing_ends_with_the_last_choice(make_net, frozen):
+    net = make_net(6, 16, 3)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    sparsifier = Sparsifier(net, score=Snip(), schedule=OneShot(to=0.5, at=0.2))
+    sparsifier.attach(optimizer, total_updates=20)
+    if frozen:  # what comes later may still choose by it, as the next round of a lottery does
+        sparsifier.freeze()
+    for index in range(20):
+        train_step(net, optimizer, index)
+    counts = sparsifier.state_dict()["observed"]["score"]["counts"]
+    assert set(counts.values()) == {20 if frozen else 4}
+
+
 @pytest.mark.parametrize("score", [Snip(), Taylor(), Movement(), Fisher()])
 def test_without_gradients_they_say_what_to_do(score):
     sparsifier = Sparsifier(nn.Linear(4, 2), score=score, schedule=OneShot(to=0.5))

@@ -16,7 +16,9 @@ from sparseagent.prune import (
     RandomGrowth,
     Sparsifier,
     erk,
+    found_masks,
     global_,
+    prune_model,
     uniform,
 )
 from sparseagent.prune.layer import linear_layers
@@ -191,6 +193,31 @@ def test_kept_counts_follow_the_schedule(make_net, grow, allocate):
         assert_only_masked(net, sparsifier)
     assert grown > 0
     assert sparsifier.finished
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_masks_that_were_taken_over_are_exchanged_and_do_not_grow_back(make_net, resumed):
+    net, _ = prune_model(make_net(6, 16, 3), 0.8)
+    schedule = Cubic(to=0.9, start=0.0, stop=0.8)
+    sparsifier = dynamic(net, RandomGrowth(0), schedule, initial=None, every=1)
+    sparsifier.take_over(found_masks(net))
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.02)
+    sparsifier.attach(optimizer, total_updates=50)
+    grown = 0
+    for index in range(1, 51):
+        if resumed and index == 4:
+            state = sparsifier.state_dict()
+            sparsifier.detach()
+            sparsifier = dynamic(net, RandomGrowth(0), schedule, initial=None, every=1)
+            sparsifier.load_state_dict(state)
+            sparsifier.attach(optimizer, total_updates=50)
+        before = sparsifier.masks
+        train_step(net, optimizer, index)
+        masks = sparsifier.masks
+        kept = sum(int(mask.sum()) for mask in masks.values())
+        assert kept == round(min(0.2, 1 - schedule(index / 50)) * (6 * 16 + 16 * 3))
+        grown += sum(int((masks[name] & ~before[name]).sum()) for name in masks)
+    assert grown > 0
 
 
 def test_static_masks_never_change(make_net):

@@ -87,6 +87,26 @@ def test_shared_layers_are_fixed():
     assert fixed(tied) == {"0.weight": "the layer is used more than once"}
 
 
+def test_neurons_that_a_tied_layer_reads_are_fixed():
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    net[4].weight = net[2].weight
+    assert fixed(net)["0.weight"] == "a layer that is used more than once reads them"
+
+    class Unused(nn.Module):
+        """The other owner of the weight is no layer of the graph."""
+
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+            self.embedding = nn.Embedding(2, 4)
+            self.embedding.weight = self.net[2].weight
+
+        def forward(self, x):
+            return self.net(x)
+
+    assert fixed(Unused())["net.0.weight"] == "a layer that is used more than once reads them"
+
+
 def test_a_single_layer_has_no_hidden_neurons():
     assert fixed(nn.Linear(3, 2)) == {"weight": "the module returns them"}
 

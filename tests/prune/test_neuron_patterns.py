@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from sb3_runs import off_policy, ppo
+from sb3_runs import Watch, off_policy, ppo
 from sb3_runs import sparsify as sparsify_model
 from sparsified import assert_zeros, sparsify, train_step
 from stable_baselines3 import PPO, SAC
@@ -19,6 +19,7 @@ from sparseagent.prune import (
     Unstructured,
     WholeNeurons,
     erk,
+    found_masks,
     shrink,
     uniform,
 )
@@ -154,6 +155,22 @@ def test_agents_end_smaller_and_go_on(tmp_path):
     model.learn(64, callback=sparsifier.callback(), reset_num_timesteps=False)
     model.save(tmp_path / "small.zip")
     assert PPO.load(tmp_path / "small.zip", device="cpu").policy.action_net.in_features == 6
+
+
+def test_a_shrunk_agent_is_pruned_further_from_the_zeros_it_has():
+    model = ppo()
+    sparsifier = sparsify_model(model, OneShot(to=0.8), pattern=Hybrid(0.5))
+    model.learn(64, callback=sparsifier.callback())
+    shrink(sparsifier, model=model)
+    further = sparsify_model(model, Cubic(to=0.9, start=0.5))
+    further.take_over(found_masks(model.policy))
+    assert further.sparsity() == sparsifier.sparsity() > 0.0
+    watch = Watch(further)
+    model.learn(320, callback=[further.callback(), watch])
+    sparsities = [sparsity for _, sparsity in watch.path]
+    assert sparsities == sorted(sparsities)
+    assert sparsities[0] == sparsifier.sparsity()
+    assert further.sparsity() == pytest.approx(0.9, abs=0.01)
 
 
 def test_critics_and_targets_shrink_alike():

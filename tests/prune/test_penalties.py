@@ -8,8 +8,9 @@ import pkgutil
 import numpy as np
 import pytest
 import torch
-from sb3_runs import dqn, off_policy, ppo
-from stable_baselines3 import SAC
+from gymnasium import spaces
+from sb3_runs import Drift, dqn, off_policy, ppo, small
+from stable_baselines3 import DQN, PPO, SAC
 from torch import nn
 from torch.nn.functional import logsigmoid
 
@@ -17,11 +18,13 @@ from sparseagent import prune
 from sparseagent.prune import (
     ContributionPenalty,
     GroupLasso,
+    Hidden,
     L1Penalty,
     L2Penalty,
     Magnitude,
     OneShot,
     Sparsifier,
+    Top,
     penalise,
     remove_neurons,
 )
@@ -63,6 +66,21 @@ def test_values_by_hand(net):
     ) + shares[1] * math.log(1 / (1 + math.exp(-1)))
     value = ContributionPenalty(1.0, as_written=True)(net, BATCH).item()
     assert value == pytest.approx(written)
+
+
+def test_layers_by_their_place():
+    net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 1))
+    lasso = GroupLasso(1.0)(net)
+    assert GroupLasso(1.0, layers=Hidden())(net) == GroupLasso(1.0, layers=Top(3))(net) == lasso
+    assert GroupLasso(1.0, layers=Top(2))(net) == GroupLasso(1.0, layers=["2"])(net)
+    assert L1Penalty(1.0, layers=Top(2))(net) == L1Penalty(1.0, layers=["2", "4"])(net)
+    assert ContributionPenalty(1.0, layers=Hidden())(net[:3], BATCH) > 0.0
+
+
+def test_both_heads_of_an_actor_are_outputs():
+    policy = off_policy(SAC).policy
+    hidden = L1Penalty(1.0, layers=["actor.latent_pi"])(policy)
+    assert L1Penalty(1.0, layers=Hidden())(policy) == hidden
 
 
 @pytest.mark.parametrize("penalty", ALL, ids=lambda p: f"{type(p).__name__}")
@@ -269,6 +287,27 @@ def test_recent_observations_are_those_of_the_buffer():
     assert np.array_equal(rows[255], buffer.observations[buffer.pos - 256, 0])
 
 
+class Rooms(Drift):
+    observation_space = spaces.Discrete(5)
+
+    def _observe(self):
+        return int(self.np_random.integers(5))
+
+    def step(self, action):
+        self._steps += 1
+        return self._observe(), 0.0, False, self._steps >= 10, {}
+
+
+@pytest.mark.parametrize("options", [(PPO, {"n_steps": 64}), (DQN, {"learning_starts": 40})])
+def test_discrete_observations_are_numbers(options):
+    algorithm, options = options
+    model = algorithm("MlpPolicy", Rooms(discrete=True), batch_size=16, **small(), **options)
+    handle = penalise(model, ContributionPenalty(0.1))
+    model.learn(64)
+    handle.remove()
+    assert recent_observations(model).shape == (64,)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
@@ -278,6 +317,13 @@ def test_recent_observations_are_those_of_the_buffer():
         (ContributionPenalty(1.0), ValueError, "batch: expected inputs"),
         (lambda n: GroupLasso(1.0)(nn.Linear(2, 2)), ValueError, "module: expected hidden"),
         (L1Penalty(1.0, layers=["9"]), ValueError, "layers: expected names"),
+        (L2Penalty(1.0, layers=lambda *_: False), ValueError, "layers: expected at least one"),
+        (GroupLasso(1.0, layers=Top(1)), ValueError, r"at least one nn.Linear of \[0.weight\]"),
+        (
+            lambda n: L1Penalty(1.0)(nn.ReLU()),
+            ValueError,
+            "module: expected at least one nn.Linear",
+        ),
         (lambda n: penalise(n, L1Penalty(1.0)), ValueError, "optimizer: expected the one"),
         (lambda n: penalise(n, L1Penalty), TypeError, "penalty: expected a callable"),
         (lambda n: penalise([], L1Penalty(1.0)), TypeError, "module: expected a torch"),

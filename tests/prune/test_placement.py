@@ -37,6 +37,96 @@ def test_layers_by_their_place(make_net, layers, names):
     assert sparsify(make_net(4, 8, 8, 2), layers=layers).parts == {"module": names}
 
 
+class OutputFirst(nn.Module):
+    """Its layers are registered in another order than they run."""
+
+    def __init__(self):
+        super().__init__()
+        self.out, self.hidden = nn.Linear(16, 2), nn.Linear(4, 16)
+
+    def forward(self, x):
+        return self.out(torch.relu(self.hidden(x)))
+
+
+class Branching(OutputFirst):
+    """A forward that depends on data."""
+
+    def forward(self, x):
+        return self.out(torch.relu(self.hidden(x))) if x.sum() > 0 else x
+
+
+class Heads(nn.Module):
+    """A critic and an actor on a body that both share, and that runs twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.critic = nn.Sequential(nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 1))
+        self.actor = nn.Sequential(nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 2))
+        self.body = nn.Sequential(nn.Linear(4, 16), nn.LayerNorm(16))
+
+    def forward(self, x):
+        x = x + self.body(x).mean()
+        x = self.body(x)
+        return self.actor(x), self.critic(x)
+
+
+class Uncalled(OutputFirst):
+    """A layer that the forward does not call."""
+
+    def __init__(self):
+        super().__init__()
+        self.value = nn.Linear(16, 1)
+
+
+def tied():
+    net = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4))
+    net[4].weight = net[0].weight
+    return net
+
+
+@pytest.mark.parametrize(
+    ("make", "layers", "names"),
+    [
+        (OutputFirst, Hidden(), ("hidden",)),
+        (OutputFirst, Top(1), ("out",)),
+        (Heads, Hidden(), ("critic.0", "actor.0", "body.0")),
+        (Heads, Top(1), ("critic.2", "actor.2")),
+        (Heads, Top(2), ("critic.0", "critic.2", "actor.0", "actor.2")),
+        # By registration, where the order cannot be told.
+        (Branching, Hidden(), ("out",)),
+        (Uncalled, Hidden(), ("out", "hidden")),
+        # One weight, which is an output's too.
+        (tied, Hidden(), ("2",)),
+        (lambda: nn.Linear(4, 2), Top(1), ("",)),
+    ],
+)
+def test_the_order_in_which_layers_run(make, layers, names):
+    sparsifier = sparsify(make(), layers=layers)
+    assert sparsifier.parts == {"module": tuple(f"{name}.weight".lstrip(".") for name in names)}
+
+
+def test_every_head_of_a_module_has_a_floor():
+    sparsifier = sparsify(Heads(), OneShot(0.8), allocate=uniform, output_floor=1.0)
+    sparsifier.step(1.0)
+    dense = {name for name, value in sparsifier.layer_sparsity().items() if value == 0.0}
+    assert dense == {"critic.2.weight", "actor.2.weight"}
+
+
+def test_a_forward_is_traced_only_for_a_choice_by_place():
+    class Counting(OutputFirst):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            return super().forward(x)
+
+    net = Counting()
+    sparsify(net, layers=["hidden"]).step(1.0)
+    assert net.calls == 0
+    sparsify(net, layers=Hidden())
+    assert net.calls == 1
+
+
 @pytest.mark.parametrize(
     ("make", "layers", "parts"),
     [
@@ -201,8 +291,13 @@ def test_weights_pruned_later_are_not_rescaled(make_net):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"rescale_initial": True}, ValueError, "rescale_initial: expected False with a schedule"),
+        ({"rescale_initial": True}, ValueError, "rescale_initial: expected a schedule that prunes"),
         ({"output_floor": 1.5}, ValueError, "output_floor: expected a fraction"),
+        (
+            {"layers": Hidden()},
+            ValueError,
+            r"layers: expected at least one nn.Linear of \[weight\]",
+        ),
         ({"layers": Top}, TypeError, "layers: expected an object, got the class Top"),
     ],
 )

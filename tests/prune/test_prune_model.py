@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from sb3_runs import ppo
 from sparsified import assert_zeros, train_step
 from torch import nn
 from torch.nn.utils import prune as torch_prune
@@ -66,6 +67,18 @@ def test_what_torch_has_pruned_stays_pruned(make_net):
     assert "weight_orig" in dict(net[0].named_parameters())
     same, _ = prune_model(net, 0.0)
     assert torch.equal(same[0].weight == 0, gone)
+
+
+def test_a_policy_can_be_copied_right_after_learning():
+    """Its last distribution of actions still has a history."""
+    model = ppo()
+    model.learn(32)
+    small, sparsifier = prune_model(model.policy, 0.5)
+    assert_zeros(small, sparsifier)
+    assert small.action_dist.distribution.loc.is_leaf
+    assert not model.policy.action_dist.distribution.loc.is_leaf
+    x = torch.zeros(1, 3)
+    assert torch.equal(small.predict_values(x), model.policy.predict_values(x))
 
 
 def test_refusals(make_net):

@@ -8,10 +8,12 @@ from sparsified import train_step
 from torch import nn
 
 from sparseagent.prune import (
+    Hidden,
     NeuronContribution,
     NeuronDormancy,
     NeuronL1,
     NeuronTaylor,
+    Top,
     remove_dead_neurons,
     remove_neurons,
 )
@@ -133,6 +135,15 @@ def test_below_a_threshold_and_by_name(make_net):
     torch.testing.assert_close(net(x), before, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("layers", "cut"), [(Hidden(), [4, 4]), (Top(2), [8, 4]), (Top(3), [4, 4])]
+)
+def test_by_their_place_with_the_output_layer_counted(make_net, layers, cut):
+    net = make_net(3, 8, 8, 2)
+    remove_neurons(net, NeuronL1(), amount=0.5, layers=layers)
+    assert [layer.out_features for layer in net[::2]] == [*cut, 2]
+
+
 def test_compensation_keeps_the_mean_of_the_next_layer(make_net):
     net = make_net(3, 8, 2)
     plain, x = copy.deepcopy(net), batch(net)
@@ -213,6 +224,7 @@ def test_a_target_network_follows(make_net):
         ({"amount": 0.5, "compensate": True}, ValueError, "batch: expected inputs"),
         ({"amount": 0.5, "layers": ["2"]}, ValueError, "'2.weight': the module returns them"),
         ({"amount": 0.5, "layers": ["7"]}, ValueError, "layers: expected names among"),
+        ({"amount": 0.5, "layers": Top(1)}, ValueError, "layers: expected at least one nn.Linear"),
         ({"amount": 0.5, "optimizers": [3]}, TypeError, "optimizers: expected torch.optim"),
         ({"amount": 0.5, "batch": [[1.0]]}, TypeError, "batch: expected a tensor"),
     ],

@@ -52,6 +52,16 @@ def test_blocks_end_within_a_block_of_the_sparsity(make_net, pattern, allocate):
                 assert part.all() or not part.any()
 
 
+def test_a_global_threshold_leaves_a_thin_output_layer_a_block(make_net):
+    net = make_net(4, 64, 64, 2)
+    with torch.no_grad():
+        net[4].weight.mul_(0.01)
+    sparsifier = sparsify(net, Cubic(to=0.9), pattern=Block(16, 1), allocate=global_)
+    for percent in range(101):
+        sparsifier.step(percent / 100)
+    assert int(sparsifier.masks["4.weight"].sum()) == int(0.5 * 113)
+
+
 def test_two_of_four_ends_at_half(make_net):
     sparsifier = ramp(make_net(8, 32, 32, 4), 0.5, NM(2, 4))
     assert sparsifier.layer_sparsity() == {"0.weight": 0.5, "2.weight": 0.5, "4.weight": 0.5}

@@ -95,6 +95,14 @@ def test_a_model_is_not_its_policy():
         Sparsifier(ppo(), score=Magnitude(), schedule=OneShot(to=0.5))
 
 
+def test_a_network_that_is_a_policy_itself_is_pruned_by_its_parts():
+    actor = off_policy(SAC).policy.actor
+    with pytest.raises(TypeError, match=r"got Actor; pass a part of it that is no policy itself"):
+        Sparsifier(actor, score=Magnitude(), schedule=OneShot(to=0.5))
+    Sparsifier(actor.latent_pi, score=Magnitude(), schedule=OneShot(to=0.5)).step(1.0)
+    assert not actor.latent_pi[2].weight.all()
+
+
 def test_an_unknown_policy_raises():
     class Mystery(BasePolicy):
         def _predict(self, observation, deterministic=False):

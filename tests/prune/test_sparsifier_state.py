@@ -75,6 +75,16 @@ def test_loading_restores_a_frozen_state(make_net):
     assert_zeros(other.module, sparsifier)
 
 
+def test_a_state_from_before_masks_were_remembered_loads(make_net):
+    sparsifier = sparsify(make_net(4, 8, 2), Cubic(to=0.8))
+    sparsifier.step(0.5)
+    state = sparsifier.state_dict()
+    del state["taken"]
+    other = sparsify(make_net(4, 8, 2), Cubic(to=0.8))
+    other.load_state_dict(state)
+    assert other.sparsity() == sparsifier.sparsity()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -95,6 +105,7 @@ def test_loading_restores_a_frozen_state(make_net):
         ({"checked": None}, "state: expected a count for 'checked'"),
         ({"updates": -1}, "state: expected a count for 'updates', got -1"),
         ({"start_timestep": 1.5}, "state: expected a count for 'start_timestep'"),
+        ({"taken": {"module": 1.0}}, "state: taken.'module'.: expected a sparsity"),
         ({"frozen": 1}, "state: expected a bool for 'frozen'"),
         ({"progress": 2.0}, "state: progress: expected a fraction"),
         ({"reached": "0.5"}, "state: reached: expected a number"),
