@@ -50,6 +50,8 @@ test: test-native test-neon test-python ## run the whole test suite
 test-python: $(VENV)/.dev ## the Python tests, against the installed package
 	@echo "== Python tests"
 	SPARSEAGENT_NATIVE_BUILD=$(abspath $(NATIVE)) $(BIN)/pytest --durations=10
+	@echo "== the benchmark's own checks"
+	$(BIN)/pytest bench/test_harness.py
 
 test-native: $(VENV)/.dev ## the C++ exactness test: every ISA of this machine, guard pages
 	@echo "== C++ exactness test"

@@ -30,6 +30,9 @@ COMMANDS = (
 SMALL = ["--env", "CartPole-v1", "--steps", "512", "--net", "8,8", "--set", "n_epochs=2"]
 
 
+CARTPOLE = ["run", "--env", "CartPole-v1"]
+
+
 def call(*arguments: object):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
@@ -192,6 +195,11 @@ def test_run_fails_if_the_policy_does_not_act_like_the_model(tmp_path, monkeypat
         (["run", "--env", "CartPole-v1", "--strategy", "neuron"], "strategy: expected one of"),
         (["run", "--env", "CartPole-v1", "--sparsity", "0.9999"], "schedule: expected to keep"),
         (["run", "--config", "nowhere.json"], "nowhere.json"),
+        ([*CARTPOLE, "--set", "learning_rate=abc"], "learning_rate: expected float"),
+        ([*CARTPOLE, "--mask-gradients", "--grow", "random"], "mask_gradients: expected False"),
+        ([*CARTPOLE, "--rescale-initial"], "rescale_initial: expected"),
+        ([*CARTPOLE, "--drop-fraction", "0.5"], "drop_fraction: expected 0.3 beside grow 'none'"),
+        (["search", "--env", "CartPole-v1", "--share", "3"], "share: expected a share in (0, 1]"),
         (["rollout", "nowhere.safetensors"], "nowhere.safetensors"),
         (["robustness", "nowhere", "--out", "a.csv"], "policy: expected a policy file or a folder"),
         (["robustness", ".", "--out", "a.csv"], "expected policy files (.safetensors) in ."),
@@ -214,6 +222,33 @@ def test_another_configuration_for_the_same_folder(tmp_path):
     text = fail("train", *SMALL, "--sparsity", "0.5", "--out", out)
     assert "sparsity: 0.5, not 0.9" in text
     succeed("train", *SMALL, "--sparsity", "0.5", "--out", out, "--overwrite")
+
+
+def test_overwrite_deletes_runs_alone(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    text = fail("train", *SMALL, "--out", tmp_path, "--overwrite")
+    assert "out: expected a run folder" in text
+    assert (tmp_path / "config.json").exists()
+
+
+def test_search_takes_all_its_options(tmp_path):
+    out = tmp_path / "search"
+    options = ["--trials", 1, "--share", 0.01, "--episodes", 3, "--out", out]
+    given = ["--allocation", "uniform", "--critic-sparsity", 0.5]
+    text = succeed("search", *SMALL, *options, *given)
+    assert f"candidates: {out / 'candidates.csv'}" in text
+    (candidate,) = (out / "candidates").iterdir()
+    config = RunConfig.load(candidate / "config.json")
+    assert (config.allocation, config.critic_sparsity) == ("uniform", 0.5)
+    assert "--overwrite" in fail("search", *SMALL, *options)
+    succeed("search", *SMALL, *options, "--allocation", "erk", "--overwrite")
+    (candidate,) = (out / "candidates").iterdir()
+    assert RunConfig.load(candidate / "config.json").allocation == "erk"
+
+
+def test_the_example_of_robustness_names_a_folder_of_the_demo():
+    text = " ".join(succeed("robustness", "--help").split())
+    assert "sparseagent robustness runs/demo --out" in text
 
 
 def test_a_configuration_file_with_changes(tmp_path):

@@ -114,7 +114,7 @@ def robustness(
 
     All policies play the same episodes, under the same noise.
 
-    Example: sparseagent robustness runs/demo/policies --env CartPole-v1 --out robustness.csv
+    Example: sparseagent robustness runs/demo --out robustness.csv
     """
     from sparseagent.robustness import NOISE_LEVELS
     from sparseagent.train.robustness_files import draw_robustness, measure_files, policy_files

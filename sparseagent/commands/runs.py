@@ -98,7 +98,8 @@ def search(options: SearchOptions) -> None:
 
     Trains the dense agent, then pruned ones that differ in sparsity and allocation, each with all
     seeds; latency is the second objective. Give the same command again to go on after an
-    interruption. --sparsity is not used. Exit code 1: no candidate was good enough.
+    interruption. --sparsity is not used; --allocation and --critic-sparsity, where given, are those
+    of all candidates. Exit code 1: no candidate was good enough.
 
     Example: sparseagent search --env CartPole-v1 --seed 0 --seed 1 --trials 30 --out runs/search
     """
@@ -108,7 +109,14 @@ def search(options: SearchOptions) -> None:
     console = open_console()
     with friendly_errors():
         config = options.to_config()
-        found = search_run(config, options.trials, share=options.share, display=Display(console))
+        found = search_run(
+            config,
+            options.trials,
+            share=options.share,
+            allocations=None if options.allocation is None else (options.allocation,),
+            overwrite=options.overwrite,
+            display=Display(console),
+        )
     header = ["allocation", "actor sparsity", "critic sparsity", "return (IQM)", "one call"]
     rows = [
         (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -113,26 +113,17 @@ def _cell(
     seed: int,
 ) -> Cell:
     method = variant.method
-    settings = {**environment.settings, **variant.settings}
-    hyperparameters = {
-        **environment.settings.get("hyperparameters", {}),
-        **variant.settings.get("hyperparameters", {}),
-    }
-    settings.pop("hyperparameters", None)
+    shared, own = dict(environment.settings), dict(variant.settings)
+    hyperparameters = {**shared.pop("hyperparameters", {}), **own.pop("hyperparameters", {})}
     place = f"{environment.env}, {algo}, {method.name}"
     level = f"{sparsity:g}" if method.has_sparsity else "whole"
     parts = (study.name, environment.env.replace("/", "-"), algo, method.name, level)
     try:
         config = configure(
-            environment.env, algo, hyperparameters=hyperparameters, sparsity=sparsity, **settings
+            environment.env, algo, hyperparameters=hyperparameters, sparsity=sparsity, **shared
         )
-        config = method.configure(config)
-        for name in variant.settings.keys() - {"hyperparameters"}:
-            if getattr(config, name) != _as_field(variant.settings[name]):
-                raise ValueError(
-                    f"settings.{name}: expected none, for the method fixes it at "
-                    f"{getattr(config, name)}, got {variant.settings[name]}"
-                )
+        config = replace(method.configure(config), **own)
+        _check_own(method, config, own)
         config = replace(
             config,
             seeds=(seed,),
@@ -144,9 +135,15 @@ def _cell(
     return Cell(study.name, method, sparsity, seed, config)
 
 
-def _as_field(value: Any) -> Any:
-    """A value of a YAML file as `RunConfig` holds it."""
-    return tuple(value) if isinstance(value, list) else value
+def _check_own(method: Method, config: RunConfig, names: Iterable[str]) -> None:
+    """Refuse settings of a method's own that the method would undo."""
+    fixed = method.configure(config)
+    for name in names:
+        given, kept = getattr(config, name), getattr(fixed, name)
+        if given != kept:
+            raise ValueError(
+                f"settings.{name}: expected none, for the method fixes it at {kept}, got {given}"
+            )
 
 
 def _default(f: Any) -> Any:

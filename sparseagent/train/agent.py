@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 import gymnasium
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
@@ -41,8 +43,15 @@ _ACTIVATIONS: Mapping[str, type[torch.nn.Module]] = {
     "gelu": torch.nn.GELU,
 }
 _BUFFER_SIZE = 1_000_000  # the library's default
-_POLICY_KEYS = ("log_std_init", "ortho_init", "clip_mean", "n_critics", "full_std", "use_expln")
-_NOISE_KEYS = ("noise_type", "noise_std")
+_POLICY_KEYS: Mapping[str, type] = {
+    "log_std_init": float,
+    "ortho_init": bool,
+    "clip_mean": float,
+    "n_critics": int,
+    "full_std": bool,
+    "use_expln": bool,
+}
+_NOISE_KEYS: Mapping[str, type] = {"noise_type": str, "noise_std": float}
 #: Arguments of the algorithms that other fields of `RunConfig` decide.
 _OWN_KEYS = {
     *("self", "policy", "env", "policy_kwargs", "seed", "device", "verbose", "action_noise"),
@@ -129,6 +138,14 @@ def make_model(
     return model
 
 
+def fresh_policy(config: RunConfig) -> BasePolicy:
+    """An untrained policy of the run, to see what can be done with it."""
+    env = make_envs(config, config.seeds[0])
+    policy = make_model(config, env, config.seeds[0]).policy
+    env.close()
+    return policy
+
+
 def actor_weights(policy: torch.nn.Module) -> tuple[torch.Tensor, ...]:
     """The weights `[out, in]` that a deterministic action goes through, first layer first."""
     probe = Sparsifier(policy, score=Magnitude(), schedule=OneShot(to=0.0), critic_sparsity=None)
@@ -164,29 +181,51 @@ def _action_noise(given: dict[str, Any], env: VecEnv) -> NormalActionNoise | Non
 
 
 def _check_hyperparameters(config: RunConfig) -> None:
+    given = config.hyperparameters
     parameters = inspect.signature(algorithm(config.algo)).parameters
-    known = (set(parameters) - _OWN_KEYS) | set(_POLICY_KEYS)
+    known = {key: p.annotation for key, p in parameters.items() if key not in _OWN_KEYS}
+    known.update(_POLICY_KEYS)
     if not config.on_policy and config.algo != "dqn":
-        known |= set(_NOISE_KEYS)
-    unknown = sorted(set(config.hyperparameters) - known)
+        known.update(_NOISE_KEYS)
+    unknown = sorted(set(given) - set(known))
     if unknown:
         raise ValueError(
             f"hyperparameters: expected names among {', '.join(sorted(known))}; "
             f"got {', '.join(unknown)}"
         )
-    if config.hyperparameters.get("noise_type", "normal") != "normal":
+    for key, value in given.items():
+        _check_type(key, value, known[key])
+    if given.get("noise_type", "normal") != "normal":
+        raise ValueError(f"noise_type: expected 'normal', got {given['noise_type']!r}")
+    if len(noise := [key for key in _NOISE_KEYS if key in given]) == 1:
+        raise ValueError(f"noise_type, noise_std: expected both or none, got {noise[0]} alone")
+    if config.learning_starts >= config.total_timesteps:
         raise ValueError(
-            f"noise_type: expected 'normal', got {config.hyperparameters['noise_type']!r}"
-        )
-    starts = config.hyperparameters.get("learning_starts", 0 if config.on_policy else 100)
-    if starts >= config.total_timesteps:
-        raise ValueError(
-            f"total_timesteps: expected more than learning_starts = {starts}, "
+            f"total_timesteps: expected more than learning_starts = {config.learning_starts}, "
             f"got {config.total_timesteps}"
         )
-    for key, value in config.hyperparameters.items():
-        if isinstance(value, str) and value.startswith("lin_"):
-            try:
-                float(value.removeprefix("lin_"))
-            except ValueError:
-                raise ValueError(f"{key}: expected 'lin_<number>', got {value!r}") from None
+
+
+def _check_type(key: str, value: Any, annotation: Any) -> None:
+    """Refuse a hyperparameter of another type than its algorithm asks for."""
+    if not _fits(value, annotation):
+        expected = inspect.formatannotation(annotation)
+        expected = expected.replace("collections.abc.Callable[[float], float]", "'lin_<number>'")
+        raise TypeError(f"{key}: expected {expected}, got {value!r}")
+    if isinstance(value, str) and value.startswith("lin_"):
+        try:
+            float(value.removeprefix("lin_"))
+        except ValueError:
+            raise ValueError(f"{key}: expected 'lin_<number>', got {value!r}") from None
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    kind = get_origin(annotation) or annotation
+    if kind in (Union, UnionType):
+        return any(_fits(value, option) for option in get_args(annotation))
+    if kind is Callable:  # a schedule
+        return callable(value) or str(value).startswith("lin_")
+    if isinstance(value, bool):
+        return kind is bool
+    # What comes from JSON has lists for tuples.
+    return isinstance(value, {float: (int, float), tuple: (list, tuple)}.get(kind, kind))

@@ -23,6 +23,8 @@ SCORES: Mapping[str, str] = {
     "movement": "weights that shrink in training go first; Sanh, 2020",
     "fisher": "small weight^2 x gradient^2 goes first; Theis, 2018",
 }
+#: Scores that have seen nothing before the first gradient update.
+GRADIENT_SCORES = ("snip", "taylor", "movement", "fisher")
 PATTERNS: Mapping[str, str] = {
     "unstructured": "any weight may be zero",
     "block_16x1": "16 neighbouring outputs of an input together, for one observation at a time",
@@ -54,6 +56,8 @@ GROWTHS: Mapping[str, str] = {
     "random": "pruned weights come back at random; SET, Mocanu, 2018",
     "gradient": "pruned weights of large gradient come back; RigL, Evci, 2020",
 }
+#: Share of the weights that `grow` exchanges at first, unless said.
+DROP_FRACTION = 0.3
 ACTIVATIONS = ("tanh", "relu", "elu", "leaky_relu", "sigmoid", "silu", "gelu")
 
 
@@ -71,16 +75,18 @@ class RunConfig:
             critic costs return, 0.1 below the actor's for SAC, TD3 and DDPG. Only the actor is
             deployed and counted. DQN has no critic.
         strategy: one of `STRATEGIES`.
-        score: one of `SCORES`.
+        score: one of `SCORES`. Those of `GRADIENT_SCORES` cannot prune before training, and
+            "movement" not with the allocation "lamp", which takes no scores below 0.
         pattern: one of `PATTERNS`.
         neurons: fraction of the neurons of each hidden layer that the pattern "hybrid" removes
             before single weights, in [0, 1).
         allocation: one of `ALLOCATIONS`.
         schedule: one of `SCHEDULES`.
         grow: one of `GROWTHS`. With one, the first masks of the schedule "early" are random, and
-            weights are exchanged by score until `prune_stop`.
-        drop_fraction: share of the kept weights that is exchanged at a change of the masks, in
-            [0, 1), at first; it falls to 0 at `prune_stop`.
+            weights are exchanged by score until `prune_stop`; not with "one_shot", which has no
+            masks before.
+        drop_fraction: with `grow`, share of the kept weights that is exchanged at a change of the
+            masks, in [0, 1), at first; it falls to 0 at `prune_stop`.
         output_floor: least density of the output layer, in [0, 1].
         rescale_initial: whether weights that survive pruning before training are scaled up, so
             that each neuron's input keeps its variance.
@@ -121,7 +127,7 @@ class RunConfig:
     allocation: str = "erk"
     schedule: str = "cubic"
     grow: str = "none"
-    drop_fraction: float = 0.3
+    drop_fraction: float = DROP_FRACTION
     output_floor: float = 0.0
     rescale_initial: bool = False
     mask_gradients: bool = False
@@ -147,6 +153,7 @@ class RunConfig:
         self._check_names()
         self._check_pattern()
         self._check_numbers()
+        self._check_method()
 
     @property
     def on_policy(self) -> bool:
@@ -166,6 +173,22 @@ class RunConfig:
         """
         share = self.total_timesteps / self.pruned_timesteps
         return self.prune_start * share, self.prune_stop * share
+
+    @property
+    def learning_starts(self) -> int:
+        """Environment steps before anything is learned; 100 is the library's default."""
+        starts: int = self.hyperparameters.get("learning_starts", 0 if self.on_policy else 100)
+        return starts
+
+    @property
+    def ramp_steps(self) -> tuple[int, int]:
+        """Start and stop of the pruning schedule in environment steps of the pruned agent.
+
+        Progress counts from where learning starts, as in `SparsifierCallback`.
+        """
+        first, last = self.learning_starts, self.pruned_timesteps
+        start, stop = (round(first + share * (last - first)) for share in self.ramp)
+        return start, stop
 
     def to_json(self) -> str:
         """The configuration as an indented JSON object."""
@@ -243,6 +266,25 @@ class RunConfig:
             raise ValueError(
                 f"neurons: expected {HYBRID_NEURONS} beside the pattern {self.pattern!r}, as only "
                 f"'hybrid' looks at it, got {self.neurons}"
+            )
+
+    def _check_method(self) -> None:
+        if self.score == "movement" and self.allocation == "lamp":
+            raise ValueError(
+                "allocation: expected another one beside the score 'movement', which is below 0 "
+                "where weights shrink, got 'lamp'"
+            )
+        # With growth the first masks are random.
+        by_score = self.schedule == "early" and self.grow == "none"
+        if by_score and self.score in GRADIENT_SCORES and self.prune_start == 0:
+            raise ValueError(
+                f"prune_start: expected more than 0 beside the schedule 'early' and the score "
+                f"{self.score!r}, which judges by gradients, got {self.prune_start}"
+            )
+        if self.grow != "none" and self.schedule == "one_shot":
+            raise ValueError(
+                f"schedule: expected one with masks before prune_stop beside grow {self.grow!r}, "
+                "which exchanges weights until then, got 'one_shot'"
             )
 
     def _check_numbers(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,27 @@ from sparseagent.train.config import RunConfig
 from sparseagent.train.records import read_json, write_json, write_text
 
 AGENTS = ("dense", "pruned", "tiny")
+
+#: Every file that a run or a search writes into its folder, and in those of its candidates.
+_OWN_FILE = re.compile(
+    r"""
+    (candidates/[^/]+/)?
+    (
+      (config|strategy|machine)\.json | report\.md | search\.db(-journal)?
+    | (learning_curve|episodes|latency|layers|agents|parity|candidates)\.csv
+    | plots/(learning_curve|returns|latency|layers)\.png
+    | (seed_\d+/)?
+      (
+        (dense|pruned|tiny)(\.zip|_vecnormalize\.pkl) | draft\.zip | sparsifier\.pt
+      | (policy|dense|pruned|tiny)\.safetensors
+      | state/((dense|pruned|tiny|test)\.done | curve_(dense|pruned|tiny)\.csv)
+      | state/checkpoints_(dense|pruned|tiny)/(newest | step_\d+/[^/]+)
+      )
+    )
+    (\.\d+\.part)?  # a draft
+    """,
+    re.VERBOSE,
+)
 
 
 @dataclass(frozen=True)
@@ -87,19 +108,20 @@ def open_folder(config: RunConfig, *, overwrite: bool = False) -> tuple[RunFolde
 
     Args:
         config: the run; written to `config.json`.
-        overwrite: throw a folder with another configuration away and start anew.
+        overwrite: throw away the run that the folder holds, and start anew.
 
     Returns:
         The folder, and whether it holds an earlier part of the same run.
 
     Raises:
-        ValueError: the folder holds a run with another configuration, or something that is no run.
+        ValueError: the folder holds a run with another configuration, or something that is no run;
+            with `overwrite`, it holds other files beside a run. Nothing was deleted then.
     """
     folder = RunFolder.of(config)
     if overwrite and folder.config.exists():
-        shutil.rmtree(folder.root)
+        _throw_away(folder)
     if folder.config.exists():
-        differences = config.differences(RunConfig.load(folder.config))
+        differences = config.differences(_stored(folder))
         if differences:
             raise ValueError(
                 f"out: {folder.root} holds another run; this one has {'; '.join(differences)}. "
@@ -111,3 +133,34 @@ def open_folder(config: RunConfig, *, overwrite: bool = False) -> tuple[RunFolde
     folder.root.mkdir(parents=True, exist_ok=True)
     write_text(folder.config, config.to_json())
     return folder, False
+
+
+def _stored(folder: RunFolder) -> RunConfig:
+    try:
+        return RunConfig.load(folder.config)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"out: expected a run folder, got {folder.root}, whose config.json is not that of a "
+            f"run: {error}"
+        ) from error
+
+
+def _throw_away(folder: RunFolder) -> None:
+    """Delete the files of a run, if its folder holds nothing else."""
+    _stored(folder)
+    paths = sorted(folder.root.rglob("*"), reverse=True)  # what a folder holds comes before it
+    folders = {path for path in paths if path.is_dir() and not path.is_symlink()}
+    names = [path.relative_to(folder.root).as_posix() for path in paths if path not in folders]
+    if foreign := sorted(name for name in names if not _OWN_FILE.fullmatch(name)):
+        raise ValueError(
+            f"overwrite: expected nothing but a run in {folder.root}, got {', '.join(foreign[:3])}"
+            f"{' and others' if len(foreign) > 3 else ''}; move them elsewhere, or choose another "
+            "folder"
+        )
+    for path in paths:
+        if path in folders:
+            path.rmdir()
+        elif path != folder.config:
+            path.unlink()
+    # Last, so that what an interrupted deletion leaves is still known as a run.
+    folder.config.unlink()

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from sparseagent.train.agent import actor_weights, check_environment, make_envs, make_model
+from sparseagent.train.agent import actor_weights, check_environment, fresh_policy
 from sparseagent.train.architecture import tiny_hidden
 from sparseagent.train.callbacks import CURVE_COLUMNS
 from sparseagent.train.config import RunConfig
@@ -22,7 +22,7 @@ from sparseagent.train.progress import Display
 from sparseagent.train.records import read_rows, write_json, write_rows
 from sparseagent.train.run_report import write_report
 from sparseagent.train.stage import Stage, load_model, sections_of, train_stage
-from sparseagent.train.strategy import Strategy, choose_strategy
+from sparseagent.train.strategy import Strategy, check_pruning, choose_strategy
 
 _HANGING: Mapping[str, Any] = {"subsequent_indent": " " * 7, "break_on_hyphens": False}
 
@@ -77,8 +77,8 @@ def run(
         Where the report lies, and whether the run kept its promises.
 
     Raises:
-        ValueError: the environment does not exist or does not suit the algorithm, or the folder
-            holds another run.
+        ValueError: the environment does not exist or does not suit the algorithm, settings do not
+            fit each other, or the folder holds another run.
     """
     return complete(prepare(config, overwrite=overwrite, display=display), command)
 
@@ -88,9 +88,9 @@ def prepare(
 ) -> OpenRun:
     """Step 1: check the configuration, open the folder, choose and write down the strategy."""
     check_environment(config)
-    env = make_envs(config, config.seeds[0])
-    strategy = choose_strategy(config, make_model(config, env, config.seeds[0]).policy)
-    env.close()
+    policy = fresh_policy(config)
+    check_pruning(config, policy)
+    strategy = choose_strategy(config, policy)
     folder, resumed = open_folder(config, overwrite=overwrite)
     write_json(folder.root / "strategy.json", asdict(strategy))
     opened = OpenRun(config, folder, Display() if display is None else display)

@@ -30,8 +30,10 @@ class Choice:
     allocation: str
 
 
-Evaluate = Callable[[Choice], tuple[float, float]]
-"""`evaluate(choice) -> (iqm, latency)`: trains and tests an agent, higher and lower = better."""
+Evaluate = Callable[[Choice], tuple[float, float] | None]
+"""`evaluate(choice) -> (iqm, latency)`: trains and tests an agent, higher and lower = better.
+
+None where no agent can be pruned by this choice."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,9 @@ class Candidate:
     Attributes:
         choice: how it was pruned.
         sparsity: of the agent, as `SearchSpace.actor_share` counts.
-        iqm: its return.
-        latency: what `evaluate` measured, such as microseconds an action.
+        iqm: its return; -inf where no agent could be made.
+        latency: what `evaluate` measured, such as microseconds an action; inf where no agent could
+            be made.
         good_enough: whether its return is at least the threshold.
     """
 
@@ -159,7 +162,8 @@ def find_sparsest(
 
     Args:
         evaluate: trains and tests an agent pruned by a `Choice`: its IQM over seeds and episodes,
-            higher = better, and its latency, lower = better.
+            higher = better, and its latency, lower = better. None for a choice by which no agent
+            can be pruned: it counts as tested, and the search keeps away from it.
         dense_iqm: that of the dense agent.
         trials: candidates to test in all, those in the storage included, at least 1.
         storage: SQLite file, made where it does not exist.
@@ -173,14 +177,15 @@ def find_sparsest(
         All candidates tested.
 
     Raises:
-        ModuleNotFoundError: Optuna is not installed (`pip install sparseagent[search]`).
+        ImportError: Optuna is not installed (`pip install sparseagent[search]`).
         ValueError: an argument is out of range, the storage holds a search of this name with other
             arguments, or `evaluate` gave a number that is not finite.
     """
     space = SearchSpace() if space is None else space
-    threshold = _threshold(dense_iqm, share)
-    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
-        raise ValueError(f"trials: expected an int of at least 1, got {trials!r}")
+    check_search(trials, share)
+    if not math.isfinite(dense_iqm):
+        raise ValueError(f"dense_iqm: expected a finite number, got {dense_iqm}")
+    threshold = dense_iqm - (1.0 - share) * abs(dense_iqm)
     import optuna
 
     with _quiet():
@@ -201,6 +206,25 @@ def find_sparsest(
     return SearchResult(threshold, found)
 
 
+def check_search(trials: int, share: float) -> None:
+    """Refuse what `find_sparsest` would, before a dense agent is trained for it.
+
+    Raises:
+        ImportError: Optuna is not installed.
+        ValueError: an argument is out of range.
+    """
+    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
+        raise ValueError(f"trials: expected an int of at least 1, got {trials!r}")
+    if not 0.0 < share <= 1.0:
+        raise ValueError(f"share: expected a share in (0, 1], got {share}")
+    try:
+        import optuna  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f"search: expected Optuna (pip install sparseagent[search]), got: {error}"
+        ) from error
+
+
 def _test_one(
     study: optuna.Study, space: SearchSpace, evaluate: Evaluate, threshold: float
 ) -> None:
@@ -209,14 +233,16 @@ def _test_one(
     trial = study.ask()
     try:
         choice = space.draw(trial)
-        iqm, latency = evaluate(choice)
-        if not math.isfinite(iqm) or not math.isfinite(latency):
+        found = evaluate(choice)
+        if found is not None and not all(map(math.isfinite, found)):
             raise ValueError(
-                f"evaluate: expected a finite IQM and latency for {choice}, got {iqm} and {latency}"
+                f"evaluate: expected a finite IQM and latency for {choice}, got {found[0]} and "
+                f"{found[1]}"
             )
     except BaseException:
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
         raise
+    iqm, latency = (-math.inf, math.inf) if found is None else found
     trial.set_user_attr("iqm", float(iqm))
     trial.set_constraint("loss beyond the threshold", threshold - float(iqm))
     study.tell(trial, [space.sparsity(choice), float(latency)])
@@ -236,14 +262,6 @@ def _candidate(trial: optuna.trial.FrozenTrial, space: SearchSpace, threshold: f
     sparsity, latency = trial.values
     iqm = float(trial.user_attrs["iqm"])
     return Candidate(choice, sparsity, iqm, latency, iqm >= threshold)
-
-
-def _threshold(dense_iqm: float, share: float) -> float:
-    if not math.isfinite(dense_iqm):
-        raise ValueError(f"dense_iqm: expected a finite number, got {dense_iqm}")
-    if not 0.0 < share <= 1.0:
-        raise ValueError(f"share: expected a share in (0, 1], got {share}")
-    return dense_iqm - (1.0 - share) * abs(dense_iqm)
 
 
 def _check_same(study: optuna.Study, settings: dict[str, Any]) -> None:

@@ -253,6 +253,6 @@ def sections_of(config: RunConfig, agent: str) -> Sequence[tuple[str, int]]:
         return (("2/5 dense agent", config.total_timesteps),)
     if agent == "tiny":
         return (("5/5 tiny dense", config.total_timesteps),)
-    stop = round(config.prune_stop * config.total_timesteps)
+    _, stop = config.ramp_steps
     tail = (("4/5 fine-tune", config.pruned_timesteps),) if stop < config.pruned_timesteps else ()
     return (("3/5 prune", stop), *tail)

@@ -11,6 +11,7 @@ from torch import nn
 from sparseagent import prune
 from sparseagent.train.config import (
     ALLOCATIONS,
+    DROP_FRACTION,
     GROWTHS,
     PATTERNS,
     SCHEDULES,
@@ -110,6 +111,25 @@ def make_sparsifier(config: RunConfig, policy: nn.Module, seed: int) -> prune.Sp
     )
 
 
+def check_pruning(config: RunConfig, policy: nn.Module) -> None:
+    """Refuse what cannot be pruned as asked before anything is trained for it.
+
+    Args:
+        config: the run.
+        policy: a fresh policy of the run; it stays as it is.
+
+    Raises:
+        ValueError: settings do not fit each other or the policy; the message names them.
+    """
+    # Not in `RunConfig`: a study may set `drop_fraction` for all methods, of which some grow.
+    if config.grow == "none" and config.drop_fraction != DROP_FRACTION:
+        raise ValueError(
+            f"drop_fraction: expected {DROP_FRACTION} beside grow 'none', which exchanges nothing, "
+            f"got {config.drop_fraction}"
+        )
+    make_sparsifier(config, policy, config.seeds[0])
+
+
 def choose_strategy(config: RunConfig, policy: nn.Module) -> Strategy:
     """Describe what a run does, and plan the sparsity of each layer.
 
@@ -158,9 +178,11 @@ def _what(config: RunConfig, parts: str) -> str:
 
 def _how(config: RunConfig) -> str:
     total, extra = config.total_timesteps, config.finetune_timesteps
-    start, stop = round(config.prune_start * total), round(config.prune_stop * total)
+    start, stop = config.ramp_steps
     ramp = f"from step {start:,} to {stop:,}"
-    steps = {"one_shot": f"at {stop:,}", "early": f"at {start:,}"}.get(config.schedule, ramp)
+    # What is pruned before training does not wait until learning starts.
+    early = start if config.prune_start else 0
+    steps = {"one_shot": f"at {stop:,}", "early": f"at {early:,}"}.get(config.schedule, ramp)
     tail = total + extra - stop
     share = f", here {config.neurons:.0%}" if config.pattern == "hybrid" else ""
     added = f", of them {extra:,} extra ones that the other agents do not get" if extra else ""

@@ -81,6 +81,16 @@ def test_what_a_method_fixes_cannot_be_set(content, method, name, value, fixed):
     assert str(getattr(cells_of(parse_study(content))[0].config, name)) == fixed
 
 
+@pytest.mark.parametrize(
+    ("method", "settings"), [("hybrid", {"neurons": 0.7}), ("set", {"drop_fraction": 0.5})]
+)
+def test_a_setting_that_only_this_method_looks_at(content, method, settings):
+    content["methods"] = {method: {"sparsity": 0.9, "settings": settings}}
+    content["environments"] = [{"env": "CartPole-v1", "algos": "ppo"}]
+    ((name, value),) = settings.items()
+    assert getattr(cells_of(parse_study(content))[0].config, name) == value
+
+
 def test_every_cell_has_a_folder_of_its_own(content):
     cells = cells_of(parse_study(content))
     assert len({cell.folder for cell in cells}) == len(cells)

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from sparseagent.train import RunConfig
+from sparseagent.train import RunConfig, configure
+from sparseagent.train.config import GRADIENT_SCORES
 
 
 def test_round_trip_through_json(tmp_path):
@@ -80,6 +81,37 @@ def test_a_value_out_of_range_is_named(field, value, message):
 def test_a_wrong_type_is_named(field, value):
     with pytest.raises(TypeError, match=rf"{field}: expected"):
         RunConfig(**{"env": "CartPole-v1", field: value})
+
+
+@pytest.mark.parametrize("score", GRADIENT_SCORES)
+def test_a_score_of_gradients_cannot_judge_before_training(score):
+    options = {"env": "CartPole-v1", "schedule": "early", "prune_start": 0.0}
+    with pytest.raises(ValueError, match=rf"prune_start: expected more than 0 .*'{score}'"):
+        RunConfig(score=score, **options)
+    RunConfig(score=score, **{**options, "prune_start": 0.01})
+    RunConfig(score=score, grow="random", **options)  # the first masks are random then
+    RunConfig(score="magnitude", **options)
+
+
+def test_movement_takes_no_lamp():
+    with pytest.raises(ValueError, match="allocation: expected another one beside the score"):
+        RunConfig(env="CartPole-v1", score="movement", allocation="lamp")
+
+
+@pytest.mark.parametrize("grow", ["random", "gradient"])
+def test_growth_needs_masks_before_it_stops(grow):
+    with pytest.raises(ValueError, match="schedule: expected one with masks before prune_stop"):
+        RunConfig(env="CartPole-v1", schedule="one_shot", grow=grow)
+    RunConfig(env="CartPole-v1", schedule="cubic", grow=grow)
+
+
+def test_the_ramp_counts_from_where_learning_starts():
+    td3 = configure("Pendulum-v1", "td3")
+    assert (td3.learning_starts, td3.ramp_steps) == (10_000, (12_000, 18_000))
+    sac = RunConfig(env="Pendulum-v1", algo="sac", total_timesteps=1100)
+    assert (sac.learning_starts, sac.ramp_steps) == (100, (300, 900))
+    ppo = RunConfig(env="CartPole-v1", total_timesteps=800, finetune_timesteps=200)
+    assert (ppo.learning_starts, ppo.ramp_steps) == (0, (160, 640))
 
 
 def test_dqn_has_no_critic():

@@ -1,5 +1,7 @@
 """Checkpoints, tables and the run folder: complete or absent."""
 
+import shutil
+
 import pytest
 
 from sparseagent.train import RunConfig
@@ -61,6 +63,75 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
         with pytest.raises(ValueError, match="expected a new, empty or run folder"):
             open_folder(config, overwrite=overwrite)
     assert (tmp_path / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize("text", ['{"model_type": "bert"}', "{}", "years of work", "[1]"])
+def test_a_configuration_of_something_else_is_left_alone(text, tmp_path, monkeypatch):
+    (tmp_path / "config.json").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    for out in (".", str(tmp_path)):
+        for overwrite in (False, True):
+            with pytest.raises(ValueError, match="out: expected a run folder, got"):
+                open_folder(RunConfig(env="CartPole-v1", out=out), overwrite=overwrite)
+    assert (tmp_path / "config.json").read_text() == text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "thesis.txt",
+            "seed_1/notes.md",
+            "state/data.csv",
+            "plots/mine.png",
+            "seed_1/config.json",
+        ),
+        *("candidates/thesis.txt", "other/config.json", "state/checkpoints_dense/mine.txt"),
+    ],
+)
+def test_only_a_run_is_overwritten(name, tmp_path):
+    config = RunConfig(env="CartPole-v1", out=str(tmp_path / "run"))
+    folder, _ = open_folder(config)
+    folder.mark_done("dense", 0, {})
+    foreign = folder.root / name
+    foreign.parent.mkdir(parents=True, exist_ok=True)
+    foreign.write_text("years of work")
+    with pytest.raises(ValueError, match=f"overwrite: expected nothing but a run in .* got {name}"):
+        open_folder(config, overwrite=True)
+    assert foreign.exists()
+    assert open_folder(config)[0].is_done("dense", 0)
+
+
+def test_a_link_out_of_a_run_is_not_followed(tmp_path):
+    config = RunConfig(env="CartPole-v1", out=str(tmp_path / "run"))
+    folder, _ = open_folder(config)
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "report.md").write_text("years of work")
+    (folder.root / "plots").symlink_to(tmp_path / "work", target_is_directory=True)
+    with pytest.raises(ValueError, match="overwrite: expected nothing but a run"):
+        open_folder(config, overwrite=True)
+    (folder.root / "plots").unlink()
+    (folder.root / "report.md").symlink_to(tmp_path / "work" / "report.md")
+    open_folder(config, overwrite=True)
+    assert (tmp_path / "work" / "report.md").exists()
+    assert [path.name for path in folder.root.iterdir()] == ["config.json"]
+
+
+def test_every_file_of_a_run_is_overwritten(finished_run, tmp_path):
+    _, outcome = finished_run
+    root = tmp_path / "run"
+    shutil.copytree(outcome.folder, root)
+    shutil.copytree(outcome.folder / "state", root / "seed_3" / "state")
+    shutil.copytree(outcome.folder, root / "candidates" / "erk_0.9")
+    step = root / "state" / "checkpoints_dense" / "step_000000000100"
+    for name in ("model.zip", "replay.pkl", "sparsifier.pt"):
+        step.mkdir(parents=True, exist_ok=True)
+        (step / name).touch()
+    for name in ("search.db", "candidates.csv", "draft.zip", "state/tiny.done.17.part"):
+        (root / name).touch()
+    config = RunConfig(env="CartPole-v1", out=str(root))
+    assert not open_folder(config, overwrite=True)[1]
+    assert [path.name for path in root.iterdir()] == ["config.json"]
 
 
 def test_other_seeds_have_their_own_folder(tmp_path):

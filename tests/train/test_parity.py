@@ -3,7 +3,9 @@ import pytest
 from stable_baselines3 import PPO, SAC
 
 import sparseagent as sa
-from sparseagent.train import contenders
+from sparseagent.policy import ACTIVATIONS
+from sparseagent.train import config, configure, contenders
+from sparseagent.train.agent import make_envs, make_model
 from sparseagent.train.parity import check_parity, sample_observations
 
 
@@ -74,19 +76,29 @@ def test_all_contenders_compute_the_same_network(cartpole):
             np.testing.assert_allclose(result, results[0], atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "activation", ["identity", "relu", "tanh", "sigmoid", "silu", "elu", "leaky_relu"]
-)
-def test_contenders_know_the_activations(activation):
-    alpha = {"elu": 1.0, "leaky_relu": 0.01}.get(activation, 0.0)
+@pytest.mark.parametrize(("activation", "alpha"), ACTIVATIONS.items())
+def test_contenders_know_the_activations(activation, alpha):
     random = np.random.default_rng(0)
     weight = random.normal(size=(5, 3)).astype(np.float32)
     layer = sa.Layer(weight, np.zeros(5, np.float32), activation, alpha)
     policy = sa.SparsePolicy((layer,), sa.Observation((3,)))
-    rows = contenders.rows_of(random.normal(size=(4, 3)))
+    rows = contenders.rows_of(random.normal(size=(40, 3)))
     ours = np.asarray(contenders.compiled(policy, rows)())
-    np.testing.assert_allclose(contenders.numpy_dense(policy, rows)(), ours, atol=1e-5)
-    np.testing.assert_allclose(contenders.torch_dense(policy, rows)(), ours, atol=1e-5)
+    by_numpy = contenders.numpy_dense(policy, rows)()
+    assert by_numpy.dtype == np.float32
+    np.testing.assert_allclose(by_numpy, ours, atol=1e-6, rtol=1e-6)
+    np.testing.assert_allclose(contenders.torch_dense(policy, rows)(), ours, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("activation", config.ACTIVATIONS)
+def test_every_activation_that_trains_is_timed(activation):
+    chosen = configure("CartPole-v1", "ppo", activation=activation, net_arch=(8,))
+    envs = make_envs(chosen, seed=0)
+    policy = sa.from_sb3(make_model(chosen, envs, seed=0))
+    envs.close()
+    assert policy.layers[0].activation == activation
+    names = [found.name for found in contenders.bench_policy(policy, batch=2, calls=1)]
+    assert names == ["compiled", "our dense kernel", "NumPy dense", "torch dense"]
 
 
 def test_bench_refuses_a_batch_below_one(cartpole):

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from sparseagent.train import configure, preset
@@ -75,6 +77,13 @@ def test_linear_values_fall_to_zero_at_the_end():
         ("Pendulum-v1", "sac", {"learning_starts": 20_000}, "total_timesteps: expected more than"),
         ("Pendulum-v1", "td3", {"noise_type": "pink"}, "noise_type: expected 'normal'"),
         (
+            "Pendulum-v1",
+            "sac",
+            {"noise_std": 0.5},
+            "noise_std: expected both .* got noise_std",
+        ),
+        ("Pendulum-v1", "sac", {"noise_type": "normal"}, "expected both .* got noise_type alone"),
+        (
             "CartPole-v1",
             "ppo",
             {"learning_rate": "lin_x"},
@@ -85,6 +94,40 @@ def test_linear_values_fall_to_zero_at_the_end():
 def test_what_cannot_work_is_said_before_training(env, algo, hyperparameters, message):
     with pytest.raises(ValueError, match=message):
         check_environment(configure(env, algo, hyperparameters=hyperparameters))
+
+
+@pytest.mark.parametrize(
+    ("env", "algo", "hyperparameters", "message"),
+    [
+        ("CartPole-v1", "ppo", {"learning_rate": "abc"}, "float | 'lin_<number>', got 'abc'"),
+        ("CartPole-v1", "ppo", {"n_steps": "many"}, "int, got 'many'"),
+        ("CartPole-v1", "ppo", {"n_epochs": 2.5}, "int, got 2.5"),
+        ("CartPole-v1", "ppo", {"gamma": "lin_0.9"}, "float, got 'lin_0.9'"),
+        ("CartPole-v1", "ppo", {"gamma": True}, "float, got True"),
+        ("CartPole-v1", "ppo", {"use_sde": 1}, "bool, got 1"),
+        ("CartPole-v1", "ppo", {"ent_coef": "auto"}, "float, got 'auto'"),
+        ("CartPole-v1", "ppo", {"ortho_init": "yes"}, "bool, got 'yes'"),
+        ("Pendulum-v1", "sac", {"learning_starts": "late"}, "int, got 'late'"),
+        ("Pendulum-v1", "td3", {"noise_std": "loud"}, "float, got 'loud'"),
+        ("Pendulum-v1", "sac", {"train_freq": "often"}, "int | tuple[int, str], got 'often'"),
+    ],
+)
+def test_a_hyperparameter_of_another_type_is_named(env, algo, hyperparameters, message):
+    name = next(iter(hyperparameters))
+    with pytest.raises(TypeError, match=re.escape(f"{name}: expected {message}")):
+        check_environment(configure(env, algo, hyperparameters=hyperparameters))
+
+
+@pytest.mark.parametrize(
+    ("env", "algo", "hyperparameters"),
+    [
+        ("CartPole-v1", "ppo", {"target_kl": None, "clip_range_vf": "lin_0.2", "max_grad_norm": 5}),
+        ("CartPole-v1", "ppo", {"learning_rate": lambda left: 1e-3 * left}),
+        ("Pendulum-v1", "sac", {"ent_coef": "auto_0.1", "train_freq": [1, "episode"]}),
+    ],
+)
+def test_every_type_that_an_algorithm_takes_passes(env, algo, hyperparameters):
+    check_environment(configure(env, algo, hyperparameters=hyperparameters))
 
 
 @pytest.mark.parametrize(("given", "size"), [({}, 20_001), ({"buffer_size": 500}, 500)])

@@ -1,11 +1,19 @@
 """The search for the sparsest agent, on agents whose best sparsity is known."""
 
+import math
 import subprocess
 import sys
 
 import pytest
 
-from sparseagent.train.search import Candidate, Choice, SearchResult, SearchSpace, find_sparsest
+from sparseagent.train.search import (
+    Candidate,
+    Choice,
+    SearchResult,
+    SearchSpace,
+    check_search,
+    find_sparsest,
+)
 
 ACTOR = SearchSpace(actor_density=(0.02, 0.5))
 BOTH = SearchSpace((0.02, 0.5), (0.1, 1.0), actor_share=0.5)
@@ -170,6 +178,28 @@ def test_bad_arguments_raise(options, message, tmp_path):
 def test_a_bad_space_raises(options, message):
     with pytest.raises(ValueError, match=message):
         SearchSpace(**options)
+
+
+def test_a_choice_that_makes_no_agent_counts_as_tested(tmp_path):
+    def evaluate(choice):
+        return None if choice.allocation == "erk" else agent(choice)
+
+    options = {"dense_iqm": 500.0, "trials": 12, "storage": tmp_path / "s.db", "space": ACTOR}
+    result = find_sparsest(evaluate, **options)
+    impossible = [c for c in result.candidates if c.choice.allocation == "erk"]
+    assert len(result.candidates) == 12
+    assert impossible
+    assert not any(c.good_enough for c in impossible)
+    assert {(c.iqm, c.latency) for c in impossible} == {(-math.inf, math.inf)}
+    assert result.best.choice.allocation != "erk"
+    assert find_sparsest(evaluate, **options) == result
+
+
+def test_a_missing_optuna_is_named_first(monkeypatch):
+    check_search(1, 1.0)
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ImportError, match=r"search: expected Optuna \(pip install sparseagent\["):
+        check_search(1, 1.0)
 
 
 def test_a_number_that_is_not_finite_is_named(tmp_path):

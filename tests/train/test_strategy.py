@@ -1,10 +1,15 @@
+from itertools import product
+
 import pytest
 import torch
+from stable_baselines3.common.callbacks import ConvertCallback
 
 from sparseagent.prune import Hybrid
+from sparseagent.prune.observation import is_observer
 from sparseagent.train import config, configure, strategy
-from sparseagent.train.agent import make_envs, make_model
-from sparseagent.train.strategy import choose_strategy, make_sparsifier
+from sparseagent.train.agent import fresh_policy, make_envs, make_model
+from sparseagent.train.stage import sections_of
+from sparseagent.train.strategy import check_pruning, choose_strategy, make_sparsifier
 
 
 def test_every_name_of_a_configuration_stands_for_something():
@@ -15,14 +20,15 @@ def test_every_name_of_a_configuration_stands_for_something():
     assert set(strategy._GROWTHS) == set(config.GROWTHS)
 
 
-def fresh_policy(chosen):
-    envs = make_envs(chosen, seed=0)
-    envs.close()
-    return make_model(chosen, envs, seed=0).policy
-
-
-@pytest.mark.parametrize("allocation", config.ALLOCATIONS)
 @pytest.mark.parametrize("score", config.SCORES)
+def test_the_scores_of_gradients_are_known(score):
+    assert is_observer(strategy._SCORES[score](0)) == (score in config.GRADIENT_SCORES)
+
+
+@pytest.mark.parametrize(
+    ("allocation", "score"),
+    [pair for pair in product(config.ALLOCATIONS, config.SCORES) if pair != ("lamp", "movement")],
+)
 def test_the_plan_adds_up_to_the_sparsity(allocation, score):
     chosen = configure("CartPole-v1", "ppo", sparsity=0.9, allocation=allocation, score=score)
     plan = choose_strategy(chosen, fresh_policy(chosen))
@@ -40,6 +46,68 @@ def test_the_text_says_which_steps_fine_tune():
     plan = choose_strategy(chosen, fresh_policy(chosen))
     assert "from step 200 to 800 of 1,000" in plan.how
     assert "the last 700 steps, of them 500 extra ones" in plan.how
+
+
+def test_the_text_and_the_bars_wait_until_learning_starts():
+    chosen = configure("Pendulum-v1", "td3", net_arch=(8, 8))
+    plan = choose_strategy(chosen, fresh_policy(chosen))
+    assert "from step 12,000 to 18,000 of 20,000" in plan.how
+    assert "the last 2,000 steps" in plan.how
+    assert sections_of(chosen, "pruned") == (("3/5 prune", 18_000), ("4/5 fine-tune", 20_000))
+
+
+@pytest.mark.parametrize(("start", "step"), [(0.0, "0"), (0.1, "11,000")])
+def test_what_is_pruned_before_training_does_not_wait(start, step):
+    chosen = configure("Pendulum-v1", "td3", net_arch=(8, 8), schedule="early", prune_start=start)
+    assert f", at {step} of 20,000" in choose_strategy(chosen, fresh_policy(chosen)).how
+
+
+def test_pruning_happens_at_the_steps_that_are_said():
+    chosen = configure(
+        "Pendulum-v1",
+        "sac",
+        net_arch=(8, 8),
+        schedule="one_shot",
+        total_timesteps=300,
+        hyperparameters={"learning_starts": 200, "batch_size": 8},
+    )
+    model = make_model(chosen, make_envs(chosen, seed=0), seed=0)
+    sparsifier = make_sparsifier(chosen, model.policy, seed=0)
+    seen = {}
+
+    def note(told, _):
+        seen[told["self"].num_timesteps] = sparsifier.sparsity()
+        return True
+
+    model.learn(300, callback=[sparsifier.callback(), ConvertCallback(note)])
+    _, stop = chosen.ramp_steps
+    # A step is counted before the update that follows it.
+    assert stop == 280
+    assert seen[stop] == 0.0
+    assert seen[stop + 1] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mask_gradients": True, "grow": "random"}, "mask_gradients: expected False with grow"),
+        ({"rescale_initial": True}, "rescale_initial: expected"),
+        ({"drop_fraction": 0.5}, "drop_fraction: expected 0.3 beside grow 'none'"),
+        ({"sparsity": 0.9999}, "schedule: expected to keep|density: expected to keep"),
+    ],
+)
+def test_what_cannot_be_pruned_is_refused_and_the_policy_kept(options, message):
+    chosen = configure("CartPole-v1", "ppo", **options)
+    policy = fresh_policy(chosen)
+    before = [weight.clone() for weight in policy.parameters()]
+    with pytest.raises(ValueError, match=message):
+        check_pruning(chosen, policy)
+    assert all(map(torch.equal, before, policy.parameters()))
+
+
+def test_a_share_to_exchange_goes_with_growth():
+    chosen = configure("CartPole-v1", "ppo", drop_fraction=0.5, grow="random")
+    check_pruning(chosen, fresh_policy(chosen))
 
 
 @pytest.mark.parametrize(
