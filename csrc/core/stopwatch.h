@@ -46,7 +46,8 @@ class Stopwatch {
 // Times f(0), f(1), ... in turns, so that a disturbance hits all of them, until
 // own_ns() says `deadline_ns`; three rounds at least, for the first ones find the
 // weights of a large network in memory. Those that turn out hopeless against the
-// fastest leave the race: at first at a factor of 2, later at 1.3.
+// fastest leave the race: at first at a factor of 2, later at 1.3. Never after one
+// sample, which a single interruption would make hopeless.
 template <typename F>
 std::vector<double> race(std::size_t count, double deadline_ns, F&& f) {
   std::vector<Stopwatch> watches(count);
@@ -60,7 +61,8 @@ std::vector<double> race(std::size_t count, double deadline_ns, F&& f) {
       best = std::min(best, watches[i].ns());
     }
     for (std::size_t i = 0; i < count; ++i) {
-      if (watches[i].ns() > best * (round < 4 ? 2.0 : 1.3)) racing[i] = false;
+      const double hopeless = best * (round < 4 ? 2.0 : 1.3);
+      if (round > 0 && watches[i].ns() > hopeless) racing[i] = false;
     }
   }
   std::vector<double> ns;
