@@ -122,7 +122,7 @@ def _against_tiny(place: Place, outcomes: Collection[Outcome]) -> str:
     parts = []
     for outcome in outcomes:
         if found := by_outcome.get(outcome):
-            listed = _levels(found) if outcome is Outcome.EQUAL else ", ".join(map(_gap, found))
+            listed = _named(outcome, found) or ", ".join(map(_gap, found))
             parts.append(f"{outcome.value}: {listed}")
     return "; ".join(parts)
 
@@ -132,13 +132,18 @@ def _gap(found: tuple[Group, Comparison]) -> str:
     return f"{group.label} ({in_words(against.difference, against.seeds)}; {_seeds(against.seeds)})"
 
 
-def _levels(found: Sequence[tuple[Group, Comparison]]) -> str:
-    """Where a task is too easy to tell anybody apart, names are enough."""
+def _named(outcome: Outcome, found: Sequence[tuple[Group, Comparison]]) -> str:
+    """Where nothing can be told, because of the task or of the seeds, names are enough."""
+    if outcome not in (Outcome.EQUAL, Outcome.FEW):
+        return ""
     levels: dict[str, list[str]] = {}
     for group, _ in found:
         levels.setdefault(group.method.label, []).append(f"{group.sparsity:g}")
     names = ", ".join(f"{label} {' and '.join(at)}" for label, at in levels.items())
-    return f"{names} (at least {_seeds(min(against.seeds for _, against in found))})"
+    counts = [against.seeds for _, against in found]
+    if outcome is Outcome.EQUAL:
+        return f"{names} (at least {_seeds(min(counts))})"
+    return f"{names} (at most {_seeds(max(counts))})"
 
 
 def _seeds(count: int) -> str:

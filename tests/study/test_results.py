@@ -108,10 +108,13 @@ def test_above_or_below_needs_the_whole_interval(filled, tiny, counted, detail):
 
 
 def test_few_seeds_are_no_verdict(filled):
-    first, _ = against_tiny(filled, RETURNS, seeds=4)
-    # 45, 33, 65, 30: the middle two
+    study, cells, table = filled(RETURNS, seeds=4)
+    (place,) = load_places([study], cells, table)
+    (first,) = first_lines([place])
     assert "1 with too few seeds to tell.**" in first
-    assert "too few seeds to tell: gradual magnitude 0.9 (39 (30 to 65); 4 seeds)." in first
+    assert "too few seeds to tell: gradual magnitude 0.9 (at most 4 seeds)." in first
+    # 45, 33, 65, 30: the middle two, and a range instead of an interval
+    assert place_table(place)[1][2][6] == "+39 (30 to 65)"
 
 
 def test_what_a_task_cannot_tell_apart_is_one_clause(filled):
