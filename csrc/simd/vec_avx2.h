@@ -86,7 +86,7 @@ inline vec lookup(vec a, const float* b, ivec place) {
 
 // Four weights, each to be spread over all lanes: one load for both halves and four
 // in-lane permutes leave the load ports to the inputs. Four broadcasts from memory were
-// 11 to 16 % slower in batches. The empty asm keeps compilers from turning them back.
+// 4 to 16 % slower in batches. The empty asm keeps compilers from turning them back.
 using quad = __m256;
 inline quad load_quad(const float* p) {
   quad q = _mm256_broadcast_ps(reinterpret_cast<const __m128*>(p));
