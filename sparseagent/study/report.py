@@ -19,6 +19,7 @@ from sparseagent.study.results import (
     Comparison,
     Group,
     Place,
+    common_seeds,
     compare,
     in_words,
     load_places,
@@ -184,14 +185,14 @@ def _row(place: Place, group: Group) -> list[Any]:
     is_pruned = group.method.name not in (DENSE, TINY)
     against = compare(group, tiny) if is_pruned else None
     kept = share(group, dense, place.random) if group.method.name != DENSE else None
-    runs = len(group.rows)
+    with_dense = 0 if dense is None else len(common_seeds(group, dense))
     return [
         group.label.rsplit(" ", 1)[0] if group.method.has_sparsity else group.label,
         f"{group.sparsity:g}" if group.method.has_sparsity else None,
-        f"{runs} of {group.planned}",
+        f"{len(group.rows)} of {group.planned}",
         group.text,
         format_number(group.mean("worst_decile")),
-        None if kept is None else in_words(kept, runs, percent),
+        None if kept is None else in_words(kept, with_dense, percent),
         None if against is None else _signed(against),
         None if against is None else f"{against.better:.2f}",
         f"{group.mean('kept'):,.0f}",

@@ -192,6 +192,11 @@ class Comparison:
         return Outcome.UNDECIDED
 
 
+def common_seeds(group: Group, other: Group) -> list[int]:
+    """The seeds that both have."""
+    return [seed for seed in group.returns if seed in other.returns]
+
+
 def compare(group: Group, other: Group | None) -> Comparison | None:
     """Compare two groups seed by seed; None where no seed is common."""
     if other is None:
@@ -295,6 +300,5 @@ def _place(
 
 
 def _common(group: Group, other: Group) -> tuple[dict[int, float], dict[int, float]]:
-    first, second = group.returns, other.returns
-    seeds = [seed for seed in first if seed in second]
+    first, second, seeds = group.returns, other.returns, common_seeds(group, other)
     return {s: first[s] for s in seeds}, {s: second[s] for s in seeds}

@@ -16,6 +16,7 @@ from sparseagent.study.results import (
     Group,
     Outcome,
     Place,
+    common_seeds,
     compare,
     in_words,
     percent,
@@ -167,4 +168,4 @@ def _near_dense(place: Place) -> Iterator[tuple[Group, Estimate, int]]:
             continue
         kept = share(group, dense, place.random)
         if kept is not None and kept.value >= _NEAR:
-            yield group, kept, len(group.returns.keys() & dense.returns.keys())
+            yield group, kept, len(common_seeds(group, dense))
