@@ -150,12 +150,12 @@ class SparsePolicy:
         layers: at least one; each takes what the one before gives.
         observation: the step before the first layer.
         head: the step after the last layer.
-        metadata: JSON-able facts: environment id, spaces, library versions, evaluated return.
+        metadata: facts that JSON gives back as they were: environment id, library versions, return.
         order: which packer laid down the summation order (`repack`), one of `ORDERS`.
         golden: the self-test that `load` runs, or None.
 
     Raises:
-        TypeError: a part is something else, or JSON cannot hold the metadata.
+        TypeError: a part is something else, or JSON does not give the metadata back as they were.
         ValueError: the parts do not fit together; the message names the part.
     """
 
@@ -194,13 +194,12 @@ class SparsePolicy:
             if not isinstance(given, kind):
                 names = " or ".join(k.__name__ for k in getattr(kind, "__args__", (kind,)))
                 raise TypeError(f"{name}: expected an instance of {names}, got {given!r}")
-        try:
-            for key, fact in self.metadata.items():
-                json.dumps({key: fact})
-        except (TypeError, ValueError) as error:
-            raise TypeError(
-                f"metadata: {key}: expected what JSON can hold, got {fact!r}"
-            ) from error
+        for key, fact in self.metadata.items():
+            if not _json_holds({key: fact}):
+                raise TypeError(
+                    f"metadata: {key}: expected what JSON gives back as it was (no tuple, NaN or "
+                    f"key that is not a string), got {fact!r}"
+                )
 
     @property
     def input_size(self) -> int:
@@ -312,3 +311,11 @@ class SparsePolicy:
             )
         lines.append(f"{'all':<7}{'':>12}{self.nnz:>10}{self.sparsity:>10.4f}  -> {self.head.kind}")
         return "\n".join(lines)
+
+
+def _json_holds(content: Mapping[str, Any]) -> bool:
+    """Whether a file would give `content` back as it is, say no tuple as a list."""
+    try:
+        return bool(json.loads(json.dumps(content, allow_nan=False)) == content)
+    except (TypeError, ValueError):
+        return False

@@ -43,9 +43,12 @@ def test_shapes_must_chain() -> None:
         ({"metadata": ["Test-v0"]}, r"metadata: expected an instance of Mapping, got \['Test-v0'"),
         (
             {"metadata": {"env": "Test-v0", "mean": np.float32(1)}},
-            r"metadata: mean: expected what JSON can hold, got (np.float32\()?1\.0",
+            r"metadata: mean: expected what JSON gives back .*, got (np.float32\()?1\.0",
         ),
-        ({"metadata": {"a": {(1, 2): 3}}}, "metadata: a: expected what JSON can hold"),
+        ({"metadata": {"a": {(1, 2): 3}}}, "metadata: a: expected what JSON gives back"),
+        ({"metadata": {"a": {1: 3}}}, "metadata: a: expected what JSON gives back"),
+        ({"metadata": {"shape": (8,)}}, r"metadata: shape: expected .*no tuple.*, got \(8,\)"),
+        ({"metadata": {"mean": float("nan")}}, "metadata: mean: expected .*NaN.*, got nan"),
     ],
 )
 def test_parts_of_a_wrong_type_are_named(part: dict[str, Any], message: str) -> None:
