@@ -118,8 +118,11 @@ def test_robustness_writes_a_table_and_a_plot(policy, tmp_path):
     text = succeed(
         *("robustness", policy.parent, "--out", out, "--episodes", 3),
         *("--noise", 0.5, "--noise", 0, "--parameter", "pole length"),
+        *("--report", out.with_suffix(".md")),
     )
     assert f"table: {out}" in text
+    assert f"page: {out.with_suffix('.md')}" in text
+    assert "# Robustness in CartPole-v1" in out.with_suffix(".md").read_text()
     assert f"plot: {out.with_suffix('.png')}" in text
     rows = out.read_text().splitlines()
     assert rows[0].startswith("policy,agent,training_seed,environment,disturbance,level,")

@@ -95,6 +95,9 @@ def robustness(
     plot: Annotated[
         Path | None, typer.Option(help="The plot to write. Default: the table's name with .png.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="A Markdown page to write: which agents differ, and where.")
+    ] = None,
     noise: Annotated[
         list[float] | None,
         typer.Option(
@@ -112,12 +115,14 @@ def robustness(
 ) -> None:
     """Measure the return under noisy observations and changed physics: a table and a plot.
 
-    All policies play the same episodes, under the same noise.
+    All policies play the same episodes, under the same noise. Agents are told apart by what their
+    files say, and compared in pairs of one training seed.
 
     Example: sparseagent robustness runs/demo --out robustness.csv
     """
     from sparseagent.robustness import NOISE_LEVELS
     from sparseagent.train.robustness_files import draw_robustness, measure_files, policy_files
+    from sparseagent.train.robustness_page import write_robustness_page
 
     console = open_console()
     picture = out.with_suffix(".png") if plot is None else plot
@@ -136,7 +141,11 @@ def robustness(
             say=lambda line: console.print(line, highlight=False, markup=False),
         )
         draw_robustness(out, picture)
+        if report is not None:
+            write_robustness_page(out, report, picture)
     console.print(f"table: {out}\nplot: {picture}", highlight=False, markup=False)
+    if report is not None:
+        console.print(f"page: {report}", highlight=False, markup=False)
 
 
 @app.command()

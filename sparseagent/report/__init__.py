@@ -44,13 +44,16 @@ from sparseagent.report.study_plots import (
     return_against_sparsity,
 )
 from sparseagent.report.table import format_interval, format_ns, format_number, markdown_table
+from sparseagent.report.verdict import ENOUGH_SEEDS, Outcome, in_words, outcome_of, percent
 
 __all__ = [
+    "ENOUGH_SEEDS",
     "Aggregate",
     "Curve",
     "Estimate",
     "IntervalCurve",
     "Latency",
+    "Outcome",
     "ProfileBand",
     "ReturnBar",
     "Schedule",
@@ -63,6 +66,7 @@ __all__ = [
     "format_ns",
     "format_number",
     "improvement",
+    "in_words",
     "iqm",
     "latency_bars",
     "learning_curve",
@@ -71,7 +75,9 @@ __all__ = [
     "measure_latency",
     "normalise",
     "optimality_gap",
+    "outcome_of",
     "paired_differences",
+    "percent",
     "performance_profile",
     "performance_profiles",
     "pin_core",

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparseagent.report import (
+    ENOUGH_SEEDS,
     IntervalCurve,
     performance_profiles,
     profile_band,
@@ -17,7 +18,7 @@ from sparseagent.report import (
     return_against_sparsity,
 )
 from sparseagent.study.method import METHODS
-from sparseagent.study.results import DENSE, ENOUGH_SEEDS, TINY, Group, Place, normalised
+from sparseagent.study.results import DENSE, TINY, Group, Place, normalised
 
 _FIRST = (DENSE, "gmp", TINY)
 _THRESHOLDS = 200

@@ -8,7 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sparseagent.report import aggregate, format_ns, format_number, markdown_table
+from sparseagent.report import (
+    aggregate,
+    format_ns,
+    format_number,
+    in_words,
+    markdown_table,
+    percent,
+)
 from sparseagent.study.cells import Cell
 from sparseagent.study.config import Study
 from sparseagent.study.figures import draw_place, draw_profiles
@@ -21,10 +28,8 @@ from sparseagent.study.results import (
     Place,
     common_seeds,
     compare,
-    in_words,
     load_places,
     normalised,
-    percent,
     share,
 )
 from sparseagent.study.verdicts import first_lines, place_lines

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,12 @@ import numpy.typing as npt
 
 from sparseagent.report import (
     Estimate,
+    Outcome,
     estimate,
-    format_number,
+    in_words,
     iqm,
     normalise,
+    outcome_of,
     paired_differences,
     probability_of_improvement,
     share_of_dense,
@@ -29,27 +30,8 @@ from sparseagent.study.table import key_of, read_table
 DENSE, TINY = "dense", "tiny"
 #: Sparsities up to which a pruned agent must beat the tiny dense one to be worth its name.
 TINY_UP_TO = 0.95
-#: From so many seeds on a bootstrap interval is called one. With fewer it is far too narrow: of
-#: "95 %" it covers 51 % with two seeds, 77 % with three and 86 % with four (normal values).
-ENOUGH_SEEDS = 5
 #: Two networks are of the same size up to this ratio of their weights.
 _SAME_SIZE = 1.1
-
-
-def in_words(found: Estimate, seeds: int, write: Callable[[float], str] = format_number) -> str:
-    """A value with its interval, or with the range of its resamples where seeds are too few.
-
-    One seed alone has neither, for nothing was redrawn.
-    """
-    value, low, high = (write(x) for x in (found.value, found.low, found.high))
-    if seeds == 1:
-        return value
-    return f"{value} [{low}, {high}]" if seeds >= ENOUGH_SEEDS else f"{value} ({low} to {high})"
-
-
-def percent(share: float) -> str:
-    """A share for a reader."""
-    return f"{100 * share:.0f} %"
 
 
 @dataclass(frozen=True)
@@ -148,16 +130,6 @@ class Place:
         return None
 
 
-class Outcome(Enum):
-    """What may be said of one group against another."""
-
-    ABOVE = "above"
-    BELOW = "below"
-    EQUAL = "no difference at all"
-    UNDECIDED = "not told apart"
-    FEW = "too few seeds to tell"
-
-
 @dataclass(frozen=True)
 class Comparison:
     """One group against another, over the seeds that both have.
@@ -182,14 +154,7 @@ class Comparison:
     @property
     def outcome(self) -> Outcome:
         """What the interval says; with few seeds it says nothing."""
-        low, high = self.difference.low, self.difference.high
-        if low == high == 0:
-            return Outcome.EQUAL
-        if self.seeds < ENOUGH_SEEDS:
-            return Outcome.FEW
-        if low > 0 or high < 0:
-            return Outcome.ABOVE if low > 0 else Outcome.BELOW
-        return Outcome.UNDECIDED
+        return outcome_of(self.difference, self.seeds)
 
 
 def common_seeds(group: Group, other: Group) -> list[int]:

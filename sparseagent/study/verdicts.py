@@ -6,20 +6,23 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
-from sparseagent.report import Estimate, format_number
+from sparseagent.report import (
+    ENOUGH_SEEDS,
+    Estimate,
+    Outcome,
+    format_number,
+    in_words,
+    percent,
+)
 from sparseagent.study.results import (
     DENSE,
-    ENOUGH_SEEDS,
     TINY,
     TINY_UP_TO,
     Comparison,
     Group,
-    Outcome,
     Place,
     common_seeds,
     compare,
-    in_words,
-    percent,
     share,
 )
 

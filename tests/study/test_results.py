@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sparseagent.report import estimate, iqm
+from sparseagent.report import ENOUGH_SEEDS, estimate, iqm
 from sparseagent.study.config import parse_study
 from sparseagent.study.report import place_table, write_report
-from sparseagent.study.results import ENOUGH_SEEDS, compare, load_places, normalised, share
+from sparseagent.study.results import compare, load_places, normalised, share
 from sparseagent.study.table import add_row
 from sparseagent.study.verdicts import first_lines, place_lines
 
