@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from sparseagent.train.config import (
+from sparseagent.train.choices import (
     ALGORITHMS,
     ALLOCATIONS,
     GROWTHS,
@@ -19,9 +19,9 @@ from sparseagent.train.config import (
     SCHEDULES,
     SCORES,
     STRATEGIES,
-    RunConfig,
 )
-from sparseagent.train.presets import configure
+from sparseagent.train.choose import configure, with_strategy
+from sparseagent.train.config import RunConfig
 
 
 def _names(known: Iterable[str]) -> str:
@@ -66,7 +66,13 @@ class RunOptions:
         ),
     ] = None
     strategy: Annotated[
-        str | None, typer.Option(help=_choices("What kind of zeros: ", STRATEGIES))
+        str | None,
+        typer.Option(
+            help=_choices(
+                "What to start from, to be refined by the options below: ",
+                {name: meaning for name, (meaning, _) in STRATEGIES.items()},
+            )
+        ),
     ] = None
     score: Annotated[str | None, typer.Option(help=_choices("Which weights stay: ", SCORES))] = None
     pattern: Annotated[
@@ -159,7 +165,6 @@ class RunOptions:
             "out": self.out,
             "total_timesteps": self.steps,
             "finetune_timesteps": self.finetune_steps,
-            "strategy": self.strategy,
             "score": self.score,
             "pattern": self.pattern,
             "neurons": self.neurons,
@@ -187,7 +192,9 @@ class RunOptions:
             return self._from_file(said, pairs)
         if self.env is None:
             raise ValueError("env: expected an environment id such as --env CartPole-v1, got none")
-        config = configure(self.env, self.algo or "ppo", hyperparameters=pairs, **said)
+        config = configure(
+            self.env, self.algo or "ppo", hyperparameters=pairs, strategy=self.strategy, **said
+        )
         if self.out is None:
             name = f"{config.env}-{config.algo}-{config.sparsity:g}".replace("/", "_")
             config = replace(config, out=f"runs/{name}")
@@ -198,7 +205,8 @@ class RunOptions:
         base = RunConfig.load(self.config)
         given = {"env": self.env, "algo": self.algo, **said}
         changes = {name: value for name, value in given.items() if value is not None}
-        return replace(base, hyperparameters={**base.hyperparameters, **pairs}, **changes)
+        changes["hyperparameters"] = {**base.hyperparameters, **pairs}
+        return with_strategy(base, self.strategy, changes)
 
 
 @dataclass(frozen=True)

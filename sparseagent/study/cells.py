@@ -11,8 +11,8 @@ from typing import Any
 
 from sparseagent.study.config import Environment, Study, Variant
 from sparseagent.study.method import Method
+from sparseagent.train.choose import configure
 from sparseagent.train.config import RunConfig
-from sparseagent.train.presets import configure
 
 Key = tuple[str, str, str, str, float, int]
 _NO_SETTING = ("env", "algo", "seeds", "out", "checkpoint_seconds")

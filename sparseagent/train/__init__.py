@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sparseagent.train.architecture import tiny_hidden, weight_count
+from sparseagent.train.choose import configure
 from sparseagent.train.config import RunConfig
-from sparseagent.train.presets import Preset, configure, preset
+from sparseagent.train.presets import Preset, preset
 
 if TYPE_CHECKING:
     from sparseagent.train.pipeline import RunOutcome, run

@@ -8,64 +8,27 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-ALGORITHMS = ("ppo", "a2c", "dqn", "sac", "td3", "ddpg")
-ON_POLICY = ("ppo", "a2c")
-
-#: The choices that exist, with what each one means. Error messages and `--help` are made of these.
-STRATEGIES: Mapping[str, str] = {
-    "weight": "single weights of the actor are set to zero while it trains",
-}
-SCORES: Mapping[str, str] = {
-    "magnitude": "small weights go first",
-    "random": "a random order, the control experiment",
-    "snip": "connections that the loss feels least go first, judged before training; Lee, 2019",
-    "taylor": "small (weight x gradient)^2 goes first; Molchanov, 2019",
-    "movement": "weights that shrink in training go first; Sanh, 2020",
-    "fisher": "small weight^2 x gradient^2 goes first; Theis, 2018",
-}
-#: Scores that have seen nothing before the first gradient update.
-GRADIENT_SCORES = ("snip", "taylor", "movement", "fisher")
-PATTERNS: Mapping[str, str] = {
-    "unstructured": "any weight may be zero",
-    "block_16x1": "16 neighbouring outputs of an input together, for one observation at a time",
-    "block_4x1": "4 neighbouring outputs of an input together, for batches",
-    "lane_balanced": "equally many of every 32 inputs of a neuron",
-    "neurons": "whole neurons, the same share of every hidden layer",
-    "hybrid": "a share of the neurons first, then single weights",
-    "connected": "single weights, those on no path from input to output first",
-    "2:4": "2 of every 4 inputs of a neuron: sparsity 0.5",
-    "1:4": "1 of every 4 inputs of a neuron: sparsity 0.75",
-}
-#: Fraction of the neurons that the pattern "hybrid" removes, unless said.
-HYBRID_NEURONS = 0.5
-ALLOCATIONS: Mapping[str, str] = {
-    "erk": "Erdos-Renyi kernel: small layers stay denser",
-    "uniform": "every layer gets the same sparsity",
-    "global": "one threshold over all layers, with a floor for each of them",
-    "lamp": "one threshold over all layers for shares of each layer's norm; Lee, 2021",
-    "pattern": "as the pattern says (2:4, 1:4, neurons), else erk",
-}
-SCHEDULES: Mapping[str, str] = {
-    "cubic": "fast at first, then slower; Zhu and Gupta, 2017",
-    "one_shot": "everything at once, where pruning stops",
-    "early": "everything at once, where pruning starts; with a start of 0 before training",
-    "automatic": "as far as the return allows, at most to the sparsity; after Vincent, 2025",
-}
-GROWTHS: Mapping[str, str] = {
-    "none": "what is pruned stays pruned",
-    "random": "pruned weights come back at random; SET, Mocanu, 2018",
-    "gradient": "pruned weights of large gradient come back; RigL, Evci, 2020",
-}
-#: Share of the weights that `grow` exchanges at first, unless said.
-DROP_FRACTION = 0.3
-ACTIVATIONS = ("tanh", "relu", "elu", "leaky_relu", "sigmoid", "silu", "gelu")
+from sparseagent.train.choices import (
+    ACTIVATIONS,
+    ALGORITHMS,
+    ALLOCATIONS,
+    DROP_FRACTION,
+    GRADIENT_SCORES,
+    GROWTHS,
+    HYBRID_NEURONS,
+    ON_POLICY,
+    PATTERNS,
+    SCHEDULES,
+    SCORES,
+    strategy_of,
+)
 
 
 @dataclass(frozen=True)
 class RunConfig:
     """One run: environment, algorithm, how the actor is pruned, how it is tested.
 
-    `sparseagent.train.presets.configure` fills in tuned values; the defaults here are plain.
+    `sparseagent.train.configure` fills in tuned values; the defaults here are plain.
 
     Attributes:
         env: Gymnasium environment id.
@@ -74,7 +37,6 @@ class RunConfig:
         critic_sparsity: the same for the critics, or "auto": dense for PPO and A2C, whose pruned
             critic costs return, 0.1 below the actor's for SAC, TD3 and DDPG. Only the actor is
             deployed and counted. DQN has no critic.
-        strategy: one of `STRATEGIES`.
         score: one of `SCORES`. Those of `GRADIENT_SCORES` cannot prune before training, and
             "movement" not with the allocation "lamp", which takes no scores below 0.
         pattern: one of `PATTERNS`.
@@ -120,7 +82,6 @@ class RunConfig:
     algo: str = "ppo"
     sparsity: float = 0.9
     critic_sparsity: float | Literal["auto"] = "auto"
-    strategy: str = "weight"
     score: str = "magnitude"
     pattern: str = "unstructured"
     neurons: float = HYBRID_NEURONS
@@ -159,6 +120,11 @@ class RunConfig:
     def on_policy(self) -> bool:
         """Whether the algorithm learns from fresh experience only, without a replay buffer."""
         return self.algo in ON_POLICY
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """What the settings come to, in the names of `choices.STRATEGIES`; at least one."""
+        return strategy_of(asdict(self))
 
     @property
     def pruned_timesteps(self) -> int:
@@ -235,7 +201,6 @@ class RunConfig:
             raise TypeError(f"env: expected a Gymnasium id such as 'CartPole-v1', got {self.env!r}")
         for name, known in (
             ("algo", ALGORITHMS),
-            ("strategy", STRATEGIES),
             ("score", SCORES),
             ("pattern", PATTERNS),
             ("allocation", ALLOCATIONS),

@@ -7,10 +7,10 @@ value that starts at x and falls linearly to 0 at the end of the training.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from sparseagent.train.config import ALGORITHMS, RunConfig
+from sparseagent.train.choices import ALGORITHMS
 
 
 @dataclass(frozen=True)
@@ -247,36 +247,3 @@ def preset(env: str, algo: str) -> Preset:
     if algo not in ALGORITHMS:
         raise ValueError(f"algo: expected one of {', '.join(ALGORITHMS)}, got {algo!r}")
     return PRESETS.get((algo, env), DEFAULTS[algo])
-
-
-def configure(
-    env: str,
-    algo: str = "ppo",
-    *,
-    hyperparameters: Mapping[str, Any] | None = None,
-    **overrides: Any,
-) -> RunConfig:
-    """A complete configuration: the preset, with what the caller wants otherwise.
-
-    Args:
-        env: Gymnasium environment id.
-        algo: one of `ALGORITHMS`.
-        hyperparameters: single hyperparameters to replace or add to the preset's.
-        **overrides: other fields of `RunConfig`; a value of None leaves the preset's.
-
-    Raises:
-        ValueError, TypeError: as `RunConfig`.
-    """
-    chosen = preset(env, algo)
-    given = {name: value for name, value in overrides.items() if value is not None}
-    base = RunConfig(
-        env=env,
-        algo=algo,
-        total_timesteps=chosen.total_timesteps,
-        n_envs=chosen.n_envs,
-        net_arch=chosen.net_arch,
-        activation=chosen.activation,
-        normalize=chosen.normalize,
-        hyperparameters={**chosen.hyperparameters, **(hyperparameters or {})},
-    )
-    return replace(base, **given)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sparseagent.train.config import ALLOCATIONS
+from sparseagent.train.choices import ALLOCATIONS
 
 if TYPE_CHECKING:
     import optuna
@@ -22,7 +22,7 @@ class Choice:
     Attributes:
         actor_sparsity: in [0, 1).
         critic_sparsity: in [0, 1), or None where the critic is not searched.
-        allocation: one of `config.ALLOCATIONS`.
+        allocation: one of `choices.ALLOCATIONS`.
     """
 
     actor_sparsity: float
@@ -44,7 +44,7 @@ class SearchSpace:
         actor_density: lowest and highest density of the actor, in (0, 1].
         critic_density: the same for the critic; None leaves it out, as for PPO, whose critic stays
             dense, and DQN, which has none.
-        allocations: names of `config.ALLOCATIONS`.
+        allocations: names of `choices.ALLOCATIONS`.
         actor_share: how much the actor's sparsity counts in that of the agent, in [0, 1]; 1 counts
             what is deployed, the actor's share of the weights counts the whole agent.
 

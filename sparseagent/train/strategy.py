@@ -9,17 +9,18 @@ from typing import Any
 from torch import nn
 
 from sparseagent import prune
-from sparseagent.train.config import (
+from sparseagent.train.choices import (
     ALLOCATIONS,
     DROP_FRACTION,
     GROWTHS,
     PATTERNS,
     SCHEDULES,
     SCORES,
-    RunConfig,
+    STRATEGIES,
 )
+from sparseagent.train.config import RunConfig
 
-# What the names of a configuration stand for. A new name is one line here and one in `config.py`.
+# What the names of a configuration stand for. A new name is one line here and one in `choices.py`.
 _SCORES: Mapping[str, Callable[[int], prune.Score]] = {
     "magnitude": lambda seed: prune.Magnitude(),
     "random": prune.Random,
@@ -169,9 +170,10 @@ def _where(config: RunConfig) -> dict[str, Any]:
 
 def _what(config: RunConfig, parts: str) -> str:
     stays = "and stay zero" if config.grow == "none" else "and others come back"
+    strategies = "; ".join(f"{name}: {STRATEGIES[name][0]}" for name in config.strategies)
     end = "highest" if config.schedule == "automatic" else "final"
     return (
-        f"'{config.strategy}': weights are set to zero {stays} ({end} sparsity: {parts}). "
+        f"{strategies}. Weights are set to zero {stays} ({end} sparsity: {parts}). "
         "Biases stay dense. Only the acting network is deployed, so only its weights are counted."
     )
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from sparseagent.train import RunConfig, configure
-from sparseagent.train.config import GRADIENT_SCORES
+from sparseagent.train.choices import GRADIENT_SCORES
 
 
 def test_round_trip_through_json(tmp_path):
@@ -31,7 +31,6 @@ def test_round_trip_through_json(tmp_path):
         ("sparsity", 95, "sparsity: expected"),
         ("critic_sparsity", 1.5, "critic_sparsity: expected"),
         ("algo", "trpo", "algo: expected one of 'ppo'"),
-        ("strategy", "neuron", "strategy: expected one of 'weight'"),
         ("score", "hessian", "score: expected one of 'magnitude'"),
         ("pattern", "3:4", "pattern: expected one of 'unstructured'"),
         ("neurons", 1.0, r"neurons: expected a fraction in \[0, 1\), got 1.0"),

@@ -4,7 +4,7 @@ from stable_baselines3 import PPO, SAC
 
 import sparseagent as sa
 from sparseagent.policy import ACTIVATIONS
-from sparseagent.train import config, configure, contenders
+from sparseagent.train import choices, configure, contenders
 from sparseagent.train.agent import make_envs, make_model
 from sparseagent.train.parity import check_parity, sample_observations
 
@@ -90,7 +90,7 @@ def test_contenders_know_the_activations(activation, alpha):
     np.testing.assert_allclose(contenders.torch_dense(policy, rows)(), ours, atol=1e-6, rtol=1e-6)
 
 
-@pytest.mark.parametrize("activation", config.ACTIVATIONS)
+@pytest.mark.parametrize("activation", choices.ACTIVATIONS)
 def test_every_activation_that_trains_is_timed(activation):
     chosen = configure("CartPole-v1", "ppo", activation=activation, net_arch=(8,))
     envs = make_envs(chosen, seed=0)

@@ -4,7 +4,7 @@ import pytest
 
 from sparseagent.train import configure, preset
 from sparseagent.train.agent import check_environment, make_envs, make_model
-from sparseagent.train.config import ALGORITHMS
+from sparseagent.train.choices import ALGORITHMS
 from sparseagent.train.presets import DEFAULTS, PRESETS
 
 WANTED = [

@@ -6,28 +6,28 @@ from stable_baselines3.common.callbacks import ConvertCallback
 
 from sparseagent.prune import Hybrid
 from sparseagent.prune.observation import is_observer
-from sparseagent.train import config, configure, strategy
+from sparseagent.train import choices, configure, strategy
 from sparseagent.train.agent import fresh_policy, make_envs, make_model
 from sparseagent.train.stage import sections_of
 from sparseagent.train.strategy import check_pruning, choose_strategy, make_sparsifier
 
 
 def test_every_name_of_a_configuration_stands_for_something():
-    assert set(strategy._SCORES) == set(config.SCORES)
-    assert set(strategy._PATTERNS) == set(config.PATTERNS)
-    assert set(strategy._ALLOCATIONS) == set(config.ALLOCATIONS)
-    assert set(strategy._SCHEDULES) == set(config.SCHEDULES)
-    assert set(strategy._GROWTHS) == set(config.GROWTHS)
+    assert set(strategy._SCORES) == set(choices.SCORES)
+    assert set(strategy._PATTERNS) == set(choices.PATTERNS)
+    assert set(strategy._ALLOCATIONS) == set(choices.ALLOCATIONS)
+    assert set(strategy._SCHEDULES) == set(choices.SCHEDULES)
+    assert set(strategy._GROWTHS) == set(choices.GROWTHS)
 
 
-@pytest.mark.parametrize("score", config.SCORES)
+@pytest.mark.parametrize("score", choices.SCORES)
 def test_the_scores_of_gradients_are_known(score):
-    assert is_observer(strategy._SCORES[score](0)) == (score in config.GRADIENT_SCORES)
+    assert is_observer(strategy._SCORES[score](0)) == (score in choices.GRADIENT_SCORES)
 
 
 @pytest.mark.parametrize(
     ("allocation", "score"),
-    [pair for pair in product(config.ALLOCATIONS, config.SCORES) if pair != ("lamp", "movement")],
+    [pair for pair in product(choices.ALLOCATIONS, choices.SCORES) if pair != ("lamp", "movement")],
 )
 def test_the_plan_adds_up_to_the_sparsity(allocation, score):
     chosen = configure("CartPole-v1", "ppo", sparsity=0.9, allocation=allocation, score=score)
@@ -191,7 +191,7 @@ def test_the_schedule_is_over_at_its_stop(schedule):
     assert sparsifier.finished
 
 
-@pytest.mark.parametrize("pattern", config.PATTERNS)
+@pytest.mark.parametrize("pattern", choices.PATTERNS)
 def test_every_pattern_makes_a_plan(pattern):
     sparsity = {"2:4": 0.5, "1:4": 0.75}.get(pattern, 0.8)
     allocation = "pattern" if pattern in ("neurons", "2:4", "1:4") else "erk"
@@ -211,7 +211,7 @@ def test_a_pattern_that_splits_the_budget_takes_no_allocation():
 
 
 def test_a_hybrid_removes_what_the_library_does_unless_said():
-    assert Hybrid().neurons == config.HYBRID_NEURONS
+    assert Hybrid().neurons == choices.HYBRID_NEURONS
 
 
 @pytest.mark.parametrize("neurons", [0.25, 0.75])
@@ -228,8 +228,8 @@ def test_a_hybrid_removes_the_neurons_that_are_said(neurons):
         assert int(sparsifier.masks[name].any(dim=1).sum()) <= round((1 - neurons) * 64)
 
 
-@pytest.mark.parametrize("grow", [name for name in config.GROWTHS if name != "none"])
-@pytest.mark.parametrize("pattern", config.PATTERNS)
+@pytest.mark.parametrize("grow", [name for name in choices.GROWTHS if name != "none"])
+@pytest.mark.parametrize("pattern", choices.PATTERNS)
 def test_growth_is_made_or_refused_for_every_pattern(pattern, grow):
     options = {
         "sparsity": {"2:4": 0.5, "1:4": 0.75}.get(pattern, 0.8),

@@ -1,0 +1,85 @@
+"""The named choices of a run, and what each one means, for error messages and `--help`.
+
+What a name stands for is built in `strategy.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+ALGORITHMS = ("ppo", "a2c", "dqn", "sac", "td3", "ddpg")
+ON_POLICY = ("ppo", "a2c")
+
+SCORES: Mapping[str, str] = {
+    "magnitude": "small weights go first",
+    "random": "a random order, the control experiment",
+    "snip": "connections that the loss feels least go first, judged before training; Lee, 2019",
+    "taylor": "small (weight x gradient)^2 goes first; Molchanov, 2019",
+    "movement": "weights that shrink in training go first; Sanh, 2020",
+    "fisher": "small weight^2 x gradient^2 goes first; Theis, 2018",
+}
+#: Scores that have seen nothing before the first gradient update.
+GRADIENT_SCORES = ("snip", "taylor", "movement", "fisher")
+PATTERNS: Mapping[str, str] = {
+    "unstructured": "any weight may be zero",
+    "block_16x1": "16 neighbouring outputs of an input together, for one observation at a time",
+    "block_4x1": "4 neighbouring outputs of an input together, for batches",
+    "lane_balanced": "equally many of every 32 inputs of a neuron",
+    "neurons": "whole neurons, the same share of every hidden layer",
+    "hybrid": "a share of the neurons first, then single weights",
+    "connected": "single weights, those on no path from input to output first",
+    "2:4": "2 of every 4 inputs of a neuron: sparsity 0.5",
+    "1:4": "1 of every 4 inputs of a neuron: sparsity 0.75",
+}
+#: Fraction of the neurons that the pattern "hybrid" removes, unless said.
+HYBRID_NEURONS = 0.5
+ALLOCATIONS: Mapping[str, str] = {
+    "erk": "Erdos-Renyi kernel: small layers stay denser",
+    "uniform": "every layer gets the same sparsity",
+    "global": "one threshold over all layers, with a floor for each of them",
+    "lamp": "one threshold over all layers for shares of each layer's norm; Lee, 2021",
+    "pattern": "as the pattern says (2:4, 1:4, neurons), else erk",
+}
+SCHEDULES: Mapping[str, str] = {
+    "cubic": "fast at first, then slower; Zhu and Gupta, 2017",
+    "one_shot": "everything at once, where pruning stops",
+    "early": "everything at once, where pruning starts; with a start of 0 before training",
+    "automatic": "as far as the return allows, at most to the sparsity; after Vincent, 2025",
+}
+GROWTHS: Mapping[str, str] = {
+    "none": "what is pruned stays pruned",
+    "random": "pruned weights come back at random; SET, Mocanu, 2018",
+    "gradient": "pruned weights of large gradient come back; RigL, Evci, 2020",
+}
+#: Share of the weights that `grow` exchanges at first, unless said.
+DROP_FRACTION = 0.3
+ACTIVATIONS = ("tanh", "relu", "elu", "leaky_relu", "sigmoid", "silu", "gelu")
+
+#: What step 1 chooses between: `(meaning, settings)`, short for some choices of the above. The
+#: others refine it; `strategy_of` says what a configuration comes to.
+STRATEGIES: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "weight": ("single weights or small groups of them, layer by layer", {}),
+    "structured": (
+        "whole neurons, so that the layers shrink",
+        {"pattern": "neurons", "allocation": "pattern"},
+    ),
+    "network": ("one threshold for the weights of the whole network", {"allocation": "global"}),
+    "hybrid": ("a share of the neurons, then single weights", {"pattern": "hybrid"}),
+    "automatic": ("as far as the return allows", {"schedule": "automatic"}),
+}
+
+
+def strategy_of(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names in `STRATEGIES` that describe `pattern`, `allocation` and `schedule`.
+
+    >>> strategy_of({"pattern": "hybrid", "allocation": "erk", "schedule": "automatic"})
+    ('hybrid', 'automatic')
+    """
+    found = [
+        name
+        for name, (_, fixed) in STRATEGIES.items()
+        if fixed and all(settings[key] == value for key, value in fixed.items())
+    ]
+    shrinks = "structured" in found or "hybrid" in found
+    return tuple(found) if shrinks else ("weight", *found)
