@@ -4,19 +4,21 @@ Nothing here loads torch; matplotlib and SciPy are loaded by the functions that 
 """
 
 from sparseagent.report.comparison import (
+    mean_share_of_dense,
+    normalise,
+    paired_differences,
+    share_of_dense,
+)
+from sparseagent.report.interval_curve import IntervalCurve
+from sparseagent.report.intervals import (
     Aggregate,
     Estimate,
     ProfileBand,
     aggregate,
     estimate,
     improvement,
-    mean_share_of_dense,
-    normalise,
-    paired_differences,
     profile_band,
-    share_of_dense,
 )
-from sparseagent.report.interval_curve import IntervalCurve
 from sparseagent.report.latency import Latency, measure_latency, pin_core
 from sparseagent.report.plots import (
     Curve,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparseagent.report.comparison import Estimate, ProfileBand
 from sparseagent.report.figure import (
     INK,
     QUIET,
@@ -26,6 +25,7 @@ from sparseagent.report.interval_curve import (
     draw_curve,
     set_apart,
 )
+from sparseagent.report.intervals import Estimate, ProfileBand
 from sparseagent.report.table import format_ns, format_number
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 
-from sparseagent.report.comparison import Estimate
+from sparseagent.report.intervals import Estimate
 from sparseagent.report.table import format_number
 
 __all__ = ["ENOUGH_SEEDS", "Outcome", "in_words", "outcome_of", "percent"]
