@@ -133,7 +133,8 @@ class RunOptions:
         typer.Option(
             "--set",
             help="A hyperparameter of the Stable-Baselines3 algorithm, such as "
-            "learning_rate=lin_0.001 (falls linearly to 0) or n_steps=256. May be repeated.",
+            "learning_rate=lin_0.001 (falls linearly to 0; hold_0.001: from --prune-stop on) or "
+            "n_steps=256. May be repeated.",
         ),
     ] = None
     seed: Annotated[

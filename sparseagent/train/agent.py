@@ -17,13 +17,13 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from sparseagent.environments import register_environment
 from sparseagent.prune import Magnitude, OneShot, Sparsifier
 from sparseagent.prune.masking import optimizers_of
 from sparseagent.train.config import RunConfig
+from sparseagent.train.falling import FALLING, is_falling, parse_falling
 
 _CLASSES: Mapping[str, type[BaseAlgorithm]] = {
     "ppo": sb3.PPO,
@@ -112,9 +112,22 @@ def make_envs(config: RunConfig, seed: int, statistics: Path | None = None) -> V
 
 
 def make_model(
-    config: RunConfig, env: VecEnv, seed: int, actor: Sequence[int] | None = None
+    config: RunConfig,
+    env: VecEnv,
+    seed: int,
+    actor: Sequence[int] | None = None,
+    prune_stop: float | None = None,
 ) -> BaseAlgorithm:
-    """A fresh model. `actor` replaces the hidden widths of the actor; the critic keeps its own."""
+    """A fresh model.
+
+    Args:
+        config: the run.
+        env: what it trains in.
+        seed: of its weights and its exploration.
+        actor: hidden widths of the actor instead of the run's; the critic keeps its own.
+        prune_stop: progress of this model's training at which `"hold_x"` begins to fall; None for
+            the run's.
+    """
     given = dict(config.hyperparameters)
     policy_kwargs = {key: given.pop(key) for key in _POLICY_KEYS if key in given}
     policy_kwargs["net_arch"] = _net_arch(config, actor or config.net_arch)
@@ -125,7 +138,8 @@ def make_model(
         whole = config.pruned_timesteps + config.n_envs
         given["buffer_size"] = min(given.get("buffer_size", _BUFFER_SIZE), whole)
     noise = _action_noise(given, env)
-    arguments = {key: _schedule(value) for key, value in given.items()}
+    until = config.prune_stop if prune_stop is None else prune_stop
+    arguments = {key: _argument(key, value, until) for key, value in given.items()}
     if noise is not None:
         arguments["action_noise"] = noise
     model = algorithm(config.algo)(
@@ -165,9 +179,9 @@ def _net_arch(config: RunConfig, actor: Sequence[int]) -> Any:
     return {"pi": list(actor), critic: list(config.net_arch)}
 
 
-def _schedule(value: Any) -> Any:
-    if isinstance(value, str) and value.startswith("lin_"):
-        return LinearSchedule(float(value.removeprefix("lin_")), 0.0, 1.0)
+def _argument(key: str, value: Any, until: float) -> Any:
+    if is_falling(value):
+        return parse_falling(key, value, until)
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -210,13 +224,10 @@ def _check_type(key: str, value: Any, annotation: Any) -> None:
     """Refuse a hyperparameter of another type than its algorithm asks for."""
     if not _fits(value, annotation):
         expected = inspect.formatannotation(annotation)
-        expected = expected.replace("collections.abc.Callable[[float], float]", "'lin_<number>'")
+        expected = expected.replace("collections.abc.Callable[[float], float]", FALLING)
         raise TypeError(f"{key}: expected {expected}, got {value!r}")
-    if isinstance(value, str) and value.startswith("lin_"):
-        try:
-            float(value.removeprefix("lin_"))
-        except ValueError:
-            raise ValueError(f"{key}: expected 'lin_<number>', got {value!r}") from None
+    if is_falling(value):
+        parse_falling(key, value, until=1.0)
 
 
 def _fits(value: Any, annotation: Any) -> bool:
@@ -224,7 +235,7 @@ def _fits(value: Any, annotation: Any) -> bool:
     if kind in (Union, UnionType):
         return any(_fits(value, option) for option in get_args(annotation))
     if kind is Callable:  # a schedule
-        return callable(value) or str(value).startswith("lin_")
+        return callable(value) or is_falling(value)
     if isinstance(value, bool):
         return kind is bool
     # What comes from JSON has lists for tuples.

@@ -66,8 +66,9 @@ class RunConfig:
         activation: one of `ACTIVATIONS`, or None for the algorithm's own.
         normalize: whether observations and rewards are normalised (VecNormalize).
         hyperparameters: arguments of the Stable-Baselines3 algorithm. A string `"lin_0.001"` is a
-            value that falls linearly to 0. `noise_type` ("normal") and `noise_std` give action
-            noise, `log_std_init` and `ortho_init` go to the policy.
+            value that falls linearly to 0, `"hold_0.001"` one that does so from the end of pruning
+            on (`prune_stop`). `noise_type` ("normal") and `noise_std` give action noise,
+            `log_std_init` and `ortho_init` go to the policy.
         seeds: training seeds; each trains its own dense, pruned and tiny agent.
         eval_episodes: test episodes for each agent and seed.
         checkpoint_seconds: wall-clock seconds between two checkpoints inside a stage.

@@ -89,6 +89,7 @@ def test_linear_values_fall_to_zero_at_the_end():
             {"learning_rate": "lin_x"},
             "learning_rate: expected 'lin_<number>'",
         ),
+        ("CartPole-v1", "ppo", {"clip_range": "hold_"}, "clip_range: expected 'hold_<number>'"),
     ],
 )
 def test_what_cannot_work_is_said_before_training(env, algo, hyperparameters, message):
@@ -99,7 +100,12 @@ def test_what_cannot_work_is_said_before_training(env, algo, hyperparameters, me
 @pytest.mark.parametrize(
     ("env", "algo", "hyperparameters", "message"),
     [
-        ("CartPole-v1", "ppo", {"learning_rate": "abc"}, "float | 'lin_<number>', got 'abc'"),
+        (
+            "CartPole-v1",
+            "ppo",
+            {"learning_rate": "abc"},
+            "float | 'lin_<number>' | 'hold_<number>', got 'abc'",
+        ),
         ("CartPole-v1", "ppo", {"n_steps": "many"}, "int, got 'many'"),
         ("CartPole-v1", "ppo", {"n_epochs": 2.5}, "int, got 2.5"),
         ("CartPole-v1", "ppo", {"gamma": "lin_0.9"}, "float, got 'lin_0.9'"),
