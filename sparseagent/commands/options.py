@@ -68,10 +68,7 @@ class RunOptions:
     strategy: Annotated[
         str | None,
         typer.Option(
-            help=_choices(
-                "What to start from, to be refined by the options below: ",
-                {name: meaning for name, (meaning, _) in STRATEGIES.items()},
-            )
+            help=_choices("What to start from, to be refined by the options below: ", STRATEGIES)
         ),
     ] = None
     score: Annotated[str | None, typer.Option(help=_choices("Which weights stay: ", SCORES))] = None

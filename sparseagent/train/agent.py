@@ -116,7 +116,7 @@ def make_model(
     env: VecEnv,
     seed: int,
     actor: Sequence[int] | None = None,
-    prune_stop: float | None = None,
+    timesteps: int | None = None,
 ) -> BaseAlgorithm:
     """A fresh model.
 
@@ -125,8 +125,8 @@ def make_model(
         env: what it trains in.
         seed: of its weights and its exploration.
         actor: hidden widths of the actor instead of the run's; the critic keeps its own.
-        prune_stop: progress of this model's training at which `"hold_x"` begins to fall; None for
-            the run's.
+        timesteps: environment steps of its training; None for the run's. `"hold_x"` falls from the
+            step at which pruning stops.
     """
     given = dict(config.hyperparameters)
     policy_kwargs = {key: given.pop(key) for key in _POLICY_KEYS if key in given}
@@ -138,7 +138,7 @@ def make_model(
         whole = config.pruned_timesteps + config.n_envs
         given["buffer_size"] = min(given.get("buffer_size", _BUFFER_SIZE), whole)
     noise = _action_noise(given, env)
-    until = config.prune_stop if prune_stop is None else prune_stop
+    until = config.ramp_steps[1] / (timesteps or config.total_timesteps)
     arguments = {key: _argument(key, value, until) for key, value in given.items()}
     if noise is not None:
         arguments["action_noise"] = noise

@@ -56,30 +56,45 @@ GROWTHS: Mapping[str, str] = {
 DROP_FRACTION = 0.3
 ACTIVATIONS = ("tanh", "relu", "elu", "leaky_relu", "sigmoid", "silu", "gelu")
 
-#: What step 1 chooses between: `(meaning, settings)`, short for some choices of the above. The
-#: others refine it; `strategy_of` says what a configuration comes to.
-STRATEGIES: Mapping[str, tuple[str, Mapping[str, str]]] = {
-    "weight": ("single weights or small groups of them, layer by layer", {}),
-    "structured": (
-        "whole neurons, so that the layers shrink",
-        {"pattern": "neurons", "allocation": "pattern"},
-    ),
-    "network": ("one threshold for the weights of the whole network", {"allocation": "global"}),
-    "hybrid": ("a share of the neurons, then single weights", {"pattern": "hybrid"}),
-    "automatic": ("as far as the return allows", {"schedule": "automatic"}),
+#: What step 1 chooses between, short for some choices of the above; the others refine it.
+STRATEGIES: Mapping[str, str] = {
+    "weight": "single weights or small groups of them, layer by layer",
+    "structured": "whole neurons, so that the layers shrink",
+    "network": "one threshold for the weights of the whole network",
+    "hybrid": "a share of the neurons, then single weights",
+    "automatic": "as far as the return allows",
+}
+#: The fields of `RunConfig` that a strategy sets.
+STRATEGY_SETTINGS: Mapping[str, Mapping[str, str]] = {
+    "weight": {},
+    "structured": {"pattern": "neurons", "allocation": "pattern"},
+    "network": {"allocation": "global"},
+    "hybrid": {"pattern": "hybrid"},
+    "automatic": {"schedule": "automatic"},
 }
 
 
-def strategy_of(settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """The names in `STRATEGIES` that describe `pattern`, `allocation` and `schedule`.
-
-    >>> strategy_of({"pattern": "hybrid", "allocation": "erk", "schedule": "automatic"})
-    ('hybrid', 'automatic')
-    """
+def strategies_of(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names in `STRATEGIES` that describe the fields of a `RunConfig`, at least one."""
     found = [
         name
-        for name, (_, fixed) in STRATEGIES.items()
+        for name, fixed in STRATEGY_SETTINGS.items()
         if fixed and all(settings[key] == value for key, value in fixed.items())
     ]
     shrinks = "structured" in found or "hybrid" in found
     return tuple(found) if shrinks else ("weight", *found)
+
+
+def check_choice(name: str, value: Any, known: Mapping[str, str] | tuple[str, ...]) -> None:
+    """Refuse a value that is none of the known ones.
+
+    Raises:
+        ValueError: it names `name`, the choices and the value.
+    """
+    if value in known:
+        return
+    if isinstance(known, Mapping):
+        choices = "; ".join(f"{key!r} ({text})" for key, text in known.items())
+    else:
+        choices = ", ".join(repr(key) for key in known)
+    raise ValueError(f"{name}: expected one of {choices}; got {value!r}")

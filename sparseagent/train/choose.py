@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sparseagent.train.choices import STRATEGIES
+from sparseagent.train.choices import STRATEGIES, STRATEGY_SETTINGS, check_choice
 from sparseagent.train.config import RunConfig
 from sparseagent.train.presets import preset
 
@@ -60,14 +60,12 @@ def with_strategy(base: RunConfig, strategy: str | None, changes: Mapping[str, A
     """
     if strategy is None:
         return replace(base, **changes)
-    if strategy not in STRATEGIES:
-        known = "; ".join(f"{name!r} ({meaning})" for name, (meaning, _) in STRATEGIES.items())
-        raise ValueError(f"strategy: expected one of {known}; got {strategy!r}")
-    meaning, settings = STRATEGIES[strategy]
-    chosen = replace(base, **{**settings, **changes})
+    check_choice("strategy", strategy, STRATEGIES)
+    chosen = replace(base, **{**STRATEGY_SETTINGS[strategy], **changes})
     if strategy not in chosen.strategies:
         raise ValueError(
-            f"strategy: expected settings of {strategy!r} ({meaning}), got the pattern "
+            f"strategy: expected settings of {strategy!r} ({STRATEGIES[strategy]}), "
+            f"got the pattern "
             f"{chosen.pattern!r}, the allocation {chosen.allocation!r} and the schedule "
             f"{chosen.schedule!r}, which are {' and '.join(map(repr, chosen.strategies))}"
         )

@@ -20,7 +20,8 @@ from sparseagent.train.choices import (
     PATTERNS,
     SCHEDULES,
     SCORES,
-    strategy_of,
+    check_choice,
+    strategies_of,
 )
 
 
@@ -125,7 +126,7 @@ class RunConfig:
     @property
     def strategies(self) -> tuple[str, ...]:
         """What the settings come to, in the names of `choices.STRATEGIES`; at least one."""
-        return strategy_of(asdict(self))
+        return strategies_of(vars(self))
 
     @property
     def pruned_timesteps(self) -> int:
@@ -208,9 +209,9 @@ class RunConfig:
             ("schedule", SCHEDULES),
             ("grow", GROWTHS),
         ):
-            _check_choice(name, getattr(self, name), known)
+            check_choice(name, getattr(self, name), known)
         if self.activation is not None:
-            _check_choice("activation", self.activation, ACTIVATIONS)
+            check_choice("activation", self.activation, ACTIVATIONS)
         for key in self.hyperparameters:
             if not isinstance(key, str):
                 raise TypeError(f"hyperparameters: expected names as keys, got {key!r}")
@@ -293,16 +294,6 @@ class RunConfig:
             raise ValueError(f"seeds: expected different numbers, at least one, got {self.seeds}")
         if not self.net_arch:
             raise ValueError("net_arch: expected at least one hidden layer, got none")
-
-
-def _check_choice(name: str, value: Any, known: Any) -> None:
-    if value in known:
-        return
-    if isinstance(known, Mapping):
-        choices = "; ".join(f"{key!r} ({text})" for key, text in known.items())
-    else:
-        choices = ", ".join(repr(key) for key in known)
-    raise ValueError(f"{name}: expected one of {choices}; got {value!r}")
 
 
 def _integers(name: str, values: Any) -> tuple[int, ...]:

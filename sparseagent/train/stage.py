@@ -131,8 +131,7 @@ def load_statistics(
 
 def _start(config: RunConfig, stage: Stage) -> _Training:
     env = make_envs(config, stage.seed)
-    stop = config.ramp[1] if stage.agent == "pruned" else config.prune_stop
-    model = make_model(config, env, stage.seed, stage.actor, prune_stop=stop)
+    model = make_model(config, env, stage.seed, stage.actor, stage.timesteps)
     sparsifier = _sparsifier(config, stage, model)
     return _Training(model, sparsifier, [], 0.0)
 

@@ -170,7 +170,7 @@ def _where(config: RunConfig) -> dict[str, Any]:
 
 def _what(config: RunConfig, parts: str) -> str:
     stays = "and stay zero" if config.grow == "none" else "and others come back"
-    strategies = "; ".join(f"{name}: {STRATEGIES[name][0]}" for name in config.strategies)
+    strategies = "; ".join(f"{name}: {STRATEGIES[name]}" for name in config.strategies)
     end = "highest" if config.schedule == "automatic" else "final"
     return (
         f"{strategies}. Weights are set to zero {stays} ({end} sparsity: {parts}). "

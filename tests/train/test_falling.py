@@ -40,8 +40,26 @@ def test_a_model_holds_until_pruning_stops():
     )
     envs = make_envs(config, seed=0)
     assert make_model(config, envs, seed=0).lr_schedule(0.125) == pytest.approx(0.005)
-    later = make_model(config, envs, seed=0, prune_stop=0.875)
-    assert later.lr_schedule(0.125) == pytest.approx(0.01)
+    twice = make_model(config, envs, seed=0, timesteps=2 * config.total_timesteps)
+    assert twice.lr_schedule(0.625) == pytest.approx(0.01)
+    assert twice.lr_schedule(0.3125) == pytest.approx(0.005)
+    envs.close()
+
+
+def test_a_model_that_first_collects_holds_until_its_masks_freeze():
+    config = configure(
+        "Pendulum-v1",
+        "sac",
+        net_arch=(8, 8),
+        total_timesteps=1000,
+        prune_stop=0.5,
+        hyperparameters={"learning_starts": 200, "learning_rate": "hold_0.01"},
+    )
+    assert config.ramp_steps[1] == 600
+    envs = make_envs(config, seed=0)
+    rate = make_model(config, envs, seed=0).lr_schedule
+    assert [rate(1 - step / 1000) for step in (500, 600)] == [0.01, 0.01]
+    assert rate(1 - 800 / 1000) == pytest.approx(0.005)
     envs.close()
 
 
