@@ -58,7 +58,7 @@ ACTIVATIONS = ("tanh", "relu", "elu", "leaky_relu", "sigmoid", "silu", "gelu")
 
 #: What step 1 chooses between, short for some choices of the above; the others refine it.
 STRATEGIES: Mapping[str, str] = {
-    "weight": "single weights or small groups of them, layer by layer",
+    "weight": "single weights or small groups of them",
     "structured": "whole neurons, so that the layers shrink",
     "network": "one threshold for the weights of the whole network",
     "hybrid": "a share of the neurons, then single weights",
