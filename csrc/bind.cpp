@@ -116,6 +116,12 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
       .def_property_readonly("isa", [](const PyPlan& p) { return p.plan().isa().name; })
       .def_property_readonly("threads",
                              [](const PyPlan& p) { return p.plan().threads(); });
+  py::dict activations;
+  for (const ActivationInfo& info : kActivations) activations[info.name] = info.alpha;
+  m.attr("ACTIVATIONS") = activations;
+  m.attr("MAX_WIDTH") = kMaxWidth;
+  m.attr("MAX_RUNS") = kMaxRuns;
+  m.attr("MAX_NONZEROS") = kMaxNonzeros;
   m.attr("MAX_THREADS") = ThreadPool::kMaxParts;
   m.def("isas", &isas);
   m.def("measure_peak", &measure_peak, py::arg("isa") = "");

@@ -76,10 +76,8 @@ struct LayerArrays {
 };
 
 Activation activation_of(const std::string& name) {
-  const char* const names[] = {"identity",   "relu", "tanh", "sigmoid",  "elu",
-                               "leaky_relu", "silu", "gelu", "gelu_tanh"};
-  for (std::size_t i = 0; i < std::size(names); ++i) {
-    if (name == names[i]) return static_cast<Activation>(i);
+  for (int i = 0; i < kActivationCount; ++i) {
+    if (name == kActivations[i].name) return static_cast<Activation>(i);
   }
   throw std::invalid_argument("activation: unknown '" + name + "'");
 }

@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sparseagent import _core
+
 #: Widths above this are refused: 32-bit offsets into padded buffers must never overflow.
-MAX_WIDTH = 1 << 20
-MAX_NONZEROS = 1 << 28
+MAX_WIDTH: int = _core.MAX_WIDTH
+MAX_NONZEROS: int = _core.MAX_NONZEROS
+MAX_RUNS: int = _core.MAX_RUNS
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -46,8 +49,8 @@ class CSR:
 
     def __post_init__(self) -> None:
         check_shape("shape", self.shape)
-        if not 1 <= self.runs <= 64:
-            raise ValueError(f"runs: expected 1 to 64, got {self.runs}")
+        if not 1 <= self.runs <= MAX_RUNS:
+            raise ValueError(f"runs: expected 1 to {MAX_RUNS}, got {self.runs}")
         for name, dtype in (("indptr", np.int32), ("indices", np.int32), ("values", np.float32)):
             object.__setattr__(self, name, frozen_array(name, getattr(self, name), dtype, 1))
         _check_structure(self)

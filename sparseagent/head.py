@@ -17,6 +17,10 @@ class Raw:
 
     kind: ClassVar[str] = "raw"
 
+    def action_of(self, outputs: int) -> tuple[str, tuple[int, ...]]:
+        """Type and shape of one action of so many outputs."""
+        return "float32", (outputs,)
+
     def apply(self, outputs: Float32) -> NDArray[Any]:
         """`[B, out]` -> `[B, out]`, a copy."""
         return outputs.copy()
@@ -30,6 +34,10 @@ class Argmax:
     """
 
     kind: ClassVar[str] = "argmax"
+
+    def action_of(self, outputs: int) -> tuple[str, tuple[int, ...]]:
+        """Type and shape of one action of so many outputs."""
+        return "int64", ()
 
     def apply(self, outputs: Float32) -> NDArray[Any]:
         """`[B, out]` -> int64 `[B]`."""
@@ -70,6 +78,16 @@ class Box:
         """Shape of one action."""
         return self.low.shape
 
+    def action_of(self, outputs: int) -> tuple[str, tuple[int, ...]]:
+        """Type and shape of one action of so many outputs.
+
+        Raises:
+            ValueError: the bounds are those of another number of outputs.
+        """
+        if self.low.size != outputs:
+            raise ValueError(f"head: expected bounds for {outputs} outputs, got {self.low.size}")
+        return "float32", self.shape
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -77,6 +95,10 @@ class Clip:
 
     box: Box
     kind: ClassVar[str] = "clip"
+
+    def action_of(self, outputs: int) -> tuple[str, tuple[int, ...]]:
+        """Type and shape of one action of so many outputs."""
+        return self.box.action_of(outputs)
 
     def apply(self, outputs: Float32) -> NDArray[Any]:
         """`[B, out]` -> float32 `[B, *shape]`."""
@@ -97,6 +119,10 @@ class Unscale:
     def __post_init__(self) -> None:
         if not np.isfinite([self.box.low, self.box.high]).all():
             raise ValueError("box: expected finite bounds to stretch to, got Inf")
+
+    def action_of(self, outputs: int) -> tuple[str, tuple[int, ...]]:
+        """Type and shape of one action of so many outputs."""
+        return self.box.action_of(outputs)
 
     def apply(self, outputs: Float32) -> NDArray[Any]:
         """`[B, out]` -> float32 `[B, *shape]`."""

@@ -13,7 +13,8 @@ import numpy as np
 
 from sparseagent import _core, tuning
 from sparseagent.head import Clip, Unscale
-from sparseagent.policy import ORDERS, SparsePolicy
+from sparseagent.order import ORDERS
+from sparseagent.policy import SparsePolicy
 
 ISA_VARIABLE = "SPARSEAGENT_ISA"
 

@@ -1,14 +1,15 @@
 """One `.safetensors` file per policy: written, and read back without trusting a byte of it.
 
-Tensors:
-    layers.N.{indptr int32, indices uint16 or int32, values float32, bias float32}  CSR layers
-    layers.N.{weight float32 [out, in], bias float32}                               dense layers
-    observation.{shift, scale}  float64 [in], where there are any
-    head.{low, high}            float32, where there are any
-    golden.{observations, outputs, actions}
+Tensors of version 2, N the number of an op:
+    ops.N.*          what the op holds, see `Op.tensors`: weights, biases, statistics
+    head.{low, high} float32, where there are any
+    golden.{observations or observations.NAME, outputs, actions}
 
-Metadata (strings): `format`, `format_version`, `spec` (JSON: shapes, activations, bounds, facts)
+Metadata (strings): `format`, `format_version`, `spec` (JSON: slots, ops, outputs, bounds, facts)
 and `checksum`: SHA-256 of the whole file with the 64 digits of the checksum itself set to zeros.
+
+A feed-forward net is written as version 1, which older versions of this package read too: its spec
+lists `layers` and one `observation` instead of ops; `_upgraded` says how the names correspond.
 """
 
 from __future__ import annotations
@@ -17,22 +18,25 @@ import hashlib
 import json
 import math
 import uuid
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from sparseagent.csr import CSR
+from sparseagent.csr import Float32
 from sparseagent.head import Argmax, Box, Clip, Head, Raw, Unscale
-from sparseagent.observation import Observation
-from sparseagent.policy import Golden, Layer, SparsePolicy
+from sparseagent.ops import OPS, Observe
+from sparseagent.program import Program, Span, Tensors
+from sparseagent.reference import Observations, forward_exact
 
 FORMAT = "sparseagent"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _ZEROS = "0" * 64
 # What reading a spec or a tensor of the wrong kind can end in.
 _DAMAGE = (
@@ -46,16 +50,40 @@ _DAMAGE = (
     ValueError,
 )
 
-Tensors = dict[str, np.ndarray[Any, Any]]
-
 
 class PolicyFileError(ValueError):
     """The file is not a policy file, is damaged, or was written by a newer version."""
 
 
-def save(policy: SparsePolicy, path: str | Path) -> None:
-    """Write `policy` to `path`, at once: an interrupted write leaves no half of a file."""
-    data = to_bytes(policy)
+@dataclass(frozen=True, eq=False)
+class Golden:
+    """Observations with the outputs and actions they must give: the file's self-test.
+
+    Attributes:
+        observations: `[n, *shape]` in the environment's dtype; where there are several inputs, a
+            mapping of such arrays by their names.
+        outputs: float32 `[n, out]`, bit for bit what the network gives.
+        actions: `[n, ...]`, what `predict` returns.
+    """
+
+    observations: Observations
+    outputs: Float32
+    actions: NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """What a policy file holds; `SparsePolicy` says what each part means."""
+
+    program: Program
+    head: Head
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    order: str = "ascending"
+    golden: Golden | None = None
+
+
+def write(data: bytes, path: str | Path) -> None:
+    """Write a file's content to `path`, at once: an interrupted write leaves no half of a file."""
     target = Path(path)
     # A name of its own, for another process may be writing the same policy; not by tempfile, whose
     # files nobody else may read.
@@ -67,39 +95,22 @@ def save(policy: SparsePolicy, path: str | Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def load(path: str | Path) -> SparsePolicy:
-    """Read a policy file, check all of it, and run its self-test.
-
-    Raises:
-        ValueError: the file is truncated, altered, newer than this version or not a policy file,
-            or this machine does not reproduce its golden outputs bit for bit.
-        FileNotFoundError: there is no such file.
-    """
-    data = Path(path).read_bytes()
-    try:
-        return from_bytes(data)
-    except PolicyFileError as error:
-        raise PolicyFileError(f"{path}: {error}") from error.__cause__
-
-
-def to_bytes(policy: SparsePolicy) -> bytes:
-    """The file's content."""
+def to_bytes(contents: Contents) -> bytes:
+    """The file's content, in the lowest version of the format that holds it."""
     tensors: Tensors = {}
+    version = contents.program.since
+    program = _program_out(contents.program, tensors)
     spec = {
-        "layers": [
-            _layer_out(layer, f"layers.{i}", tensors) for i, layer in enumerate(policy.layers)
-        ],
-        "observation": _observation_out(policy.observation, tensors),
-        "head": _head_out(policy.head, tensors),
-        "order": policy.order,
-        "metadata": dict(policy.metadata),
+        **(_downgraded(program, tensors) if version == 1 else program),
+        "head": _head_out(contents.head, tensors),
+        "order": contents.order,
+        "metadata": dict(contents.metadata),
     }
-    if policy.golden is not None:
-        for name in ("observations", "outputs", "actions"):
-            tensors[f"golden.{name}"] = getattr(policy.golden, name)
+    if contents.golden is not None:
+        tensors |= _golden_out(contents.golden)
     metadata = {
         "format": FORMAT,
-        "format_version": str(FORMAT_VERSION),
+        "format_version": str(version),
         "spec": json.dumps(spec),
         "checksum": _ZEROS,
     }
@@ -109,20 +120,28 @@ def to_bytes(policy: SparsePolicy) -> bytes:
     return blank.replace(f'"{_ZEROS}"'.encode(), f'"{digest}"'.encode(), 1)
 
 
-def from_bytes(data: bytes) -> SparsePolicy:
-    """The policy in a file's content; see `load` for what it raises."""
+def from_bytes(data: bytes) -> Contents:
+    """What a file's content holds, all of it checked, the self-test run.
+
+    Raises:
+        PolicyFileError: it is truncated, altered, newer than this version or not a policy file, or
+            this machine does not reproduce its golden outputs bit for bit.
+    """
     metadata = _metadata(data)
-    _check_version(metadata)
+    version = _version(metadata)
     try:
         _check_checksum(data, metadata)
-        policy = _policy_in(json.loads(metadata["spec"]), load_tensors(data))
-        if policy.golden is not None:
-            _self_test(policy, policy.golden)
+        spec, tensors = json.loads(metadata["spec"]), load_tensors(data)
+        if version == 1:
+            spec, tensors = _upgraded(spec, tensors)
+        contents = _contents_in(spec, tensors)
+        if contents.golden is not None:
+            _self_test(contents, contents.golden)
     except PolicyFileError:
         raise
     except _DAMAGE as error:
         raise PolicyFileError(f"damaged policy: {type(error).__name__}: {error}") from error
-    return policy
+    return contents
 
 
 def _sorted_header(data: bytes) -> bytes:
@@ -152,17 +171,18 @@ def _metadata(data: bytes) -> dict[str, str]:
     return metadata
 
 
-def _check_version(metadata: dict[str, str]) -> None:
+def _version(metadata: dict[str, str]) -> int:
     if metadata["format"] != FORMAT:
         raise PolicyFileError(f"format: expected {FORMAT!r}, got {metadata['format']!r}")
     version = metadata["format_version"]
     if not version.isascii() or not version.isdigit():
         raise PolicyFileError(f"format_version: expected a number, got {version!r}")
-    if version != str(FORMAT_VERSION):
+    if version not in map(str, range(1, FORMAT_VERSION + 1)):
         raise PolicyFileError(
-            f"format_version: this sparseagent reads version {FORMAT_VERSION}, the file has "
+            f"format_version: this sparseagent reads versions 1 to {FORMAT_VERSION}, the file has "
             f"{version}; a newer sparseagent may read it"
         )
+    return int(version)
 
 
 def _check_checksum(data: bytes, metadata: dict[str, str]) -> None:
@@ -177,84 +197,112 @@ def _check_checksum(data: bytes, metadata: dict[str, str]) -> None:
         )
 
 
-def _self_test(policy: SparsePolicy, golden: Golden) -> None:
-    from sparseagent.reference import forward_exact
-
-    outputs = forward_exact(policy, golden.observations)
+def _self_test(contents: Contents, golden: Golden) -> None:
+    outputs = forward_exact(contents.program, golden.observations)
     if outputs.tobytes() != golden.outputs.tobytes():
         raise PolicyFileError(
             "self-test: this machine does not reproduce the golden outputs bit for bit"
         )
-    if not np.array_equal(policy.head.apply(outputs), golden.actions, equal_nan=True):
+    if not np.array_equal(contents.head.apply(outputs), golden.actions, equal_nan=True):
         raise PolicyFileError("self-test: the head does not give the golden actions")
 
 
-def _layer_out(layer: Layer, prefix: str, tensors: Tensors) -> dict[str, Any]:
-    spec: dict[str, Any] = {
-        "shape": layer.shape,
-        "activation": layer.activation,
-        "alpha": layer.alpha,
-        "kind": "csr" if isinstance(layer.weight, CSR) else "dense",
+def _program_out(program: Program, tensors: Tensors) -> dict[str, Any]:
+    ops = []
+    for number, op in enumerate(program.ops):
+        ops.append(
+            {
+                "op": op.kind,
+                "reads": [_span_out(span, program) for span in op.reads],
+                "writes": [_span_out(span, program) for span in op.writes],
+                **op.attributes(),
+            }
+        )
+        tensors |= {f"ops.{number}.{name}": array for name, array in op.tensors().items()}
+    outputs = {name: _span_out(span, program) for name, span in program.outputs.items()}
+    return {"slots": dict(program.slots), "ops": ops, "outputs": outputs}
+
+
+def _program_in(spec: dict[str, Any], tensors: Tensors) -> Program:
+    slots = {str(name): int(size) for name, size in spec["slots"].items()}
+    ops = []
+    for number, given in enumerate(spec["ops"]):
+        kind = given["op"]
+        if kind not in OPS:
+            raise PolicyFileError(
+                f"ops[{number}]: unknown op {kind!r}; a newer sparseagent may read the file. This "
+                f"one knows {', '.join(sorted(OPS))}"
+            )
+        prefix = f"ops.{number}."
+        own = {n.removeprefix(prefix): a for n, a in tensors.items() if n.startswith(prefix)}
+        reads, writes = (
+            tuple(_span_in(span, slots) for span in given[key]) for key in ("reads", "writes")
+        )
+        try:
+            ops.append(OPS[kind].read(reads, writes, given, own))
+        except KeyError as error:
+            raise ValueError(f"ops[{number}] ({kind}): expected {error}") from error
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"ops[{number}] ({kind}): {error}") from error
+    outputs = {str(name): _span_in(span, slots) for name, span in spec["outputs"].items()}
+    return Program(slots, tuple(ops), outputs)
+
+
+def _span_out(span: Span, program: Program) -> Any:
+    """`"x1"` for a whole slot, `["x1", 0, 3]` for a part of one."""
+    whole = span == Span(span.slot, 0, program.slots[span.slot])
+    return span.slot if whole else [span.slot, span.start, span.stop]
+
+
+def _span_in(given: Any, slots: dict[str, int]) -> Span:
+    slot, *part = [given] if isinstance(given, str) else given
+    if slot not in slots or len(part) not in (0, 2):
+        raise ValueError(f"expected a slot or [slot, start, stop], got {given!r:.80}")
+    start, stop = part or (0, slots[slot])
+    return Span(slot, int(start), int(stop))
+
+
+def _downgraded(spec: dict[str, Any], tensors: Tensors) -> dict[str, Any]:
+    """The program of a feed-forward net as version 1 says it; renames its tensors."""
+    observe, *layers = spec["ops"]
+    for name in list(tensors):
+        _, number, own = name.split(".")
+        prefix = "observation" if number == "0" else f"layers.{int(number) - 1}"
+        tensors[f"{prefix}.{own}"] = tensors.pop(name)
+    keys = {"shape", "activation", "alpha", "kind", "runs"}
+    return {
+        "layers": [{k: v for k, v in layer.items() if k in keys} for layer in layers],
+        "observation": {k: observe[k] for k in ("shape", "dtype", "low", "high")},
     }
-    tensors[f"{prefix}.bias"] = layer.bias
-    if isinstance(layer.weight, CSR):
-        narrow = layer.shape[1] <= 1 << 16
-        spec["runs"] = layer.weight.runs
-        tensors[f"{prefix}.indptr"] = layer.weight.indptr
-        tensors[f"{prefix}.indices"] = layer.weight.indices.astype(
-            np.uint16 if narrow else np.int32
-        )
-        tensors[f"{prefix}.values"] = layer.weight.values
-    else:
-        tensors[f"{prefix}.weight"] = layer.weight
-    return spec
 
 
-def _layer_in(spec: dict[str, Any], prefix: str, tensors: Tensors) -> Layer:
-    shape = tuple(int(n) for n in spec["shape"])
-    if len(shape) != 2:
-        raise ValueError(f"{prefix}: expected shape (out, in), got {shape}")
-    weight: Any
-    if spec["kind"] == "csr":
-        indices = tensors[f"{prefix}.indices"]
-        if indices.dtype not in (np.uint16, np.int32):
-            raise ValueError(f"{prefix}.indices: expected uint16 or int32, got {indices.dtype}")
-        weight = CSR(
-            (shape[0], shape[1]),
-            tensors[f"{prefix}.indptr"],
-            indices.astype(np.int32),
-            tensors[f"{prefix}.values"],
-            int(spec["runs"]),
-        )
-    elif spec["kind"] == "dense":
-        weight = tensors[f"{prefix}.weight"]
-        if weight.shape != shape:
-            raise ValueError(f"{prefix}.weight: expected shape {shape}, got {weight.shape}")
-    else:
-        raise ValueError(f"{prefix}: expected kind csr or dense, got {spec['kind']!r}")
-    return Layer(weight, tensors[f"{prefix}.bias"], str(spec["activation"]), float(spec["alpha"]))
-
-
-def _observation_out(step: Observation, tensors: Tensors) -> dict[str, Any]:
-    for name in ("shift", "scale"):
-        if getattr(step, name) is not None:
-            tensors[f"observation.{name}"] = getattr(step, name)
-    bounds = [None if math.isinf(bound) else bound for bound in (step.low, step.high)]
-    return {"shape": step.shape, "dtype": step.dtype, "low": bounds[0], "high": bounds[1]}
-
-
-def _observation_in(spec: dict[str, Any], tensors: Tensors) -> Observation:
-    for name in ("observation.shift", "observation.scale"):
-        if name in tensors and tensors[name].dtype != np.float64:
-            raise ValueError(f"{name}: expected float64, got {tensors[name].dtype}")
-    return Observation(
-        tuple(int(n) for n in spec["shape"]),
-        str(spec["dtype"]),
-        tensors.get("observation.shift"),
-        tensors.get("observation.scale"),
-        -math.inf if spec["low"] is None else float(spec["low"]),
-        math.inf if spec["high"] is None else float(spec["high"]),
-    )
+def _upgraded(spec: dict[str, Any], tensors: Tensors) -> tuple[dict[str, Any], Tensors]:
+    """What a file of version 1 says, as version 2 says it."""
+    slots = {"x0": math.prod(int(n) for n in spec["observation"]["shape"])}
+    ops = [
+        {
+            **spec["observation"],
+            "op": "observe",
+            "input": "observation",
+            "reads": [],
+            "writes": ["x0"],
+        }
+    ]
+    for number, layer in enumerate(spec["layers"]):
+        slots[f"x{number + 1}"] = int(layer["shape"][0])
+        ops.append({**layer, "op": "linear", "reads": [f"x{number}"], "writes": [f"x{number + 1}"]})
+    renamed = {}
+    for name, array in tensors.items():
+        kind, _, own = name.partition(".")
+        if kind == "observation":
+            renamed[f"ops.0.{own}"] = array
+        elif kind == "layers":
+            number_text, _, own = own.partition(".")
+            renamed[f"ops.{int(number_text) + 1}.{own}"] = array
+        else:
+            renamed[name] = array
+    outputs = {"action": f"x{len(spec['layers'])}"}
+    return {**spec, "slots": slots, "ops": ops, "outputs": outputs}, renamed
 
 
 def _head_out(head: Head, tensors: Tensors) -> dict[str, Any]:
@@ -279,34 +327,39 @@ def _head_in(spec: dict[str, Any], tensors: Tensors) -> Head:
     return Clip(box) if kind == Clip.kind else Unscale(box)
 
 
-def _policy_in(spec: dict[str, Any], tensors: Tensors) -> SparsePolicy:
-    policy = SparsePolicy(
-        tuple(_layer_in(layer, f"layers.{i}", tensors) for i, layer in enumerate(spec["layers"])),
-        _observation_in(spec["observation"], tensors),
-        _head_in(spec["head"], tensors),
-        dict(spec["metadata"]),
-        str(spec["order"]),
-    )
-    return replace(policy, golden=_golden_in(policy, tensors))
+def _contents_in(spec: dict[str, Any], tensors: Tensors) -> Contents:
+    program, head = _program_in(spec, tensors), _head_in(spec["head"], tensors)
+    golden = _golden_in(program, head, tensors)
+    return Contents(program, head, dict(spec["metadata"]), str(spec["order"]), golden)
 
 
-def _golden_in(policy: SparsePolicy, tensors: Tensors) -> Golden | None:
-    action_dtype = "int64" if isinstance(policy.head, Argmax) else "float32"
-    wanted = {
-        "observations": (policy.observation.dtype, policy.observation.shape),
-        "outputs": ("float32", (policy.output_size,)),
-        "actions": (action_dtype, policy.action_shape),
+def _golden_out(golden: Golden) -> Tensors:
+    given = golden.observations
+    named = given if isinstance(given, Mapping) else {"": given}
+    observations = {
+        f"golden.observations{name and '.'}{name}": array for name, array in named.items()
     }
+    return {**observations, "golden.outputs": golden.outputs, "golden.actions": golden.actions}
+
+
+def _golden_in(program: Program, head: Head, tensors: Tensors) -> Golden | None:
+    steps = {op.input: op.step for op in program.ops if isinstance(op, Observe)}
+    output = next(iter(program.outputs.values()))
+    keys = {n: "observations" if len(steps) == 1 else f"observations.{n}" for n in steps}
+    wanted = {keys[name]: (step.dtype, step.shape) for name, step in steps.items()}
+    wanted |= {"outputs": ("float32", (output.size,)), "actions": head.action_of(output.size)}
     golden = {name: tensors[f"golden.{name}"] for name in wanted if f"golden.{name}" in tensors}
     if not golden:
         return None
     if len(golden) != len(wanted):
         raise ValueError("golden: expected observations, outputs and actions together")
-    count = max(1, len(golden["observations"]))
+    count = max(1, len(next(iter(golden.values()))))
     for name, (dtype, one) in wanted.items():
         array, shape = golden[name], (count, *one)
         if array.dtype != dtype or array.shape != shape:
             raise ValueError(
                 f"golden.{name}: expected {dtype} {shape}, got {array.dtype} {array.shape}"
             )
-    return Golden(**golden)
+    observations = {name: golden[key] for name, key in keys.items()}
+    single = next(iter(observations.values())) if len(steps) == 1 else observations
+    return Golden(single, golden["outputs"], golden["actions"])

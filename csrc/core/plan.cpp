@@ -24,11 +24,10 @@ std::int64_t now_ns() {
 }
 
 void check_layer(const LayerView& layer, std::size_t number) {
-  constexpr std::int32_t kMaxWidth = 1 << 20;
   if (layer.out < 1 || layer.in < 1 || layer.out > kMaxWidth || layer.in > kMaxWidth) {
     refuse_layer(number, "expected widths in [1, 2^20]");
   }
-  if (layer.runs < 1 || layer.runs > 64)
+  if (layer.runs < 1 || layer.runs > kMaxRuns)
     refuse_layer(number, "expected 1 to 64 runs per row");
   const std::int64_t chains = static_cast<std::int64_t>(layer.out) * layer.runs;
   if (layer.indptr[0] != 0) refuse_layer(number, "expected indptr to start at 0");

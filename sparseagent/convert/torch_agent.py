@@ -12,7 +12,7 @@ from sparseagent.convert.chain import Chain
 from sparseagent.convert.masks import read_masks
 from sparseagent.convert.torch_modules import add_module
 from sparseagent.head import Head, Raw
-from sparseagent.observation import Observation
+from sparseagent.ops import Observation
 from sparseagent.policy import SparsePolicy
 
 

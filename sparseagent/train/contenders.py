@@ -16,7 +16,9 @@ import numpy as np
 
 import sparseagent as sa
 from sparseagent.csr import Float32
-from sparseagent.policy import Layer, SparsePolicy
+from sparseagent.ops import Layer
+from sparseagent.policy import SparsePolicy
+from sparseagent.reference import by_name
 from sparseagent.report import Latency, measure_latency, pin_core
 
 if TYPE_CHECKING:
@@ -114,7 +116,9 @@ def bench_policy(policy: SparsePolicy, batch: int, calls: int) -> tuple[Latency,
     if batch < 1:
         raise ValueError(f"batch: expected 1 or more, got {batch}")
     shape = (1, *policy.observation.shape)
-    samples = np.zeros(shape) if policy.golden is None else policy.golden.observations
+    samples = np.zeros(shape)
+    if policy.golden is not None:
+        samples = by_name(policy.program, policy.golden.observations)["observation"]
     rows = rows_of(np.resize(samples, (batch, *policy.observation.shape)))
     functions = {
         "compiled": compiled(policy, rows),

@@ -66,7 +66,9 @@ def inputs(module: nn.Module, count: int = 33) -> torch.Tensor:
 def assert_same_outputs(module: nn.Module, policy: sa.SparsePolicy) -> None:
     x = inputs(module)
     expected = module(x).detach().numpy()
-    np.testing.assert_allclose(forward_float64(policy, x.numpy()), expected, rtol=0, atol=3e-6)
+    np.testing.assert_allclose(
+        forward_float64(policy.program, x.numpy()), expected, rtol=0, atol=3e-6
+    )
     compiled = sa.compile(policy, tune=0)(x.numpy())
     np.testing.assert_allclose(compiled, expected, rtol=0, atol=3e-6)
 

@@ -89,7 +89,7 @@ Layer random_layer(Random& random, int in, int out, int density_percent, bool sh
   layer.in = in;
   layer.out = out;
   layer.runs = runs;
-  layer.activation = static_cast<Activation>(random.below(9));
+  layer.activation = static_cast<Activation>(random.below(kActivationCount));
   layer.alpha = 0.25f;
   layer.indptr.push_back(0);
   std::vector<std::int32_t> columns;

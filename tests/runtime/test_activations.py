@@ -7,8 +7,7 @@ import pytest
 from networks import ISAS, same_bits
 
 import sparseagent as sa
-from sparseagent.policy import ACTIVATIONS
-from sparseagent.reference import activate
+from sparseagent.ops.activation import ACTIVATIONS, activate
 
 # Largest error, as a multiple of 2^-23 of |result|, and an absolute floor where the function
 # itself goes to 0 faster than float32 can follow. README and DESIGN quote these.
@@ -36,7 +35,7 @@ def inputs() -> np.ndarray:
 def apply(name: str, x: np.ndarray, isa: str, format: str = "csr") -> np.ndarray:
     """`name(x)` through a plan: a 1-1 layer with weight 1 and bias 0."""
     layer = sa.Layer(np.ones((1, 1), np.float32), np.zeros(1, np.float32), name, ACTIVATIONS[name])
-    policy = sa.SparsePolicy((layer,), sa.Observation((1,)))
+    policy = sa.SparsePolicy(sa.chain((layer,), sa.Observation((1,))))
     return sa.compile(policy, isa=isa, format=format, tune=0)(x[:, None])[:, 0]
 
 

@@ -21,7 +21,7 @@ from sparseagent.reference import forward_exact
 RNG = np.random.default_rng(2)
 POLICY = random_policy(RNG, (17, 64, 33, 6), 0.8)
 ROWS = RNG.normal(size=(257, 17)).astype(np.float32)
-EXPECTED = forward_exact(POLICY, ROWS)
+EXPECTED = forward_exact(POLICY.program, ROWS)
 
 
 @pytest.mark.parametrize(
@@ -169,8 +169,8 @@ def updatable() -> dict[str, sa.SparsePolicy]:
         "plain": POLICY,
         "packed": POLICY.repack("avx512"),
         "runs": random_policy(RNG, (17, 40, 5), 0.6, "elu", runs=3),
-        "dense layer": sa.SparsePolicy((*POLICY.layers[:2], dense), POLICY.observation),
-        "blocks": sa.SparsePolicy((block,), POLICY.observation),
+        "dense layer": sa.SparsePolicy(sa.chain((*POLICY.layers[:2], dense), POLICY.observation)),
+        "blocks": sa.SparsePolicy(sa.chain((block,), POLICY.observation)),
         "large": random_policy(RNG, (17, 400, 300, 4), 0.5),  # rows are split over threads
     }
 
@@ -186,7 +186,7 @@ def test_update_takes_new_values_under_the_same_masks(name: str, isa: str) -> No
                 changed = fresh_numbers(policy)
                 act.update(changed)
                 assert act.policy is changed
-                expected = forward_exact(changed, ROWS[:67])
+                expected = forward_exact(changed.program, ROWS[:67])
                 assert same_bits(act(ROWS[:67]), expected), format
                 for batch in (1, 2, 3, 4, 5, 9):
                     assert same_bits(act(ROWS[:batch]), expected[:batch]), (format, batch)
@@ -198,11 +198,17 @@ def test_update_refuses_another_structure() -> None:
     with pytest.raises(ValueError, match=r"layers\[0\]: expected the structure"):
         act.update(other)
     with pytest.raises(ValueError, match="policy: expected 3 layers, got 1"):
-        act.update(sa.SparsePolicy((random_policy(RNG, (17, 6), 0.5).layers), POLICY.observation))
+        act.update(
+            sa.SparsePolicy(sa.chain((random_policy(RNG, (17, 6), 0.5).layers), POLICY.observation))
+        )
     with pytest.raises(ValueError, match="policy: expected the observation step and head"):
-        act.update(sa.SparsePolicy(POLICY.layers, sa.Observation((17,), low=-1), POLICY.head))
+        act.update(
+            sa.SparsePolicy(sa.chain(POLICY.layers, sa.Observation((17,), low=-1)), POLICY.head)
+        )
     first, *others = POLICY.layers
-    other = sa.SparsePolicy((replace(first, activation="tanh"), *others), POLICY.observation)
+    other = sa.SparsePolicy(
+        sa.chain((replace(first, activation="tanh"), *others), POLICY.observation)
+    )
     with pytest.raises(ValueError, match=r"layers\[0\]: expected the structure"):
         act.update(other)
     assert same_bits(act(ROWS), EXPECTED)
@@ -235,7 +241,7 @@ def test_one_observation_on_several_threads(threads: int, order: str) -> None:
     """Large layers are split by rows; the bits are those of one thread, from many callers too."""
     policy = random_policy(RNG, (100, 530, 700, 9), 0.6, "tanh").repack(order)
     rows = RNG.normal(size=(20, 100)).astype(np.float32)
-    expected = forward_exact(policy, rows)
+    expected = forward_exact(policy.program, rows)
     wide = rows.astype(np.float64)
     act = sa.compile(policy, threads=threads, tune=1)
     wrong: list[int] = []
