@@ -1,14 +1,18 @@
-# Instruction sets and kernels. Every file in csrc/kernels/ is one format; it is compiled once per ISA
-# with that ISA's flags, and the registry that the plan reads is written here.
+# Instruction sets and kernels. Every file in csrc/kernels/ is one format of a layer, every file in
+# csrc/ops/ one other kind of op; each is compiled once per ISA with that ISA's flags, and the registry
+# that the plan reads is written here.
 #
 #   sparseagent_isa(NAME  VEC <csrc/simd header>  NEEDS <CPU features>  FLAGS <compiler flags>)
 #
 # Adding an ISA is one such line below, from plainest to widest (and a vec_*.h if its registers are
-# new). Adding a format is one file in csrc/kernels/.
+# new). Adding a format is one file in csrc/kernels/, adding an op one in csrc/ops/.
 
 file(GLOB SPARSEAGENT_KERNELS CONFIGURE_DEPENDS RELATIVE ${CMAKE_CURRENT_SOURCE_DIR}/csrc/kernels
      ${CMAKE_CURRENT_SOURCE_DIR}/csrc/kernels/*.cpp)
+file(GLOB SPARSEAGENT_OPS CONFIGURE_DEPENDS RELATIVE ${CMAKE_CURRENT_SOURCE_DIR}/csrc/ops
+     ${CMAKE_CURRENT_SOURCE_DIR}/csrc/ops/*.cpp)
 list(SORT SPARSEAGENT_KERNELS)
+list(SORT SPARSEAGENT_OPS)
 
 set(SPARSEAGENT_ISA_OBJECTS "")
 set(SPARSEAGENT_DECLARATIONS "")
@@ -41,13 +45,25 @@ macro(sparseagent_isa name)
     string(APPEND ISA_TABLE "&${symbol}, ")
     math(EXPR ISA_COUNT "${ISA_COUNT} + 1")
   endforeach()
+  set(ISA_OPS "")
+  set(ISA_OP_COUNT 0)
+  foreach(file IN LISTS SPARSEAGENT_OPS)
+    get_filename_component(kind ${file} NAME_WE)
+    set(symbol sparseagent_op_${kind}_${name})
+    sparseagent_isa_object(ops/${file} ${symbol} ${ISA_VEC} "${ISA_FLAGS}")
+    list(APPEND SPARSEAGENT_ISA_OBJECTS $<TARGET_OBJECTS:${symbol}>)
+    string(APPEND SPARSEAGENT_DECLARATIONS "extern \"C\" const sparseagent::OpKernel ${symbol};\n")
+    string(APPEND ISA_OPS "&${symbol}, ")
+    math(EXPR ISA_OP_COUNT "${ISA_OP_COUNT} + 1")
+  endforeach()
   set(symbol sparseagent_fma_loop_${name})
   sparseagent_isa_object(simd/isa.cpp ${symbol} ${ISA_VEC} "${ISA_FLAGS}")
   list(APPEND SPARSEAGENT_ISA_OBJECTS $<TARGET_OBJECTS:${symbol}>)
   string(APPEND SPARSEAGENT_DECLARATIONS "extern \"C\" float ${symbol}(long);\n")
-  string(APPEND SPARSEAGENT_TABLES "const Kernel* const kernels_${name}[] = {${ISA_TABLE}};\n")
-  string(APPEND SPARSEAGENT_ISAS
-         "    {\"${name}\", \"${ISA_NEEDS}\", kernels_${name}, ${ISA_COUNT}, ${symbol}},\n")
+  string(APPEND SPARSEAGENT_TABLES "const Kernel* const kernels_${name}[] = {${ISA_TABLE}};\n"
+         "const OpKernel* const ops_${name}[] = {${ISA_OPS}};\n")
+  string(APPEND SPARSEAGENT_ISAS "    {\"${name}\", \"${ISA_NEEDS}\", kernels_${name}, ${ISA_COUNT}, "
+         "ops_${name}, ${ISA_OP_COUNT}, ${symbol}},\n")
 endmacro()
 
 sparseagent_isa(scalar VEC vec_scalar.h)

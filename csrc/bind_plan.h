@@ -33,7 +33,8 @@ class PyPlan {
         action_shape_(std::move(action_shape)) {
     const std::vector<LayerArrays> arrays = full_layers_of(layers);
     const std::vector<LayerView> views = views_of(arrays);
-    ObservationStep step{observation_size, numbers(shift), numbers(scale), low, high};
+    ObservationStep step{observation_size, numbers(shift), numbers(scale), low,
+                         high, false, {}};
     Head action{head_of(head), numbers(head_low), numbers(head_high)};
     const Plan::Options options{
         isa, format, threads, tune, {std::move(formats), std::move(ns)}};

@@ -9,6 +9,7 @@
 #include <cstddef>
 
 #include "core/layer.h"
+#include "core/op.h"
 
 namespace sparseagent {
 
@@ -71,6 +72,8 @@ struct Isa {
   const char* needs;  // CPU features, separated by spaces; see cpu.h
   const Kernel* const* kernels;
   int kernel_count;
+  const OpKernel* const* ops;  // every kind but linear and observe
+  int op_count;
   // Runs `iterations` x 12 independent vector FMAs; returns something that depends on
   // all of them.
   float (*fma_loop)(long iterations);

@@ -1,23 +1,12 @@
 // New weights and biases in a plan that is there already.
 #include <algorithm>
-#include <cmath>
 #include <stdexcept>
 
+#include "core/check.h"
 #include "core/plan.h"
 #include "core/split.h"
 
 namespace sparseagent {
-namespace {
-
-// Without an early end, so that the compiler can look at several numbers at a time.
-bool all_finite(const float* values, std::int64_t count) {
-  bool finite = true;
-  for (std::int64_t i = 0; i < count; ++i) finite &= std::fabs(values[i]) < INFINITY;
-  return finite;
-}
-
-}  // namespace
-
 void refuse_layer(std::size_t layer, const std::string& what) {
   throw std::invalid_argument("layers[" + std::to_string(layer) + "]: " + what);
 }

@@ -22,6 +22,7 @@ inline vec add(vec a, vec b) { return _mm256_add_ps(a, b); }
 inline vec sub(vec a, vec b) { return _mm256_sub_ps(a, b); }
 inline vec mul(vec a, vec b) { return _mm256_mul_ps(a, b); }
 inline vec div(vec a, vec b) { return _mm256_div_ps(a, b); }
+inline vec square_root(vec a) { return _mm256_sqrt_ps(a); }
 inline vec magnitude(vec a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
 inline vec copy_sign(vec size, vec sign) {
   const vec bit = _mm256_set1_ps(-0.0f);

@@ -21,6 +21,7 @@ inline vec add(vec a, vec b) { return _mm512_add_ps(a, b); }
 inline vec sub(vec a, vec b) { return _mm512_sub_ps(a, b); }
 inline vec mul(vec a, vec b) { return _mm512_mul_ps(a, b); }
 inline vec div(vec a, vec b) { return _mm512_div_ps(a, b); }
+inline vec square_root(vec a) { return _mm512_sqrt_ps(a); }
 inline vec magnitude(vec a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
 inline vec copy_sign(vec size, vec sign) {
   const vec bit = _mm512_set1_ps(-0.0f);

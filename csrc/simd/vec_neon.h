@@ -22,6 +22,7 @@ inline vec add(vec a, vec b) { return vaddq_f32(a, b); }
 inline vec sub(vec a, vec b) { return vsubq_f32(a, b); }
 inline vec mul(vec a, vec b) { return vmulq_f32(a, b); }
 inline vec div(vec a, vec b) { return vdivq_f32(a, b); }
+inline vec square_root(vec a) { return vsqrtq_f32(a); }
 inline vec magnitude(vec a) { return vabsq_f32(a); }
 inline vec copy_sign(vec size, vec sign) {
   return vbslq_f32(vdupq_n_u32(0x80000000u), sign, size);

@@ -19,6 +19,7 @@ inline vec add(vec a, vec b) { return a + b; }
 inline vec sub(vec a, vec b) { return a - b; }
 inline vec mul(vec a, vec b) { return a * b; }
 inline vec div(vec a, vec b) { return a / b; }
+inline vec square_root(vec a) { return __builtin_sqrtf(a); }
 inline vec magnitude(vec a) { return __builtin_fabsf(a); }
 inline vec copy_sign(vec size, vec sign) { return __builtin_copysignf(size, sign); }
 inline mask less(vec a, vec b) { return a < b; }
