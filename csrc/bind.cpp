@@ -4,6 +4,7 @@
 #include <chrono>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bind_plan.h"
@@ -11,6 +12,7 @@
 #include "core/packer.h"
 #include "core/reference.h"
 #include "core/registry.h"
+#include "policy/read.h"
 
 namespace {
 
@@ -48,29 +50,35 @@ double measure_peak(const std::string& name) {
   return best;
 }
 
-// observations [B, in] float32, already prepared -> outputs [B, out], by the scalar
-// reference.
-FloatArray reference(const py::sequence& layers, const FloatArray& rows) {
-  const std::vector<LayerArrays> arrays = full_layers_of(layers);
-  const std::vector<LayerView> views = views_of(arrays);
-  if (rows.ndim() != 2 || views.empty() || rows.shape(1) != views.front().in) {
-    throw std::invalid_argument("observations: expected float32 [B, in], got " +
-                                shape_text(rows));
+// The content of a policy file and its inputs [B, *shape], in the order of the program ->
+// output `number` [B, out], by the scalar reference.
+FloatArray reference(const py::bytes& data, const py::sequence& inputs,
+                     std::size_t number) {
+  const auto content = static_cast<std::string_view>(data);
+  const Program program = read_policy(content.data(), content.size());
+  if (py::len(inputs) != program.inputs.size() || number >= program.outputs.size()) {
+    throw std::invalid_argument("inputs: expected one array for each input");
   }
-  check_layers(views, views.front().in);
-  const py::ssize_t batch = rows.shape(0);
-  FloatArray outputs({batch, static_cast<py::ssize_t>(views.back().out)});
-  for (py::ssize_t b = 0; b < batch; ++b) {
-    std::vector<float> x(rows.data(b, 0), rows.data(b, 0) + rows.shape(1));
-    for (const LayerView& layer : views) {
-      std::vector<float> y(static_cast<std::size_t>(layer.out));
-      std::vector<float> chains(static_cast<std::size_t>(layer.runs));
-      reference_layer(layer, x.data(), y.data(), chains.data());
-      x = std::move(y);
+  std::vector<py::array> arrays;
+  std::vector<Observations> given;
+  for (const Input& input : program.inputs) {
+    const py::object item = inputs[arrays.size()];
+    arrays.push_back(contiguous(item));
+    const py::array& array = arrays.back();
+    const auto axes = static_cast<std::size_t>(array.ndim());
+    if (axes != input.shape.size() + 1 || array.shape(0) != arrays.front().shape(0) ||
+        !std::equal(input.shape.begin(), input.shape.end(), array.shape() + 1)) {
+      throw std::invalid_argument("inputs: " + input.name + ": expected [B, *shape], got " +
+                                  shape_text(array));
     }
-    for (float& v : x) v = v != v ? __builtin_nanf("") : v;
-    std::copy(x.begin(), x.end(), outputs.mutable_data(b, 0));
+    given.push_back({array.data(), dtype_of(array)});
   }
+  const py::ssize_t batch = arrays.front().shape(0);
+  FloatArray outputs(
+      {batch, static_cast<py::ssize_t>(program.outputs[number].second.size)});
+  float* out = outputs.mutable_data();
+  const py::gil_scoped_release release;
+  reference_forward(program, given, batch, number, out);
   return outputs;
 }
 
@@ -127,5 +135,6 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("measure_peak", &measure_peak, py::arg("isa") = "");
   m.def("pack_for_lanes", &pack_for, py::arg("layer"), py::arg("lanes"),
         py::arg("free_rows"));
-  m.def("reference", &reference, py::arg("layers"), py::arg("rows"));
+  m.def("reference", &reference, py::arg("data"), py::arg("inputs"),
+        py::arg("number") = 0);
 }

@@ -16,7 +16,7 @@ from sparseagent.csr import Float32
 from sparseagent.head import Head, Raw
 from sparseagent.ops import Layer, Linear, Observation, Observe
 from sparseagent.order import check_order, reorder
-from sparseagent.policyfile import Contents, Golden
+from sparseagent.policyfile import Contents, Golden, PolicyFileError
 from sparseagent.program import Program
 from sparseagent.reference import by_name, forward_exact
 
@@ -230,15 +230,30 @@ def load(source: str | Path | bytes | BinaryIO) -> SparsePolicy:
     data = Path(source).read_bytes()
     try:
         return _from_contents(policyfile.from_bytes(data))
-    except policyfile.PolicyFileError as error:
-        raise policyfile.PolicyFileError(f"{source}: {error}") from error.__cause__
+    except PolicyFileError as error:
+        raise PolicyFileError(f"{source}: {error}") from error.__cause__
 
 
 def _from_contents(contents: Contents) -> SparsePolicy:
     try:
-        return SparsePolicy(**vars(contents))
+        policy = SparsePolicy(**vars(contents))
+        if policy.golden is not None:
+            _self_test(policy, policy.golden)
+    except PolicyFileError:
+        raise
     except (TypeError, ValueError) as error:
-        raise policyfile.PolicyFileError(f"damaged policy: {error}") from error
+        raise PolicyFileError(f"damaged policy: {error}") from error
+    return policy
+
+
+def _self_test(policy: SparsePolicy, golden: Golden) -> None:
+    outputs = forward_exact(policy.program, golden.observations)
+    if outputs.tobytes() != golden.outputs.tobytes():
+        raise PolicyFileError(
+            "self-test: this machine does not reproduce the golden outputs bit for bit"
+        )
+    if not np.array_equal(policy.head.apply(outputs), golden.actions, equal_nan=True):
+        raise PolicyFileError("self-test: the head does not give the golden actions")
 
 
 def _json_holds(content: Mapping[str, Any]) -> bool:

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from sparseagent import _core
 from sparseagent.csr import Float32, Float64
-from sparseagent.ops import Linear, Observe
+from sparseagent.head import Raw
+from sparseagent.ops import Observe
+from sparseagent.policyfile import Contents, Observations, to_bytes
 from sparseagent.program import Op, Program
-
-#: `[B, *shape]` of the only input, or a mapping of such arrays by the names of the inputs.
-Observations = NDArray[Any] | Mapping[str, NDArray[Any]]
 
 #: The features of every slot, `[B, size]`.
 Values = dict[str, Float64]
@@ -30,10 +29,8 @@ def forward_exact(program: Program, observations: Observations) -> Float32:
 
     `[B, *shape]` -> float32 `[B, out]`, before the action head. Every kernel gives these bits.
     """
-    (step,) = [op.step for op in program.ops if isinstance(op, Observe)]
-    layers = [op.layer for op in program.ops if isinstance(op, Linear)]
-    rows = step.apply(next(iter(by_name(program, observations).values())))
-    outputs: Float32 = _core.reference([layer.core_argument() for layer in layers], rows)
+    data = to_bytes(Contents(program, Raw()))
+    outputs: Float32 = _core.reference(data, list(by_name(program, observations).values()))
     return outputs
 
 

@@ -34,4 +34,12 @@ const Isa* narrower_isa(const Isa& isa) {
   return nullptr;
 }
 
+const OpKernel& op_kernel(const Isa& isa, OpKind kind) {
+  const char* name = kOpKinds[static_cast<std::size_t>(kind)];
+  for (int i = 0; i < isa.op_count; ++i) {
+    if (std::string(isa.ops[i]->kind) == name) return *isa.ops[i];
+  }
+  throw std::logic_error("isa " + std::string(isa.name) + " has no op " + name);
+}
+
 }  // namespace sparseagent
