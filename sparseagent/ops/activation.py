@@ -23,6 +23,8 @@ def check_activation(name: str, alpha: float) -> None:
         raise ValueError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {name!r}")
     if not math.isfinite(alpha):
         raise ValueError(f"alpha: expected a finite number, got {alpha}")
+    if name == "celu" and not alpha > 0:
+        raise ValueError(f"alpha: expected a positive number for celu, got {alpha}")
 
 
 def activate(name: str, alpha: float, x: Float64) -> Float64:
@@ -50,7 +52,7 @@ def _sigmoid(x: Float64) -> Float64:
 
 
 # Where one is steeper than 1.13.
-_SLOPES: Mapping[str, float] = {}
+_SLOPES: Mapping[str, float] = {"selu": 1.0507009873554805 * 1.6732632423543772}
 
 _FLOAT64: dict[str, Callable[[Float64, float], Any]] = {
     "identity": lambda x, _: x,
@@ -62,4 +64,11 @@ _FLOAT64: dict[str, Callable[[Float64, float], Any]] = {
     "silu": lambda x, _: x * _sigmoid(x),
     "gelu": lambda x, _: 0.5 * x * (1.0 + _erf(x / math.sqrt(2.0))),
     "gelu_tanh": lambda x, _: x * _sigmoid(2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)),
+    "selu": lambda x, _: 1.0507009873554805 * np.where(
+        x < 0, 1.6732632423543772 * np.expm1(np.minimum(x, 0.0)), x
+    ),
+    "celu": lambda x, alpha: np.where(x < 0, alpha * np.expm1(np.minimum(x, 0.0) / alpha), x),
+    "softplus": lambda x, _: np.logaddexp(0.0, x),
+    "softsign": lambda x, _: x / (1.0 + np.abs(x)),
+    "mish": lambda x, _: x * np.tanh(np.logaddexp(0.0, x)),
 }
