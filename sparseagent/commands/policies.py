@@ -61,7 +61,11 @@ def rollout(
     *,
     policy: PolicyFile,
     env: Annotated[
-        str | None, typer.Argument(help="Environment id. Default: the one noted in the file.")
+        str | None,
+        typer.Argument(
+            help="Environment id; module:id imports the module first. Default: the one noted in "
+            "the file."
+        ),
     ] = None,
     episodes: Annotated[int, typer.Option(help="Episodes to play.")] = 100,
     num_envs: Annotated[int, typer.Option(help="Environments stepped together.")] = 8,
@@ -70,10 +74,11 @@ def rollout(
 ) -> None:
     """Play episodes with a policy file: return with its 95 % interval, steps per second."""
     import sparseagent as sa
+    from sparseagent.environments import noted_environment
 
     with friendly_errors():
         loaded = sa.load(policy)
-        name = env or loaded.metadata.get("environment")
+        name = env or noted_environment(loaded.metadata, str(policy))
         if not name:
             raise ValueError("env: expected an environment id, for the file names none")
         act = sa.compile(loaded, threads=threads)

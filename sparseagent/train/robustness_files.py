@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import sparseagent as sa
+from sparseagent.environments import noted_environment
 from sparseagent.report import IntervalCurve, disturbance_curves, estimate
 from sparseagent.robustness import (
     NOISE_LEVELS,
@@ -95,7 +96,7 @@ def measure_files(
     if not files:
         raise ValueError("files: expected at least one policy file, got none")
     policies = [sa.load(file) for file in files]
-    env = env or _environment(policies)
+    env = env or _environment(files, policies)
     chosen = _parameters(env, parameters)
     entries = _entries(files, policies)
     std = None
@@ -166,8 +167,9 @@ def _by(rows: Sequence[Mapping[str, str]], column: str) -> dict[str, list[Mappin
     return groups
 
 
-def _environment(policies: Sequence[sa.SparsePolicy]) -> str:
-    names = {str(policy.metadata.get("environment", "")) for policy in policies}
+def _environment(files: Sequence[Path], policies: Sequence[sa.SparsePolicy]) -> str:
+    pairs = zip(files, policies, strict=True)
+    names = {noted_environment(policy.metadata, str(file)) or "" for file, policy in pairs}
     if len(names) != 1 or names == {""}:
         raise ValueError(
             "env: expected an environment id, for the files do not name one environment, "
