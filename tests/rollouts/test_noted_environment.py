@@ -53,7 +53,14 @@ def test_a_file_notes_a_plain_id_or_is_refused(noted):
 
 @pytest.mark.parametrize(
     "noted",
-    ["CartPole-v1", "MinAtar/Breakout-v1", "ALE/Pong-v5", "CliffWalking", "my.env_2-v10", "a-b/C-v0"],
+    [
+        "CartPole-v1",
+        "MinAtar/Breakout-v1",
+        "ALE/Pong-v5",
+        "CliffWalking",
+        "my.env_2-v10",
+        "a-b/C-v0",
+    ],
 )
 def test_plain_ids_pass(noted):
     assert noted_environment({"environment": noted}, "agent.x") == noted
