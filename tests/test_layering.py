@@ -30,6 +30,7 @@ ALLOWED = {
     "rollouts": {"bootstrap", "environments"},
     "random_policy": {"environments"},
     "environments": set(),
+    "console": set(),
     "prune": {"prune"},
     "convert": {"convert", "csr", "head", "observation", "policy", "reference", "repack"},
     "report": {"bootstrap", "report"},
@@ -49,6 +50,7 @@ CIRCLES |= {("policyfile", "reference")}
 OUTER: dict[str, tuple[set[str], set[str]]] = {
     "policyfile": ({"safetensors"}, set()),
     "environments": (set(), {"gymnasium", "envpool", "minatar"}),
+    "console": ({"rich"}, set()),
     "prune": ({"torch", "stable_baselines3"}, {"matplotlib"}),
     "convert": ({"torch", "stable_baselines3"}, set()),
     "report": (set(), {"matplotlib", "threadpoolctl"}),

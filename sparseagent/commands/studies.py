@@ -44,6 +44,6 @@ def study(
         opened = open_studies(files, csv, out)
         failed = 0 if report else run_studies(opened, processes, seeds)
         told = report_studies(opened, files)
-    console.print(told, highlight=False, markup=False, soft_wrap=True)
+    console.print(told)
     if failed:
         raise typer.Exit(1)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from sparseagent.console import open_console
 from sparseagent.study.cells import Cell, Key
 from sparseagent.study.claim import claimed
 from sparseagent.study.table import add_row, key_of, read_table
@@ -78,7 +79,7 @@ def _work(work: Work) -> int:
     # Checking every distribution's arguments costs a tenth of PPO's time; NaN still ends a run,
     # where an action is drawn.
     torch.distributions.Distribution.set_default_validate_args(False)
-    console = Console(width=200)
+    console = open_console()
     failed = 0
     for cell in work.cells:
         if cell.key in _done(work):
@@ -94,7 +95,7 @@ def _one(work: Work, cell: Cell, console: Console) -> bool:
     """Do one cell; whether it worked."""
     from sparseagent.study.execute import execute
 
-    quiet = Display(Console(quiet=True))
+    quiet = Display(quiet=True)
     errors = cell.folder / "error.txt"
     began = time.monotonic()
     try:
@@ -102,14 +103,14 @@ def _one(work: Work, cell: Cell, console: Console) -> bool:
     except Exception as error:  # one cell must not end the others
         write_text(errors, traceback.format_exc())
         why = (str(error).splitlines() or [type(error).__name__])[0]
-        console.print(f"FAILED {cell}: {why} ({errors})", markup=False, highlight=False)
+        console.print(f"FAILED {cell}: {why} ({errors})")
         return False
     errors.unlink(missing_ok=True)
     add_row(work.csv, row)
     text = f"{cell}: return {row['mean']:.1f}, {row['kept']:,} weights, "
     text += f"{duration(time.monotonic() - began)} | {progress(work.cells, work.csv)}"
     remaining = left(work.cells, read_table(work.csv)) / work.processes
-    console.print(f"{text}, {duration(remaining)} left", markup=False, highlight=False)
+    console.print(f"{text}, {duration(remaining)} left")
     return True
 
 

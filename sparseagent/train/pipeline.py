@@ -187,10 +187,11 @@ def _say_strategy(run: OpenRun, strategy: Strategy, resumed: bool) -> None:
     config, display = run.config, run.display
     verb = "resuming" if resumed else "writing"
     display.say(
-        f"[bold]{config.env}, {config.algo.upper()}, sparsity {config.sparsity:g}[/bold] "
-        f"({verb} {run.folder.root}/)"
+        f"{config.env}, {config.algo.upper()}, sparsity {config.sparsity:g} "
+        f"({verb} {run.folder.root}/)",
+        style="bold",
     )
-    display.say("[bold]1/5 choose the strategy[/bold]")
+    display.say("1/5 choose the strategy", style="bold")
     width = min(100, display.console.width)
     for word, text in (("what", strategy.what), ("how", strategy.how), ("why", strategy.why)):
         display.say(textwrap.fill(f"  {word:<5}{text}", width, **_HANGING))
