@@ -21,13 +21,14 @@ from sparseagent.robustness import (
     parameters_of,
     robustness,
 )
-from sparseagent.train.records import read_rows, write_rows
+from sparseagent.train.records import bad_table, read_number, read_table, write_rows
 
 #: `training_seed` is empty where a policy file does not tell.
 ROBUSTNESS_COLUMNS = (
     *("policy", "agent", "training_seed"),
     *(field.name for field in fields(RobustnessRow)),
 )
+_REMEDY = "measure again with `sparseagent robustness`"
 Row = dict[str, Any]
 
 
@@ -122,6 +123,35 @@ def measure_files(
     return rows
 
 
+def read_robustness(table: Path) -> list[dict[str, str]]:
+    """The rows of a table of `measure_files`.
+
+    Raises:
+        ValueError: the table is empty or cut off, has a row twice, a policy without a level that
+            another one has, several environments or numbers of episodes, or a value that is no
+            number; the message names the file.
+    """
+    key = ("policy", "disturbance", "level")
+    rows = read_table(table, ROBUSTNESS_COLUMNS, key=key, remedy=_REMEDY)
+    for column in ("environment", "episodes", "seed"):
+        if len(names := {row[column] for row in rows}) > 1:
+            raise bad_table(table, f"one {column}", ", ".join(sorted(names)), _REMEDY)
+    levels = {(row["disturbance"], row["level"], row["disturbed"]) for row in rows}
+    for policy, found in _by(rows, "policy").items():
+        if len({(row["agent"], row["training_seed"]) for row in found}) > 1:
+            raise bad_table(table, f"one agent and seed of {policy}", "several", _REMEDY)
+        if missing := levels - {(r["disturbance"], r["level"], r["disturbed"]) for r in found}:
+            name, level, _ = min(missing)
+            raise bad_table(table, f"each level of {policy}", f"no {name} {level}", _REMEDY)
+    for row in rows:
+        if row["disturbed"] not in ("True", "False"):
+            raise bad_table(table, "True or False as disturbed", row["disturbed"], _REMEDY)
+        for column in ("level", "mean", "mean_low", "mean_high"):
+            read_number(table, row, column, _REMEDY)
+        read_number(table, row, "episodes", _REMEDY, least=1)
+    return rows
+
+
 def draw_robustness(table: Path, path: Path) -> Path:
     """Plot a table of `measure_files`: a panel for each disturbance, a curve for each agent.
 
@@ -130,11 +160,9 @@ def draw_robustness(table: Path, path: Path) -> Path:
     the episodes that fail.
 
     Raises:
-        ValueError: the table is empty, or `path` does not end in .png.
+        ValueError: as `read_robustness`, or `path` does not end in .png.
     """
-    rows = read_rows(table)
-    if not rows:
-        raise ValueError(f"table: expected rows of robustness, got none in {table}")
+    rows = read_robustness(table)
     panels = {
         name: [_curve(agent, of_agent) for agent, of_agent in _by(of_panel, "agent").items()]
         for name, of_panel in _by(rows, "disturbance").items()
