@@ -14,8 +14,35 @@ from typing import Any, Literal
 
 import numpy as np
 
+_PLAIN_ID = re.compile(r"(?:[\w-]+/)?\w[\w.-]*", re.ASCII)
 _MINATAR = "MinAtar/"
 _MINATAR_GAMES = ("asterix", "breakout", "freeway", "seaquest", "space_invaders")
+
+
+def noted_environment(metadata: Mapping[str, Any], source: str) -> str | None:
+    """The environment id that a policy file notes; None where it notes none.
+
+    gymnasium imports the Python module that stands before a colon in an id. A file that somebody
+    hands over must not choose what is imported, so it may note a plain id alone: an optional
+    namespace with a slash, a name, an optional version.
+
+    Args:
+        metadata: the policy's `metadata`.
+        source: what holds it, for the message.
+
+    Raises:
+        ValueError: what it notes is no plain id.
+    """
+    noted = metadata.get("environment")
+    if noted is None or noted == "":
+        return None
+    if not isinstance(noted, str) or not _PLAIN_ID.fullmatch(noted):
+        raise ValueError(
+            f"env: expected {source} to note a plain Gymnasium id such as 'CartPole-v1', got "
+            f"{noted!r:.80}; an id that imports a module is taken from the command line only: name "
+            "the environment there if you trust it"
+        )
+    return noted
 
 
 def register_environment(env_id: str) -> None:

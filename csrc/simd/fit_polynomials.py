@@ -74,7 +74,9 @@ def main() -> None:
     show(
         "L",
         fit,
-        lambda c: np.abs((2 * s + s**3 * np.polyval(c[::-1], s**2)) / (2 * np.arctanh(s)) - 1).max(),
+        lambda c: np.abs(
+            (2 * s + s**3 * np.polyval(c[::-1], s**2)) / (2 * np.arctanh(s)) - 1
+        ).max(),
     )
 
 

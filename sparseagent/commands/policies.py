@@ -61,7 +61,11 @@ def rollout(
     *,
     policy: PolicyFile,
     env: Annotated[
-        str | None, typer.Argument(help="Environment id. Default: the one noted in the file.")
+        str | None,
+        typer.Argument(
+            help="Environment id; module:id imports the module first. Default: the one noted in "
+            "the file."
+        ),
     ] = None,
     episodes: Annotated[int, typer.Option(help="Episodes to play.")] = 100,
     num_envs: Annotated[int, typer.Option(help="Environments stepped together.")] = 8,
@@ -70,15 +74,16 @@ def rollout(
 ) -> None:
     """Play episodes with a policy file: return with its 95 % interval, steps per second."""
     import sparseagent as sa
+    from sparseagent.environments import noted_environment
 
     with friendly_errors():
         loaded = sa.load(policy)
-        name = env or loaded.metadata.get("environment")
+        name = env or noted_environment(loaded.metadata, str(policy))
         if not name:
             raise ValueError("env: expected an environment id, for the file names none")
         act = sa.compile(loaded, threads=threads)
         result = sa.rollout(act, name, episodes=episodes, num_envs=num_envs, seed=seed)
-    open_console().print(str(result), highlight=False, markup=False)
+    open_console().print(str(result))
 
 
 @app.command()
@@ -138,14 +143,14 @@ def robustness(
             episodes=episodes,
             num_envs=num_envs,
             seed=seed,
-            say=lambda line: console.print(line, highlight=False, markup=False),
+            say=console.print,
         )
         draw_robustness(out, picture)
         if report is not None:
             write_robustness_page(out, report, picture)
-    console.print(f"table: {out}\nplot: {picture}", highlight=False, markup=False)
+    console.print(f"table: {out}\nplot: {picture}")
     if report is not None:
-        console.print(f"page: {report}", highlight=False, markup=False)
+        console.print(f"page: {report}")
 
 
 @app.command()
@@ -169,9 +174,9 @@ def bench(
         loaded = load(policy)
         for size in batch or [1]:
             header, rows = latency_rows(bench_policy(loaded, size, calls))
-            console.print(f"batch {size}, {calls:,} calls each", highlight=False)
+            console.print(f"batch {size}, {calls:,} calls each")
             print_table(console, header, rows)
-    console.print(_explain(loaded), highlight=False, markup=False)
+    console.print(_explain(loaded))
 
 
 def _explain(policy: SparsePolicy) -> str:

@@ -64,8 +64,8 @@ _FLOAT64: dict[str, Callable[[Float64, float], Any]] = {
     "silu": lambda x, _: x * _sigmoid(x),
     "gelu": lambda x, _: 0.5 * x * (1.0 + _erf(x / math.sqrt(2.0))),
     "gelu_tanh": lambda x, _: x * _sigmoid(2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)),
-    "selu": lambda x, _: 1.0507009873554805 * np.where(
-        x < 0, 1.6732632423543772 * np.expm1(np.minimum(x, 0.0)), x
+    "selu": lambda x, _: (
+        1.0507009873554805 * np.where(x < 0, 1.6732632423543772 * np.expm1(np.minimum(x, 0.0)), x)
     ),
     "celu": lambda x, alpha: np.where(x < 0, alpha * np.expm1(np.minimum(x, 0.0) / alpha), x),
     "softplus": lambda x, _: np.logaddexp(0.0, x),
