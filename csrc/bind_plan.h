@@ -185,7 +185,8 @@ class PyPlan {
 
   void run(Observations observations, std::int64_t batch, float* out) const {
     run(batch, [&](std::int64_t first, std::int64_t rows) {
-      plan_->forward(from(observations, first), rows, out + first * plan_->output_size());
+      plan_->forward(from(observations, first), rows,
+                     out + first * plan_->output_size());
     });
   }
 

@@ -140,8 +140,7 @@ const float* Plan::prepare(Observations observations, std::int64_t first,
 }
 
 void Plan::forward_range(Observations observations, std::int64_t first,
-                         std::int64_t count, float* outputs,
-                         float* workspace) const {
+                         std::int64_t count, float* outputs, float* workspace) const {
   float* rows = workspace + network_->extent().workspace();
   const std::int64_t row_bytes = input_size() * bytes_of(observations.dtype);
   const bool far = count * row_bytes > kFarBytes;

@@ -60,7 +60,8 @@ class Plan {
   // Roughly what a call will take on one thread. At least what the fastest conceivable
   // machine would take, whatever a saved tuning says.
   double estimate_ns(std::int64_t batch) const {
-    return std::max(network_->cover().ns(batch), least_ns_ * static_cast<double>(batch));
+    return std::max(network_->cover().ns(batch),
+                    least_ns_ * static_cast<double>(batch));
   }
 
   // observations [batch, in] -> outputs [batch, out], before the head. Safe from many
@@ -123,12 +124,12 @@ class Plan {
   bool split_ = false;  // one observation is worth several threads
   std::vector<Structure> structure_;
   std::vector<Refresh> refreshes_;  // filled by the first update
-  double least_ns_ = 0;  // for one observation
+  double least_ns_ = 0;             // for one observation
   mutable std::optional<ThreadPool> pool_;
-  mutable Sharing batches_;  // whether it pays to share a batch
-  mutable Sharing rows_;     // and the rows of layers
-  mutable std::atomic<std::int64_t> last_split_{0};   // when, in ns
-  mutable std::atomic<std::int64_t> last_look_{0};  // around, in ns
+  mutable Sharing batches_;                          // whether it pays to share a batch
+  mutable Sharing rows_;                             // and the rows of layers
+  mutable std::atomic<std::int64_t> last_split_{0};  // when, in ns
+  mutable std::atomic<std::int64_t> last_look_{0};   // around, in ns
 };
 
 }  // namespace sparseagent

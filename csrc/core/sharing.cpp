@@ -10,24 +10,18 @@ constexpr auto kRelaxed = std::memory_order_relaxed;
 // One call in so many is done alone while sharing pays, to see what it takes.
 constexpr std::uint32_t kAloneEvery = 512;
 
-// A call counts for so much in the running mean. One that takes as long as several, as
-// where a thread was held up, ends the sharing by itself.
-constexpr double kWeight = 0.125;
-constexpr double kWorst = -8;
+// The most that counts of what was saved, in ns: enough for threads that must wake up
+// first, not for one that is kept from running.
+constexpr double kMost = 1e6;
 
-// Rests are so many times as long as what the last call lost, twice that for each rest
-// in a row: a single interruption costs little, a neighbour that stays soon almost
-// nothing.
+// Rests are so many times as long as what was lost, twice that for each rest in a row:
+// a single interruption costs little, a neighbour that stays soon almost nothing.
 constexpr double kRest = 4;
 constexpr int kMostDoublings = 8;
 constexpr double kLongestNs = 1e9;
 
 // The pace of one thread is the best of late: interruptions only add.
 constexpr double kForget = 1.1;
-
-// What is left of the running mean after a rest: one call that was held up, or a few bad
-// ones, and the next rest begins.
-constexpr double kProbation = 0.02;
 
 }  // namespace
 
@@ -50,7 +44,7 @@ void Sharing::rest(std::int64_t now, double lost) {
   rest_.store(rest, kRelaxed);
   rest_until_.store(now + rest, kRelaxed);
   losses_.store(std::min(losses + 1, kMostDoublings), kRelaxed);
-  gain_.store(kProbation, kRelaxed);
+  saved_.store(kCredit, kRelaxed);
 }
 
 void Sharing::note(bool shared, std::int64_t start, std::int64_t end, double estimate) {
@@ -58,14 +52,13 @@ void Sharing::note(bool shared, std::int64_t start, std::int64_t end, double est
   if (!shared) return note_alone(taken / estimate);
   const double alone = pace_.load(kRelaxed) * estimate;
   if (alone <= 0) return;
-  const double gain = std::max((alone - taken) / alone, kWorst);
-  const double mean = gain_.load(kRelaxed) + kWeight * (gain - gain_.load(kRelaxed));
-  gain_.store(mean, kRelaxed);
-  if (mean < 0) return rest(end, std::max(taken - alone, 0.01 * alone));
-  // It has gone well for as long as it had rested.
-  const std::int64_t since = rest_until_.load(kRelaxed);
-  if (losses_.load(kRelaxed) > 0 && start - since > rest_.load(kRelaxed)) {
-    losses_.store(losses_.load(kRelaxed) - 1, kRelaxed);
+  const double saved = std::min(saved_.load(kRelaxed) + alone - taken, kMost);
+  saved_.store(saved, kRelaxed);
+  if (saved < 0) return rest(end, std::max(taken - alone, kCredit));
+  // It has saved time for as long as it had rested.
+  const bool long_enough = start - rest_until_.load(kRelaxed) > rest_.load(kRelaxed);
+  if (losses_.load(kRelaxed) > 0 && saved >= kMost && long_enough) {
+    losses_.store(losses_.load(kRelaxed) / 2, kRelaxed);
     rest_until_.store(start, kRelaxed);
   }
 }

@@ -8,10 +8,10 @@
 
 namespace sparseagent {
 
-// Keeps an account: what shared calls took against what one thread would have taken. As
-// soon as sharing loses, it rests for many times as long as it lost, longer each time in
-// a row. What one thread takes is measured too: the second and third call, then every
-// few hundredth, and those during a rest are not shared.
+// Keeps an account: what shared calls took against what one thread would have taken.
+// Where sharing loses, it rests for several times as long as it lost, longer each time
+// in a row. What one thread takes is measured too: the second and third call, then
+// every few hundredth, and those during a rest are not shared.
 //
 // May be used from several threads at a time, which may lose a note: it is only about
 // speed.
@@ -31,7 +31,10 @@ class Sharing {
   std::atomic<std::uint32_t> calls_{0};
   // ns that one thread takes for each one estimated; 0: not known yet.
   std::atomic<double> pace_{0};
-  std::atomic<double> gain_{0.25};  // running mean of the share of time that was saved
+  // What a beginning is trusted with, in ns, and what was saved since, lost time taken
+  // off.
+  static constexpr double kCredit = 0.5e6;
+  std::atomic<double> saved_{kCredit};
   std::atomic<std::int64_t> rest_until_{0};
   std::atomic<std::int64_t> rest_{0};  // the length of the last one
   std::atomic<int> losses_{0};         // rests in a row

@@ -1,7 +1,7 @@
 // A pool whose process may use more or fewer CPUs from time to time, which a
 // sched_getaffinity of this program's own says. Exits with 0 if there were never more
-// threads than CPUs, and as many as asked for where there are enough; 1: too many or too
-// few, 2: a part was not done.
+// threads than CPUs, and as many as asked for where there are enough; 1: too many or
+// too few, 2: a part was not done.
 #include <sched.h>
 #include <unistd.h>
 

@@ -24,14 +24,14 @@ DELAY, SOON = 0.4, 0.5
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs setitimer")
 
 
-class Alarm(Exception):
+class AlarmError(Exception):
     """What the handler raises, as that of SIGINT raises KeyboardInterrupt."""
 
 
 @pytest.fixture
 def _alarm() -> Iterator[None]:
     def ring(*_: Any) -> None:
-        raise Alarm
+        raise AlarmError
 
     before = signal.signal(signal.SIGALRM, ring)
     yield
@@ -69,7 +69,7 @@ def test_a_signal_ends_a_long_call_and_other_threads_run(name: str, threads: int
     start = time.perf_counter()
     signal.setitimer(signal.ITIMER_REAL, DELAY)
     try:
-        with pytest.raises(Alarm):
+        with pytest.raises(AlarmError):
             call()
     finally:
         taken = time.perf_counter() - start
@@ -86,7 +86,7 @@ def test_a_plan_works_after_an_interrupted_call(threads: int) -> None:
     few = ROWS[:300]
     expected = act(few)
     signal.setitimer(signal.ITIMER_REAL, DELAY)
-    with pytest.raises(Alarm):
+    with pytest.raises(AlarmError):
         act(ROWS)
     assert act(few).tobytes() == expected.tobytes()
 
