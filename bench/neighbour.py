@@ -63,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if cores is None:
         return 1
     machine = describe(cores[0])
+    os.sched_setaffinity(0, cores)
     isa = isa_name(options.isa)
     rows = []
     for sparsity in options.sparsities:

@@ -60,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if cores is None:
         return 1
     machine = describe(cores[0])
+    os.sched_setaffinity(0, cores)
     isa = isa_name(options.isa)
     rows = [
         row
@@ -75,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def two_cores(parser: argparse.ArgumentParser, core: int | None) -> tuple[int, int] | None:
-    """Pin the process to `core`, or else the first, and another one; None without another."""
+    """`core`, or else the first, and another one; None, which is printed, without another."""
     allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
     if len(allowed) < 2:
         print(f"two threads need two cores, this process may use {allowed}; nothing measured")
@@ -83,9 +84,7 @@ def two_cores(parser: argparse.ArgumentParser, core: int | None) -> tuple[int, i
     first = allowed[0] if core is None else core
     if first not in allowed:
         parser.error(f"--core: expected one of {allowed}, got {first}")
-    second = next(other for other in allowed if other != first)
-    os.sched_setaffinity(0, {first, second})
-    return first, second
+    return first, next(other for other in allowed if other != first)
 
 
 def plans_of(case: Case, isa: str) -> list[sa.Plan]:
