@@ -21,6 +21,7 @@ def sections(folder: Path) -> dict[str, str]:
         "Every batch size": ("tails", tails),
         "Jitter and cold calls": ("jitter", jitter),
         "Two threads": ("threads", threads),
+        "Two threads beside a busy neighbour": ("neighbour", neighbour),
         "New weights in place": ("update", update),
         "Foreign orders": ("orders", orders),
         "What a call costs": ("call_overhead", call_overhead),
@@ -97,6 +98,23 @@ def threads(path: Path) -> str:
         own = {row["batch"]: float(row["speedup"]) for row in rows if row["net"] == net}
         lines.append([net, *(f"{own[b]:.2f}x" if b in own else "-" for b in batches)])
     return table(["two threads against one", *(f"B={b}" for b in batches)], lines)
+
+
+def neighbour(path: Path) -> str:
+    """Median and tail of one thread and of two, with and without a busy second core."""
+    lines = [
+        [
+            f"{row['net']} {row['sparsity']} B={row['batch']}",
+            "busy" if row["neighbour"] == "1" else "idle",
+            *(
+                f"{float(row[name]) / 1e3:.1f}"
+                for name in ("one_ns", "two_ns", "one_p99_ns", "two_p99_ns")
+            ),
+        ]
+        for row in sheet.read(path)
+    ]
+    head = ["us", "second core", "median, 1 thread", "2 threads", "p99, 1 thread", "2 threads"]
+    return table(head, lines)
 
 
 def update(path: Path) -> str:

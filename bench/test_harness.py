@@ -360,7 +360,9 @@ def test_the_goals_find_their_cells_in_the_selection() -> None:
         assert cells(where) <= measured
 
 
-@pytest.mark.parametrize("study", ["tails", "jitter", "update", "orders", "crossover", "threads"])
+@pytest.mark.parametrize(
+    "study", ["tails", "jitter", "update", "orders", "crossover", "threads", "neighbour"]
+)
 def test_studies_write_their_rows_and_the_report_shows_them(study: str, tmp_path: Path) -> None:
     short = {
         "tails": ["--nets", "S", "--batches", "16", "17", "--seconds", "0.02"],
@@ -369,10 +371,11 @@ def test_studies_write_their_rows_and_the_report_shows_them(study: str, tmp_path
         "orders": ["--nets", "S", "--seconds", "0.02"],
         "crossover": ["--nets", "S", "--sparsities", "0", "0.9", "--batches", "1"],
         "threads": ["--nets", "S", "--batches", "64", "--seconds", "0.02"],
+        "neighbour": ["--net", "S", "--sparsities", "0.9", "--batches", "64", "--seconds", "0.02"],
     }[study]
     if study == "crossover":
         short += ["--seconds", "0.02"]
-    if study == "threads" and len(os.sched_getaffinity(0)) < 2:
+    if study in ("threads", "neighbour") and len(os.sched_getaffinity(0)) < 2:
         pytest.skip("needs two cores")
     path = tmp_path / f"{study}.csv"
     places = ["--out", str(path), "--figures", str(tmp_path)]
@@ -381,8 +384,9 @@ def test_studies_write_their_rows_and_the_report_shows_them(study: str, tmp_path
     titles = {"tails": "Every batch size", "jitter": "Jitter and cold calls"}
     titles |= {"update": "New weights in place", "orders": "Foreign orders"}
     titles |= {"crossover": "Crossover", "threads": "Two threads"}
+    titles |= {"neighbour": "Two threads beside a busy neighbour"}
     assert "Not measured" not in sections(tmp_path)[titles[study]]
-    if study not in ("update", "orders"):
+    if study not in ("update", "orders", "neighbour"):
         assert (tmp_path / f"{study}.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -1,5 +1,5 @@
 // The Python extension. This file and the bind_*.h it includes are the only ones that
-// know pybind11.
+// know pybind11; bind_lock.cpp knows Python alone.
 #include <algorithm>
 #include <chrono>
 #include <stdexcept>
