@@ -203,7 +203,7 @@ def _ticks(
         if work is not None:
             work()
         tick = max(tick + PERIOD_NS, clock() + lead)
-        sleep((tick - lead - clock()) * 1e-9 if tick - lead > clock() else 0.0)
+        sleep(1e-9 * max(0, tick - lead - clock()))
         if ready is not None:
             ready()
         start = clock()
