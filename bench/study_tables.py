@@ -20,6 +20,7 @@ def sections(folder: Path) -> dict[str, str]:
         "Trained policies": ("trained", trained),
         "Every batch size": ("tails", tails),
         "Jitter and cold calls": ("jitter", jitter),
+        "A control loop": ("tick", tick),
         "Two threads": ("threads", threads),
         "Two threads beside a busy neighbour": ("neighbour", neighbour),
         "New weights in place": ("update", update),
@@ -86,6 +87,27 @@ def jitter(path: Path) -> str:
         "Ns per call, Python and the clock included (`nothing` is an empty function). Cold: four "
         "times the L2 cache was written before each call.\n\n"
         + table(["", "calls", "p50", "p99", "p99.9", "largest"], lines)
+    )
+
+
+def tick(path: Path) -> str:
+    """One call in a loop of 1 kHz: a line for each contender and way, a column per scheduler."""
+    rows = sheet.read(path)
+    names = ("p50_ns", "p99_ns", "p999_ns", "max_ns")
+    schedulers = list(dict.fromkeys(row["scheduler"] for row in rows))
+    cells = {}
+    for row in rows:
+        line = (row["net"], row["work"], row["contender"], row["way"])
+        text = " / ".join(f"{float(row[name]) / 1e3:.2f}" if row[name] else "-" for name in names)
+        cells[line, row["scheduler"]] = text
+    lines = [
+        [*line, *(cells.get((line, scheduler), "-") for scheduler in schedulers)]
+        for line in dict.fromkeys(line for line, _ in cells)
+    ]
+    head = ["net", "work", "contender", "way", *(f"SCHED_{name.upper()}" for name in schedulers)]
+    return (
+        "Microseconds of one call at a tick of 1 kHz, Python and the clock included: p50 / p99 / "
+        "p99.9 / largest. What the ways and works are: `bench/README.md`.\n\n" + table(head, lines)
     )
 
 

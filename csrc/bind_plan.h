@@ -5,6 +5,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -23,6 +24,9 @@ constexpr double kReleaseNs = 50e3;
 
 // Long calls are cut into slices of about this time; between them signals are seen to.
 constexpr double kSliceNs = 20e6;
+
+// Calls of a prefetch: the first fetches, the second teaches the branch predictors.
+constexpr int kWarmUps = 2;
 
 class PyPlan {
  public:
@@ -49,6 +53,10 @@ class PyPlan {
       plan_ =
           std::make_unique<Plan>(views, std::move(step), std::move(action), options);
     }
+    ones_ = FloatArray(plan_->input_size());
+    // Not zeros: a kernel that skips them would leave its weights where they are.
+    std::fill_n(ones_.mutable_data(), ones_.size(), 1.0f);
+    out_ = FloatArray(plan_->output_size());
     check_shape("observation_shape", observation_shape_, plan_->input_size());
     check_shape("action_shape", action_shape_,
                 plan_->head().discrete() ? 1 : plan_->output_size());
@@ -127,6 +135,28 @@ class PyPlan {
       head.apply(y, rows, out, y);
     });
     return py::make_tuple(std::move(actions), state);
+  }
+
+  // Calls `self`, the plan's own object, as Python would, with arrays of its own: what
+  // a call reads is then close to the core, code and branch predictors included. Nobody
+  // reads the outputs, but no two threads may write them at once.
+  void prefetch(PyObject* self) const {
+    plan_->fetch_weights();
+    if (warming_.test_and_set(std::memory_order_acquire)) {
+      thread_local Buffer outputs;
+      const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(out_.size());
+      if (outputs.bytes() < bytes) outputs = Buffer(bytes);
+      run({ones_.data(), DType::float32}, 1, outputs.floats());
+      return;
+    }
+    PyObject* const arguments[] = {ones_.ptr(), out_.ptr()};
+    for (int i = 0; i < kWarmUps; ++i) {
+      PyObject* none = PyObject_Vectorcall(self, arguments, 2, nullptr);
+      if (none == nullptr) break;
+      Py_DECREF(none);
+    }
+    warming_.clear(std::memory_order_release);
+    if (PyErr_Occurred() != nullptr) throw py::error_already_set();
   }
 
   // Time of each of `calls` forwards, measured around the C++ call alone; of a long one
@@ -253,6 +283,10 @@ class PyPlan {
   std::vector<py::ssize_t> observation_shape_;
   std::vector<py::ssize_t> action_shape_;
   std::unique_ptr<Plan> plan_;
+  // Arguments of the calls that prefetch() makes.
+  FloatArray ones_;
+  FloatArray out_;
+  mutable std::atomic_flag warming_ = ATOMIC_FLAG_INIT;  // a thread is making them
 };
 
 // `__new__` alone, as a copier calls it, would give an object with no plan behind it.

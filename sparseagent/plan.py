@@ -32,6 +32,12 @@ class Plan(_core.Plan):
     step, network and action head; `[*shape]` or `[B, *shape]` of any common numeric type, copied
     where needed; returns `(actions, state)`.
 
+    `act.prefetch()` shortly before a call makes a loop that slept faster: after a sleep weights,
+    code and workspace are in no cache, and `act(obs, out)` takes several times as long. It makes
+    two calls on arrays of its own, so it takes as long as those, and changes no output. Sleep until
+    some 100 us before the observation comes, prefetch, read it, act: what runs in between evicts
+    again. It warms the calling thread's core; its first call in a thread may allocate.
+
     The same observation gives the same bits whatever the batch, thread count, format or ISA.
     `act.time(obs, calls)` gives the time of each C++ forward in ns, float64 `[calls]`.
 

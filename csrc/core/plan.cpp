@@ -287,4 +287,12 @@ void Plan::forward(Observations observations, std::int64_t batch,
                 : forward_alone(observations, batch, outputs);
 }
 
+void Plan::fetch_weights() const {
+  for (const Network::Step& step : network_->steps()) {
+    const PackedLayer& packed = *step.packed.front();
+    fetch(static_cast<const char*>(packed.data.get()),
+          static_cast<std::int64_t>(packed.bytes));
+  }
+}
+
 }  // namespace sparseagent

@@ -69,6 +69,10 @@ class Plan {
   // later ones nothing.
   void forward(Observations observations, std::int64_t batch, float* outputs) const;
 
+  // Asks for the weights that the next single observation needs; waits for none of
+  // them.
+  void fetch_weights() const;
+
   // New values under the same structure; not while another thread is in `forward`. A
   // layer with all its entries in plain order may come without indptr and indices.
   // Throws std::invalid_argument if a layer's structure differs or a number is not
