@@ -107,10 +107,12 @@ bench: $(VENV)/.bench ## the full benchmark: matrix, studies, goals, report (abo
 	$(BIN)/python -m bench.crossover
 	$(BIN)/python -m bench.tails
 	$(BIN)/python -m bench.jitter
+	$(BIN)/python -m bench.tick
 	$(BIN)/python -m bench.update
 	$(BIN)/python -m bench.orders
 	-$(BIN)/python -m bench.call_overhead
 	-$(BIN)/python -m bench.threads
+	-$(BIN)/python -m bench.neighbour
 	$(BIN)/python -m bench.goals
 	$(BIN)/python -m bench.report
 

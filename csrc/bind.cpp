@@ -1,5 +1,5 @@
 // The Python extension. This file and the bind_*.h it includes are the only ones that
-// know pybind11.
+// know pybind11; bind_lock.cpp knows Python alone.
 #include <algorithm>
 #include <chrono>
 #include <stdexcept>
@@ -117,6 +117,10 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
            py::arg("state") = py::none(), py::arg("episode_start") = py::none(),
            py::arg("deterministic") = true)
       .def("time", &PyPlan::time, py::arg("observations"), py::arg("calls"))
+      .def("prefetch",
+           [](const py::object& self) {
+             self.cast<const PyPlan&>().prefetch(self.ptr());
+           })
       .def("_update", &PyPlan::update)
       .def_property_readonly("_choices", &choices_of)
       .def_property_readonly("_costs", &costs_of)
