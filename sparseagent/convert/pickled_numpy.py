@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseagent.convert.inert_pickle import Call, Name, describe
+from sparseagent.convert.inert_pickle import Call, Name, brief, describe
 
 _CODE = re.compile(r"(b1|[iu][1248]|f[248])\Z")
+_MOST_AXES = 32
+_LONGEST_AXIS = 1 << 40
 _MODULES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric")
 _NUMPY = frozenset((*_MODULES, "numpy._core.numeric"))
 
@@ -46,8 +48,8 @@ def array(name: str, node: Any) -> NDArray[Any]:
         if _is_call(node, "scalar"):
             dtype, raw = node.args
             return _from_bytes(raw, dtype, (), "C")
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}: expected a pickled array of numbers: {error}") from error
+    except (TypeError, ValueError, IndexError, OverflowError) as error:
+        raise ValueError(f"{name}: expected a pickled array of numbers: {brief(error)}") from error
     raise ValueError(f"{name}: expected a pickled array of numbers, got {describe(node)}")
 
 
@@ -57,6 +59,8 @@ def number(name: str, node: Any) -> float:
     Raises:
         ValueError: `node` is none.
     """
+    if isinstance(node, int) and node.bit_length() > 64:
+        raise ValueError(f"{name}: expected a number of up to 64 bits, got {describe(node)}")
     if isinstance(node, bool | int | float):
         return node
     scalar = array(name, node)
@@ -72,30 +76,40 @@ def _is_call(node: Any, qualname: str) -> bool:
 
 
 def _dtype(node: Any) -> np.dtype[Any]:
-    if not _is_call(node, "dtype") or not _CODE.match(str(node.args[0])):
+    code = node.args[0] if _is_call(node, "dtype") and node.args else None
+    if not isinstance(code, str) or not _CODE.match(code):
         raise ValueError(f"got {describe(node)}")
-    order = node.state[1] if node.state else "="
+    order = node.state[1] if isinstance(node.state, tuple) and len(node.state) > 1 else "="
     if order not in ("<", ">", "=", "|"):
-        raise ValueError(f"byte order {order!r}")
-    dtype: np.dtype[Any] = np.dtype(node.args[0]).newbyteorder(order)
+        raise ValueError(f"byte order {describe(order)}")
+    dtype: np.dtype[Any] = np.dtype(code).newbyteorder(order)
     return dtype
 
 
-def _from_bytes(raw: Any, dtype_node: Any, shape: Any, order: str) -> NDArray[Any]:
+def _from_bytes(raw: Any, dtype_node: Any, shape: Any, order: Any) -> NDArray[Any]:
     dtype = _dtype(dtype_node)
     if isinstance(raw, Call):
         raw = _old_bytes(raw)
     if not isinstance(raw, bytes | bytearray):
         raise ValueError(f"got {type(raw).__name__} for the array's bytes")
-    if math.prod(shape) * dtype.itemsize != len(raw):
-        raise ValueError(f"shape {shape} does not fit {len(raw)} bytes")
+    if not _is_shape(shape) or math.prod(shape) * dtype.itemsize != len(raw):
+        text = str(tuple(shape)) if _is_shape(shape) else describe(shape)
+        raise ValueError(f"shape {text} does not fit {len(raw)} bytes")
     flat = np.frombuffer(bytes(raw), dtype)
-    return flat.reshape(shape, order="F" if order == "F" else "C").astype(dtype.newbyteorder("="))
+    fortran = isinstance(order, str) and order == "F"
+    return flat.reshape(shape, order="F" if fortran else "C").astype(dtype.newbyteorder("="))
+
+
+def _is_shape(shape: Any) -> bool:
+    """Whether it is some sizes, none of which is absurd: their product stays a small number."""
+    few = isinstance(shape, tuple | list) and len(shape) <= _MOST_AXES
+    return few and all(type(n) is int and 0 <= n <= _LONGEST_AXIS for n in shape)
 
 
 def _old_bytes(node: Call) -> Any:
     """Bytes as protocols 0 to 2 write them: a call on text, or one that makes empty bytes."""
     if node.callee == Name("_codecs", "encode") and node.args[1:] == ("latin1",):
-        return str(node.args[0]).encode("latin1")
+        text = node.args[0]
+        return text.encode("latin1") if isinstance(text, str) else node
     empty = node.callee in (Name("__builtin__", "bytes"), Name("builtins", "bytes"))
     return b"" if empty and not node.args else node
