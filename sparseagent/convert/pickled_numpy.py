@@ -1,9 +1,11 @@
-"""Decodes numbers, arrays and attributes from the tree that `inert_pickle` reads."""
+"""Decodes numbers, arrays and attributes from the tree that `inert_pickle` reads, and `.npy`."""
 
 from __future__ import annotations
 
+import io
 import math
 import re
+import tokenize
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ from numpy.typing import NDArray
 from sparseagent.convert.inert_pickle import Call, Name, brief, describe
 
 _CODE = re.compile(r"(b1|[iu][1248]|f[248])\Z")
+# What numbers and names of the wrong kind can end in.
+_DAMAGE = (TypeError, ValueError, IndexError, OverflowError, SyntaxError, RecursionError)
 _MOST_AXES = 32
 _LONGEST_AXIS = 1 << 40
 _MODULES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric")
@@ -48,9 +52,31 @@ def array(name: str, node: Any) -> NDArray[Any]:
         if _is_call(node, "scalar"):
             dtype, raw = node.args
             return _from_bytes(raw, dtype, (), "C")
-    except (TypeError, ValueError, IndexError, OverflowError) as error:
+    except _DAMAGE as error:
         raise ValueError(f"{name}: expected a pickled array of numbers: {brief(error)}") from error
     raise ValueError(f"{name}: expected a pickled array of numbers, got {describe(node)}")
+
+
+def npy_array(name: str, content: bytes) -> NDArray[Any]:
+    """The array in the bytes of a `.npy` file, which must hold numbers.
+
+    Raises:
+        ValueError: the bytes are no such file.
+    """
+    stream = io.BytesIO(content)
+    try:
+        version = np.lib.format.read_magic(stream)
+        if version != (1, 0):
+            raise ValueError(f"expected version 1.0 of the format, got {version}")
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=1000)
+        raw = content[stream.tell() :]
+        if dtype.kind not in "biuf" or not _is_shape(shape):
+            raise ValueError(f"got {dtype} (allow_pickle=False)")
+        if math.prod(shape) * dtype.itemsize != len(raw):
+            raise ValueError(f"shape {shape} does not fit {len(raw)} bytes")
+    except (*_DAMAGE, MemoryError, tokenize.TokenError) as error:
+        raise ValueError(f"{name}: expected an array of numbers: {brief(error)}") from error
+    return np.frombuffer(raw, dtype).reshape(shape, order="F" if fortran else "C")
 
 
 def number(name: str, node: Any) -> float:
@@ -79,10 +105,11 @@ def _dtype(node: Any) -> np.dtype[Any]:
     code = node.args[0] if _is_call(node, "dtype") and node.args else None
     if not isinstance(code, str) or not _CODE.match(code):
         raise ValueError(f"got {describe(node)}")
-    order = node.state[1] if isinstance(node.state, tuple) and len(node.state) > 1 else "="
+    stated = node.state[1] if isinstance(node.state, tuple) and len(node.state) > 1 else "="
+    order = stated if isinstance(stated, str) else ""
     if order not in ("<", ">", "=", "|"):
-        raise ValueError(f"byte order {describe(order)}")
-    dtype: np.dtype[Any] = np.dtype(code).newbyteorder(order)
+        raise ValueError(f"byte order {describe(stated)}")
+    dtype: np.dtype[Any] = np.dtype(f"{order}{code}")
     return dtype
 
 

@@ -2,9 +2,9 @@
 
 The tensors come from `policy.pth` (`torch_file`). The rest lies in the JSON file `data`, partly as
 pickles: those are read as data (`inert_pickle`), which yields the policy's class, the spaces and
-the keyword arguments exactly. The text that Stable-Baselines3 writes beside the pickles is not used:
-NumPy rounds it to the print options of the day. Whatever the file holds, it is read in bounded time
-and memory, or a `ValueError` says what is wrong.
+the keyword arguments exactly. The text that Stable-Baselines3 writes beside the pickles is not
+used: NumPy rounds it to the print options of the day. Whatever the file holds, it is read in
+bounded time and memory, or a `ValueError` says what is wrong.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sparseagent.convert.inert_pickle import Name, brief, describe, read_pickle
 from sparseagent.convert.masks import Masks
 from sparseagent.convert.pickled_numpy import number
 from sparseagent.convert.sb3_network import add_network
-from sparseagent.convert.sb3_source import FAMILIES, Source
+from sparseagent.convert.sb3_source import FAMILIES, Source, remembers_normaliser
 from sparseagent.convert.spaces import read_space
 from sparseagent.convert.torch_file import TensorFile
 from sparseagent.convert.torch_modules import ACTIVATION_MODULES
@@ -70,11 +70,17 @@ class Stated:
     action_space: Any = None
 
 
-def read_zip(path: Path, stated: Stated, masks: Masks | None) -> Source:
+def zip_file(path: Path) -> Path:
+    """The zip that `path` means: `.zip` is added where no such file exists, as in `model.load`."""
+    named = path.exists() or path.suffix == ".zip"
+    return path if named else path.with_name(path.name + ".zip")
+
+
+def read_zip(file: Path, stated: Stated, masks: Masks | None) -> Source:
     """Read the actor of a saved PPO, A2C, DQN, SAC, TD3 or DDPG model.
 
     Args:
-        path: the zip; `.zip` is added where the file has no such name, as in `model.load`.
+        file: the zip.
         stated: what the caller says.
         masks: which weights exist, by their names in the policy; None for the nonzero ones.
 
@@ -83,7 +89,7 @@ def read_zip(path: Path, stated: Stated, masks: Masks | None) -> Source:
         UnsupportedError: a class or space that cannot be represented.
         ValueError: a file that is damaged, unsafe, or does not say what is needed.
     """
-    file, content = _read_file(path)
+    content = _content(file)
     data, tensors = _open(file, content)
     family, algorithm = _algorithm(data, stated.algo)
     keywords = _keywords(data)
@@ -110,17 +116,15 @@ def read_zip(path: Path, stated: Stated, masks: Masks | None) -> Source:
         spaces["action_space"],
         _flag("policy_kwargs: normalize_images", keywords.get("normalize_images", True)),
         {"source_sha256": hashlib.sha256(content).hexdigest()},
+        _normalised(data, family),
     )
 
 
-def _read_file(path: Path) -> tuple[Path, bytes]:
-    named = path.exists() or path.suffix == ".zip"
-    file = path if named else path.with_name(path.name + ".zip")
-    with file.open("rb") as stream:
-        content = stream.read(_FILE_LIMIT + 1)
-    if len(content) > _FILE_LIMIT:
-        raise ValueError(f"{file}: expected a model of at most {_FILE_LIMIT:,} bytes")
-    return file, content
+def _content(file: Path) -> bytes:
+    size = file.stat().st_size
+    if size > _FILE_LIMIT:
+        raise ValueError(f"{file}: expected a model of at most {_FILE_LIMIT:,} bytes, got {size:,}")
+    return file.read_bytes()
 
 
 def _open(file: Path, content: bytes) -> tuple[dict[str, Any], TensorFile]:
@@ -137,6 +141,12 @@ def _open(file: Path, content: bytes) -> tuple[dict[str, Any], TensorFile]:
     if not isinstance(data, dict):
         raise ValueError(f"{file}: expected a JSON object in data, got {describe(data)}")
     return data, tensors
+
+
+def _normalised(data: Mapping[str, Any], family: str) -> bool | None:
+    if "_last_original_obs" not in data:
+        return None
+    return remembers_normaliser(family, data.get("num_timesteps"), data["_last_original_obs"])
 
 
 def _entry(data: Mapping[str, Any], key: str) -> Any:

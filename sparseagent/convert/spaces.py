@@ -40,6 +40,10 @@ class BoxSpace:
         plain = self.dtype == "uint8" and len(self.shape) == 3
         return plain and bool((self.low == 0).all() and (self.high == 255).all())
 
+    def reshaped(self, shape: tuple[int, ...]) -> BoxSpace:
+        """The same bounds in another shape."""
+        return BoxSpace(self.low.reshape(shape), self.high.reshape(shape))
+
     def __str__(self) -> str:
         low, high = (
             str(bound.flat[0]) if bound.size and (bound == bound.flat[0]).all() else str(bound)

@@ -29,6 +29,7 @@ _DTYPES: Mapping[str, str] = {
 #: Names and places of tensors; the numbers lie beside.
 _PICKLE_LIMIT = 16 << 20
 _MOST_AXES = 8
+_LARGEST = 1 << 40
 
 
 class TensorFile(Mapping[str, Float32]):
@@ -135,7 +136,8 @@ def _check_view(name: str, offset: Any, shape: Any, strides: Any, size: int) -> 
     axes = (offset, *shape, *strides) if isinstance(shape, tuple | list) else ()
     if not isinstance(strides, tuple | list) or len(shape) != len(strides) or not axes:
         raise ValueError(f"{name}: expected a shape and as many strides, got {describe(shape)}")
-    if len(shape) > _MOST_AXES or not all(type(n) is int and 0 <= n <= size for n in axes):
+    plain = all(type(n) is int and 0 <= n <= _LARGEST for n in axes)
+    if len(shape) > _MOST_AXES or not plain or offset > size:
         raise ValueError(f"{name}: expected a tensor that lies in its storage of {size} numbers")
     count, last = 1, offset
     for length, stride in zip(shape, strides, strict=True):
