@@ -104,7 +104,9 @@ def test_convert_takes_the_normaliser_along(model, policy, tmp_path):
     text = succeed("convert", model[0], tmp_path / "raw.safetensors", "--no-vecnormalize")
     assert "observations: taken as they come, not normalised" in text
     assert sa.load(tmp_path / "raw.safetensors").observation.is_identity
-    text = fail("convert", model[0], tmp_path / "x", "--vecnormalize", model[1], "--no-vecnorm")
+    text = fail(
+        "convert", model[0], tmp_path / "x", "--vecnormalize", model[1], "--no-vecnormalize"
+    )
     assert "vecnormalize: expected a file or --no-vecnormalize, got both" in text
 
 

@@ -104,10 +104,17 @@ def run_facts(model: Path) -> dict[str, Any]:
     except (ValueError, TypeError):
         return {}  # another program's config.json
     seed = int(match[1]) if match else config.seeds[0]
-    facts: dict[str, Any] = {"environment": config.env, "agent": agent, "training_seed": seed}
+    facts = {"environment": config.env, "agent": agent, "training_seed": seed}
     policy = RunFolder(root, config.seeds[0]).policy(agent, seed)
-    if policy.is_file():
-        tested = load(policy).metadata
-        if (tested.get("agent"), tested.get("training_seed")) == (agent, seed):
-            facts["evaluated_return"] = tested.get("evaluated_return")
-    return {key: value for key, value in facts.items() if value is not None}
+    return {**facts, **_tested(policy, facts)}
+
+
+def _tested(policy: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The return that a run noted in the policy file of an agent, if it is that agent's."""
+    try:
+        noted = load(policy).metadata
+    except (ValueError, OSError):
+        return {}  # not tested yet, or damaged
+    if any(noted.get(key) != value for key, value in facts.items()):
+        return {}
+    return {key: noted[key] for key in ("evaluated_return",) if key in noted}

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
 from sparseagent.convert.assemble import assemble, versions
 from sparseagent.convert.beside import statement_beside, warn_of_silence
 from sparseagent.convert.masks import read_masks
-from sparseagent.convert.normaliser import Statement, statement_of
+from sparseagent.convert.normaliser import Normaliser, Statement, statement_of
 from sparseagent.convert.sb3_source import Source
 from sparseagent.convert.sb3_zip import Stated, read_zip, zip_file
 from sparseagent.convert.spaces import BoxSpace, action_head, observation_step
@@ -151,7 +151,9 @@ def _with_surroundings(
     env = model.get_env()
     _check_normaliser_stated(model, vecnormalize)
     statement = statement_of(vecnormalize)
-    given = None if vecnormalize is None else statement.normaliser or False
+    given: Normaliser | Literal[False] | None = None
+    if vecnormalize is not None:
+        given = statement.normaliser or False
     around = read_surroundings(env, given)
     if around.normaliser is not None and given is None:
         statement = Statement(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
@@ -66,7 +66,7 @@ class _Wrapper:
     wrapper: Any = None
 
 
-def read_surroundings(env: Any, stated: Normaliser | bool | None) -> Surroundings:
+def read_surroundings(env: Any, stated: Normaliser | Literal[False] | None) -> Surroundings:
     """Look through a model's vector environment, from the outside to the inside.
 
     Args:
@@ -111,7 +111,7 @@ def _fold(
     base: Any,
     chains: Sequence[Sequence[_Wrapper]],
     found: Surroundings,
-    stated: Normaliser | bool | None,
+    stated: Normaliser | Literal[False] | None,
 ) -> tuple[Surroundings, list[str]]:
     """Build in what comes first and can be; the rest, by name, outermost first."""
     for place, part in enumerate(chains[0]):
