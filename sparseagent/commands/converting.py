@@ -56,14 +56,14 @@ def target_of(model: Path, out: Path | None, *, overwrite: bool) -> Path:
 
 
 def normaliser_line(metadata: Mapping[str, Any], found: bool) -> str:
-    """What became of the normaliser.
+    """What became of the normaliser; empty where nobody knows, which a warning says.
 
     Args:
         metadata: of the policy.
         found: whether statistics were looked for, not named by the caller.
     """
     if metadata["vecnormalize"] == "not stated":
-        return "observations: taken as they come; nothing says whether training normalised them"
+        return ""
     if metadata["vecnormalize"] == "none":
         return "observations: taken as they come, not normalised"
     name = metadata["vecnormalize_file"]["name"]

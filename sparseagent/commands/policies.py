@@ -72,8 +72,8 @@ def convert(
         policy.save(target)
     console = open_console()
     console.print(policy.summary(), highlight=False, markup=False)
-    line = normaliser_line(policy.metadata, found=stated is None)
-    console.print(line, highlight=False, markup=False)
+    if line := normaliser_line(policy.metadata, found=stated is None):
+        console.print(line, highlight=False, markup=False)
     console.print(
         f"policy: {target} ({target.stat().st_size:,} bytes)", highlight=False, markup=False
     )

@@ -94,7 +94,7 @@ def warn_of_silence(name: str) -> None:
 def _statistics(model: Path) -> tuple[Path, Normaliser | None] | None:
     """The statistics beside a zip; None where there are none."""
     files = [file for file in dict.fromkeys(_candidates(model)) if file.is_file()]
-    found = [(file, read_normaliser(file)) for file in files]
+    found = [(file, _read(file)) for file in files]
     for file, normaliser in found[1:]:
         first = found[0][1]
         same = (
@@ -108,6 +108,13 @@ def _statistics(model: Path) -> tuple[Path, Normaliser | None] | None:
                 f"and {file}, which differ; {_WAYS_OUT}"
             )
     return found[0] if found else None
+
+
+def _read(file: Path) -> Normaliser | None:
+    try:
+        return read_normaliser(file)
+    except ValueError as error:
+        raise ValueError(f"{error}; {_WAYS_OUT}") from error
 
 
 def _candidates(model: Path) -> Iterator[Path]:

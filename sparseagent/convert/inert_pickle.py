@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import pickletools
 import struct
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -93,7 +94,9 @@ def read_pickle(name: str, data: bytes, *, persistent: bool = False) -> Any:
         ValueError: `data` is no pickle, or uses what is refused.
     """
     try:
-        return _Tree(persistent=persistent).build(data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd escapes in texts
+            return _Tree(persistent=persistent).build(data)
     except _DAMAGE as error:
         raise ValueError(
             f"{name}: expected a readable pickle, got one that fails: {brief(error)}"

@@ -176,6 +176,8 @@ def _box(name: str, low: NDArray[Any], high: NDArray[Any]) -> BoxSpace:
             f"{name}: expected low and high of one shape and type, got {low.shape} {low.dtype} and "
             f"{high.shape} {high.dtype}"
         )
+    if not (low <= high).all():
+        raise ValueError(f"{name}: expected low <= high in every place, got a Box that has others")
     return BoxSpace(low, high)
 
 

@@ -144,6 +144,7 @@ def test_long_names_and_control_characters_do_not_reach_the_terminal(
         (b"\x80\x04}(" + b"K\x01\x85N" * 20_000 + b"u.", "too many tuples"),
         (b"\x80\x04}" + b"(" + b"K\x01" * 2000 + b"tNs.", "too many tuples as keys, or too long"),
         (b"\x80\x04}\x8b" + struct.pack("<i", 100) + b"\x7f" * 100 + b"Ns.", "a key is neither"),
+        (b"S'\\<'\n.", None),  # an odd escape: a warning of Python's
         (b"\x80\x04" + b"K\x01" + b"\x85" * 200_000 + b".", None),  # deep, but only read
     ],
 )
@@ -291,6 +292,20 @@ def test_keyword_arguments_may_be_anything(
         path = write(tmp_path / "m.zip", files)
         if key != "clip_mean" or not isinstance(value, int | float):
             assert_refused(path, key)
+
+
+@pytest.mark.parametrize("bound", [np.nan, 2.0])
+def test_bounds_that_are_none(bound: float, saved: dict[str, Files], tmp_path: Path) -> None:
+    space = make_model("PPO").observation_space
+    space.low[1], space.high[1] = bound, 1.0
+    files = with_data(saved["PPO"], observation_space=coded(pickle.dumps(space)))
+    assert_refused(write(tmp_path / "m.zip", files), "observation_space: expected low <= high")
+
+
+def test_statistics_beyond_float32_do_not_overflow() -> None:
+    given = {"mean": np.full(5, 1e300), "var": np.ones(5), "epsilon": 1e-8, "clip_obs": 10.0}
+    policy = sa.from_sb3(make_model("PPO"), vecnormalize=given)
+    assert policy.golden is not None
 
 
 @pytest.mark.parametrize("name", ["Threshold", "MultiheadAttention", "torch", "F", "warnings"])
