@@ -133,11 +133,11 @@ def _is_call(node: Any, callee: Name, arguments: int) -> bool:
 
 def _check_view(name: str, offset: Any, shape: Any, strides: Any, size: int) -> None:
     """Every element of the tensor lies in its storage, and there are no more than that has."""
-    axes = (offset, *shape, *strides) if isinstance(shape, tuple | list) else ()
-    if not isinstance(strides, tuple | list) or len(shape) != len(strides) or not axes:
-        raise ValueError(f"{name}: expected a shape and as many strides, got {describe(shape)}")
+    if not (isinstance(shape, tuple | list) and isinstance(strides, tuple | list)):
+        raise ValueError(f"{name}: expected a shape and strides, got {describe(shape)}")
+    axes = (offset, *shape, *strides)
     plain = all(type(n) is int and 0 <= n <= _LARGEST for n in axes)
-    if len(shape) > _MOST_AXES or not plain or offset > size:
+    if not plain or len(shape) != len(strides) or len(shape) > _MOST_AXES or offset > size:
         raise ValueError(f"{name}: expected a tensor that lies in its storage of {size} numbers")
     count, last = 1, offset
     for length, stride in zip(shape, strides, strict=True):

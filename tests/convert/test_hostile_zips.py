@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import io
 import json
 import pickle
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sb3_models import make_model
+from sb3_models import OBSERVED, make_model
 from torch import nn
 
 import sparseagent as sa
@@ -296,7 +297,7 @@ def test_keyword_arguments_may_be_anything(
 
 @pytest.mark.parametrize("bound", [np.nan, 2.0])
 def test_bounds_that_are_none(bound: float, saved: dict[str, Files], tmp_path: Path) -> None:
-    space = make_model("PPO").observation_space
+    space = copy.deepcopy(OBSERVED)
     space.low[1], space.high[1] = bound, 1.0
     files = with_data(saved["PPO"], observation_space=coded(pickle.dumps(space)))
     assert_refused(write(tmp_path / "m.zip", files), "observation_space: expected low <= high")
@@ -430,6 +431,34 @@ def test_damaged_tensor_files(
     edit: Callable[[Files], Any], message: str, saved: dict[str, Files], tmp_path: Path
 ) -> None:
     assert_refused(write(tmp_path / "m.zip", inner(saved["PPO"], edit)), message)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [b"K\x00K\x01\x85\x88", b"K\x00\x88K\x01\x85", b"NK\x01\x85K\x01\x85", b"K\x00K\x01\x85)",
+     b"K\x09K\x00\x85K\x01\x85", b"K\x00M\xff\xff\x85K\x00\x85", b"K\x00K\x02\x85K\xff\x85"],
+)  # fmt: skip
+def test_tensors_that_lie_nowhere(place: bytes) -> None:
+    """Offset, shape and strides, each of a wrong kind or beyond the storage of three numbers."""
+    head = b"\x80\x02}X\x01\0\0\0actorch._utils\n_rebuild_tensor_v2\n("
+    storage = b"(U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x03tQ"
+    members = {"archive/data.pkl": head + storage + place + b"tRs.", "archive/data/0": bytes(12)}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(ValueError, match=r"policy.pth: a: expected a (shape and|tensor that lies)"):
+        TensorFile("policy.pth", buffer.getvalue())["a"]
+
+
+@pytest.mark.parametrize("clip_mean", [0.0, -1.0, float("nan")])
+def test_a_mean_without_bounds(clip_mean: float, tmp_path: Path) -> None:
+    model = make_model("SAC", use_sde=True)
+    model.save(tmp_path / "m.zip")
+    with zipfile.ZipFile(tmp_path / "m.zip") as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    files = with_data(files, policy_kwargs={"clip_mean": clip_mean})
+    assert_refused(write(tmp_path / "m.zip", files), "clip_mean: expected more than 0")
 
 
 def test_tensors_hidden_in_a_hash(saved: dict[str, Files], tmp_path: Path) -> None:
