@@ -141,7 +141,7 @@ def test_long_names_and_control_characters_do_not_reach_the_terminal(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"\x80\x04" + b"]" * 1_000_001 + b".", "1,000,000 operations"),
+        (b"\x80\x04" + b"]" * 200_001 + b".", "200,000 operations"),
         (b"\x80\x04}(" + b"K\x01\x85N" * 20_000 + b"u.", "too many tuples"),
         (b"\x80\x04}" + b"(" + b"K\x01" * 2000 + b"tNs.", "too many tuples as keys, or too long"),
         (b"\x80\x04}\x8b" + struct.pack("<i", 100) + b"\x7f" * 100 + b"Ns.", "a key is neither"),
