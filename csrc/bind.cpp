@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bind_plan.h"
+#include "core/check.h"
 #include "core/cpu.h"
 #include "core/packer.h"
 #include "core/reference.h"
@@ -82,15 +83,34 @@ FloatArray reference(const py::bytes& data, const py::sequence& inputs,
   return outputs;
 }
 
-// A layer -> (runs, rows, indptr, entries), see core/packer.h.
-py::tuple pack_for(const py::sequence& layer, std::int32_t lanes, bool free_rows) {
-  const std::vector<LayerArrays> arrays = full_layers_of(layer);
-  const std::vector<LayerView> views = views_of(arrays);
-  if (views.size() != 1 || lanes < 1 || lanes > 16) {
-    throw std::invalid_argument("expected one layer and 1 to 16 lanes");
+// Structure [out * runs + 1], [nnz] of a layer `in` wide -> (runs, rows, indptr,
+// entries), see core/packer.h.
+py::tuple pack_for(std::int32_t in, std::int32_t runs, const IntArray& indptr,
+                   const IntArray& indices, std::int32_t lanes, bool free_rows) {
+  const py::ssize_t chains = indptr.size() - 1;
+  if (in < 1 || in > kMaxWidth || runs < 1 || runs > kMaxRuns || chains < 1 ||
+      chains % runs != 0 || indptr.data()[chains] != indices.size()) {
+    throw std::invalid_argument("expected the structure of a layer");
   }
-  check_layers(views, views.front().in);
-  const Packing packing = pack_for_lanes(views.front(), lanes, free_rows);
+  if (lanes < 1 || lanes > 16) throw std::invalid_argument("lanes: expected 1 to 16");
+  constexpr std::int32_t kMostChunks = 256;  // a byte numbers them
+  if (lanes * kMostChunks < in) {
+    throw std::invalid_argument("lanes: expected more for " + std::to_string(in) +
+                                " inputs");
+  }
+  const std::vector<float> zeros(
+      static_cast<std::size_t>(std::max(indices.size(), chains)), 0.0f);
+  const LayerView layer = {static_cast<std::int32_t>(chains / runs),
+                           in,
+                           runs,
+                           indptr.data(),
+                           indices.data(),
+                           zeros.data(),
+                           zeros.data(),
+                           Activation::identity,
+                           0.0f};
+  check_layer(layer);
+  const Packing packing = pack_for_lanes(layer, lanes, free_rows);
   const auto array = [](const std::vector<std::int32_t>& v) {
     return IntArray(static_cast<py::ssize_t>(v.size()), v.data());
   };
@@ -106,13 +126,9 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
                        type->ht_type.tp_new = new_slot;
                        type->ht_type.tp_call = call_slot;
                      }))
-      .def(
-          py::init<const py::sequence&, std::int32_t, std::vector<py::ssize_t>,
-                   const std::optional<DoubleArray>&, const std::optional<DoubleArray>&,
-                   double, double, const std::string&, const std::optional<FloatArray>&,
-                   const std::optional<FloatArray>&, std::vector<py::ssize_t>,
-                   const std::string&, const std::string&, int, double,
-                   std::vector<std::vector<std::string>>, std::vector<double>>())
+      .def(py::init<const py::bytes&, const std::string&, const std::string&, int,
+                    double, std::vector<std::vector<std::string>>,
+                    std::vector<double>>())
       .def("predict", &PyPlan::predict, py::arg("observation"),
            py::arg("state") = py::none(), py::arg("episode_start") = py::none(),
            py::arg("deterministic") = true)
@@ -121,6 +137,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
            [](const py::object& self) {
              self.cast<const PyPlan&>().prefetch(self.ptr());
            })
+      .def("outputs", &PyPlan::outputs, py::arg("observation"))
       .def("_update", &PyPlan::update)
       .def_property_readonly("_choices", &choices_of)
       .def_property_readonly("_costs", &costs_of)
@@ -137,8 +154,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.attr("MAX_THREADS") = ThreadPool::kMaxParts;
   m.def("isas", &isas);
   m.def("measure_peak", &measure_peak, py::arg("isa") = "");
-  m.def("pack_for_lanes", &pack_for, py::arg("layer"), py::arg("lanes"),
-        py::arg("free_rows"));
+  m.def("pack_for_lanes", &pack_for, py::arg("inputs"), py::arg("runs"),
+        py::arg("indptr"), py::arg("indices"), py::arg("lanes"), py::arg("free_rows"));
   m.def("reference", &reference, py::arg("data"), py::arg("inputs"),
         py::arg("number") = 0);
 }

@@ -59,20 +59,6 @@ struct LayerArrays {
             activation,
             alpha};
   }
-
-  // Gives a dense layer its structure: every column of every row.
-  void write_out() {
-    if (indptr || indices) return;
-    IntArray starts(out + 1);
-    IntArray columns(values.size());
-    std::int32_t* column = columns.mutable_data();
-    for (std::int32_t r = 0; r <= out; ++r) starts.mutable_data()[r] = r * in;
-    for (py::ssize_t k = 0; k < values.size(); ++k) {
-      column[k] = static_cast<std::int32_t>(k % in);
-    }
-    indptr = std::move(starts);
-    indices = std::move(columns);
-  }
 };
 
 Activation activation_of(const std::string& name) {
@@ -100,35 +86,10 @@ std::vector<LayerArrays> layers_of(const py::sequence& given) {
   return layers;
 }
 
-// The same with every structure written out.
-std::vector<LayerArrays> full_layers_of(const py::sequence& given) {
-  std::vector<LayerArrays> layers = layers_of(given);
-  for (LayerArrays& layer : layers) {
-    layer.view();  // checks the sizes
-    layer.write_out();
-  }
-  return layers;
-}
-
 std::vector<LayerView> views_of(const std::vector<LayerArrays>& layers) {
   std::vector<LayerView> views;
   for (const LayerArrays& layer : layers) views.push_back(layer.view());
   return views;
-}
-
-template <typename Array>
-auto numbers(const std::optional<Array>& array) {
-  using T = typename Array::value_type;
-  return array ? std::vector<T>(array->data(), array->data() + array->size())
-               : std::vector<T>();
-}
-
-Head::Kind head_of(const std::string& kind) {
-  if (kind == "raw") return Head::Kind::raw;
-  if (kind == "argmax") return Head::Kind::argmax;
-  if (kind == "clip") return Head::Kind::clip;
-  if (kind == "unscale") return Head::Kind::unscale;
-  throw std::invalid_argument("head: unknown '" + kind + "'");
 }
 
 std::string axes_text(const py::ssize_t* axes, std::size_t count) {

@@ -115,7 +115,7 @@ def _packed(layer: Layer, lanes: int, *, free_rows: bool) -> tuple[Layer, Int32]
     if not isinstance(csr, CSR):
         csr = CSR.from_dense(csr, np.ones(layer.shape, np.bool_))
     runs, rows, indptr, entries = _core.pack_for_lanes(
-        [layer.core_argument()], lanes, free_rows=free_rows
+        csr.shape[1], csr.runs, csr.indptr, csr.indices, lanes, free_rows=free_rows
     )
     weight = CSR(csr.shape, indptr, csr.indices[entries], csr.values[entries], runs)
     return replace(layer, weight=weight, bias=layer.bias[rows]), rows

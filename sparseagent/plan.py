@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sparseagent import _core, tuning
-from sparseagent.head import Clip, Unscale
+from sparseagent.head import Clip, Head, Unscale
+from sparseagent.ops import Linear
 from sparseagent.order import ORDERS
 from sparseagent.policy import SparsePolicy
+from sparseagent.program import Op
 
 ISA_VARIABLE = "SPARSEAGENT_ISA"
 
@@ -66,9 +66,7 @@ class Plan(_core.Plan):
             TypeError: `policy` is not a `SparsePolicy`.
         """
         _expect("policy", policy, SparsePolicy, "a SparsePolicy")
-        known = self.policy
-        same_head = policy.head is known.head or _head_arguments(policy) == _head_arguments(known)
-        if not same_head or not _same_step(policy, known):
+        if not _same_but_for_layers(policy, self.policy):
             raise ValueError("policy: expected the observation step and head of the compiled one")
         self._update([layer.core_argument() for layer in policy.layers])
         self.policy = policy
@@ -159,18 +157,8 @@ def compile(
         formats, ns = tuning.read(tune, policy, isa or _widest_isa())
     else:
         budget = tune
-    step = policy.observation
     plan = Plan(
-        [layer.core_argument() for layer in policy.layers],
-        step.size,
-        list(step.shape),
-        step.shift,
-        step.scale,
-        step.low,
-        step.high,
-        policy.head.kind,
-        *_bounds(policy),
-        list(policy.action_shape),
+        replace(policy, golden=None, metadata={}).to_bytes(),
         isa,
         "" if format == "auto" else format,
         threads,
@@ -210,24 +198,27 @@ def _widest_isa() -> str:
     return [info.name for info in kernels() if info.available][-1]
 
 
-def _bounds(policy: SparsePolicy) -> tuple[Any, Any]:
-    if isinstance(policy.head, Clip | Unscale):
-        return policy.head.box.low.ravel(), policy.head.box.high.ravel()
-    return None, None
-
-
-def _head_arguments(policy: SparsePolicy) -> tuple[Any, ...]:
-    low, high = _bounds(policy)
-    numbers = () if low is None else (tuple(low), tuple(high))
-    return (policy.head.kind, policy.action_shape, *numbers)
-
-
-def _same_step(a: SparsePolicy, b: SparsePolicy) -> bool:
-    one, other = a.observation, b.observation
-    if one is other:
-        return True
-    same_arrays = all(
-        np.array_equal(x, y) if x is not None and y is not None else x is y
-        for x, y in ((one.shift, other.shift), (one.scale, other.scale))
+def _same_but_for_layers(a: SparsePolicy, b: SparsePolicy) -> bool:
+    """Whether heads, spans and the ops that are no layers are those of the other policy."""
+    one, other = a.program, b.program
+    if (a.head is not b.head and _facts(a.head) != _facts(b.head)) or len(one.ops) != len(other.ops):
+        return False
+    if one.slots != other.slots or one.outputs != other.outputs:
+        return False
+    return all(
+        x is y
+        or (
+            (x.kind, x.reads, x.writes) == (y.kind, y.reads, y.writes)
+            and (isinstance(x, Linear) or _facts(x) == _facts(y))
+        )
+        for x, y in zip(one.ops, other.ops, strict=True)
     )
-    return same_arrays and (one.shape, one.low, one.high) == (other.shape, other.low, other.high)
+
+
+def _facts(part: Op | Head) -> Any:
+    """What an op or a head holds, to be compared."""
+    if isinstance(part, Op):
+        arrays = {name: array.tobytes() for name, array in part.tensors().items()}
+        return part.attributes(), arrays
+    bounds = [part.box.low, part.box.high] if isinstance(part, Clip | Unscale) else []
+    return part.kind, [(bound.shape, bound.tobytes()) for bound in bounds]

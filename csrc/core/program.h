@@ -48,6 +48,10 @@ struct Input {
   ObservationStep step;
 };
 
+// More of them nobody needs, and pointers to them fit on a stack.
+constexpr std::size_t kMostInputs = 64;
+constexpr std::size_t kMostOutputs = 64;
+
 // Everything in it was checked: sizes, indices, finite numbers, and that a feature is
 // written once, before it is read.
 struct Program {
@@ -58,7 +62,9 @@ struct Program {
   Head head;
   std::vector<std::int64_t> action_shape;
   std::string order;
-  std::vector<std::shared_ptr<const void>> memory;  // what the views point to
+  // What the layers, and what the other ops point to.
+  std::vector<std::shared_ptr<const void>> layer_memory;
+  std::vector<std::shared_ptr<const void>> memory;
 };
 
 }  // namespace sparseagent

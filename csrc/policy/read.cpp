@@ -109,7 +109,12 @@ class Reader {
     for (const auto& [name, span] : spec.at("outputs").members("outputs")) {
       program_.outputs.emplace_back(name, read_span(span));
     }
-    if (program_.outputs.empty()) refuse("outputs: expected at least one");
+    if (program_.outputs.empty() || program_.outputs.size() > kMostOutputs) {
+      refuse("outputs: expected 1 to " + std::to_string(kMostOutputs));
+    }
+    if (program_.inputs.empty() || program_.inputs.size() > kMostInputs) {
+      refuse("inputs: expected 1 to " + std::to_string(kMostInputs));
+    }
   }
 
   Span read_span(const Json& given) const {
@@ -293,7 +298,7 @@ class Reader {
   const float* finite_floats(const std::string& name, std::int64_t size) {
     std::vector<float> numbers = file_.floats(name, {size});
     if (!all_finite(numbers.data(), size)) refuse(name + ": expected finite numbers");
-    return keep(std::move(numbers));
+    return keep(std::move(numbers), &program_.memory);
   }
 
   static float single(const char* what, double value) {
@@ -379,10 +384,16 @@ class Reader {
   }
 
   template <typename T>
-  const T* keep(std::vector<T> numbers) {
+  static const T* keep(std::vector<T> numbers,
+                       std::vector<std::shared_ptr<const void>>* memory) {
     const auto kept = std::make_shared<const std::vector<T>>(std::move(numbers));
-    program_.memory.push_back(kept);
+    memory->push_back(kept);
     return kept->data();
+  }
+
+  template <typename T>
+  const T* keep(std::vector<T> numbers) {
+    return keep(std::move(numbers), &program_.layer_memory);
   }
 
   TensorFile file_;

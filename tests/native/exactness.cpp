@@ -239,13 +239,37 @@ bool shares_tiles(const Kernel& kernel, const Case& net) {
   return true;
 }
 
+// An observation as it comes, then one layer after the other.
+Program program_of(const Case& net) {
+  Program program;
+  const auto add_slot = [&](std::int32_t size) {
+    program.slots.push_back(size);
+    return Span{static_cast<std::int32_t>(program.slots.size()) - 1, 0, size};
+  };
+  Input input = {"observation", {net.layers.front().in}, {}};
+  input.step.size = net.layers.front().in;
+  input.step.low = -INFINITY;
+  input.step.high = INFINITY;
+  program.inputs.push_back(input);
+  Op observe;
+  observe.kind = OpKind::observe;
+  observe.write = add_slot(input.step.size);
+  program.ops.push_back(observe);
+  for (const LayerView& layer : net.views()) {
+    Op op;
+    op.kind = OpKind::linear;
+    op.reads = {program.ops.back().write};
+    op.write = add_slot(layer.out);
+    op.layer = layer;
+    program.ops.push_back(op);
+  }
+  program.outputs.emplace_back("action", program.ops.back().write);
+  return program;
+}
+
 bool run(const Case& net, const Isa& isa, const char* format, int threads,
          const std::vector<float>& rows, const std::vector<float>& expected, int most) {
-  ObservationStep step;
-  step.size = net.layers.front().in;
-  step.low = -INFINITY;
-  step.high = INFINITY;
-  const Plan plan(net.views(), step, Head{}, {isa.name, format, threads, 0});
+  const Plan plan(program_of(net), {isa.name, format, threads, 0});
   const auto in = static_cast<std::size_t>(plan.input_size());
   const auto out = static_cast<std::size_t>(plan.output_size());
   for (int batch = 1; batch <= most; ++batch) {
