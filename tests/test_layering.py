@@ -52,7 +52,7 @@ OUTER: dict[str, tuple[set[str], set[str]]] = {
     "environments": (set(), {"gymnasium", "envpool", "minatar"}),
     "console": ({"rich"}, set()),
     "prune": ({"torch", "stable_baselines3"}, {"matplotlib"}),
-    "convert": ({"torch", "stable_baselines3"}, set()),
+    "convert": ({"torch", "stable_baselines3", "gymnasium"}, set()),
     "report": (set(), {"matplotlib", "threadpoolctl"}),
     "robustness": ({"gymnasium"}, {"mujoco"}),
     "train": ({"torch", "stable_baselines3", "gymnasium", "rich"}, {"optuna"}),
