@@ -168,6 +168,11 @@ class LayerTuple {
 };
 
 std::vector<LayerArrays> layers_of(const py::sequence& given) {
+  // Other sequences may say anything of themselves.
+  if (!PyList_Check(given.ptr()) && !PyTuple_Check(given.ptr())) {
+    throw py::type_error(std::string("layers: expected a list or a tuple, got ") +
+                         Py_TYPE(given.ptr())->tp_name);
+  }
   std::vector<LayerArrays> layers;
   for (const py::handle item : given) {
     layers.push_back(LayerTuple(item, layers.size()).arrays());

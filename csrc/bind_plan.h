@@ -216,17 +216,18 @@ constexpr py::ssize_t kPlanArguments = 17;
 // whatever a copier, a subclass or a failing `__init__` does. So no method has to look.
 // `__init__` then finds the work done.
 PyObject* new_slot(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
+  const Py_ssize_t given = PyTuple_GET_SIZE(args);
+  const bool named = kwargs != nullptr && PyDict_GET_SIZE(kwargs) > 0;
   try {
-    if (PyTuple_GET_SIZE(args) != kPlanArguments || kwargs != nullptr) {
+    if (given != kPlanArguments || named) {
       throw py::type_error("Plan: expected compile() to make it, got " +
-                           std::to_string(PyTuple_GET_SIZE(args)) +
-                           " positional arguments" +
-                           (kwargs != nullptr ? " and named ones" : ""));
+                           std::to_string(given) + " positional arguments" +
+                           (named ? " and named ones" : ""));
     }
     auto self = py::reinterpret_steal<py::object>(py::detail::make_new_instance(type));
     if (!self) return nullptr;
-    const auto given = py::reinterpret_borrow<py::args>(args);
-    py::type::of<PyPlan>().attr("__init__")(self, *given);
+    const py::object init = py::type::of<PyPlan>().attr("__init__");
+    init(self, *py::reinterpret_borrow<py::args>(args));
     if (plan_of(self.ptr()) == nullptr) {
       throw py::type_error("Plan: expected its own __init__, got another one");
     }

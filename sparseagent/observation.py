@@ -53,7 +53,7 @@ class Observation(ReadOnly):
         if len(self.shape) > MAX_AXES or max(self.shape) > MAX_WIDTH or self.size > MAX_WIDTH:
             raise ValueError(
                 f"shape: expected at most {MAX_AXES} axes and {MAX_WIDTH} features, got "
-                f"{str(self.shape):.80}"
+                f"{self.shape!s:.80}"
             )
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, got {self.dtype!r}")

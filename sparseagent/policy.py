@@ -139,7 +139,7 @@ class Golden(ReadOnly):
         outputs: float32 `[n, out]`, bit for bit what the network gives.
         actions: `[n, ...]`, what `predict` returns.
 
-    All three are made read-only.
+    All three are copied and read-only.
 
     Raises:
         ValueError: n is not 1 to `MAX_GOLDEN`.
@@ -151,8 +151,10 @@ class Golden(ReadOnly):
 
     def __post_init__(self) -> None:
         _check_golden_count(self.observations)
-        for array in (self.observations, self.outputs, self.actions):
+        for name in ("observations", "outputs", "actions"):
+            array = np.array(getattr(self, name), order="C")
             array.setflags(write=False)
+            object.__setattr__(self, name, array)
 
 
 @dataclass(frozen=True, eq=False)

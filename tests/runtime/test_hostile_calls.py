@@ -249,3 +249,16 @@ def test_copies_of_a_policy_are_read_only(again: Any) -> None:
         assert not one.flags.writeable
         assert not other.flags.writeable
     assert sa.compile(copied, tune=0)(np.ones(9, np.float32)).shape == (3,)
+
+
+@pytest.mark.parametrize("given", [np.zeros(()), memoryview(b"abc"), "layers", range(3)], ids=str)
+def test_layers_come_in_a_list_or_a_tuple(given: Any) -> None:
+    name = type(given).__name__
+    for call in (
+        lambda: _core.Plan(*arguments(layers=given)),
+        lambda: _core.Plan(*arguments())._update(given),
+        lambda: _core.reference(given, np.ones((1, 3), np.float32)),
+        lambda: _core.pack_for_lanes(given, 4, free_rows=True),
+    ):
+        with pytest.raises(TypeError, match=f"layers: expected a list or a tuple, got .*{name}"):
+            call()
