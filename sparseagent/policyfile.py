@@ -146,6 +146,11 @@ def _metadata(data: bytes) -> dict[str, str]:
     """The string metadata of the safetensors header: 8 bytes of length, then JSON."""
     if len(data) < 8:
         raise PolicyFileError(f"not a policy file: expected at least 8 bytes, got {len(data)}")
+    if data.startswith(b"PK\x03\x04"):
+        raise PolicyFileError(
+            "not a policy file but a zip; a Stable-Baselines3 model becomes one with "
+            "`sparseagent convert`"
+        )
     length = int.from_bytes(data[:8], "little")
     if length > len(data) - 8:
         raise PolicyFileError(
