@@ -107,19 +107,19 @@ def keep(finds: Path, content: bytes, number: int) -> Path:
     return path
 
 
-def run(target: Target, seed: int, first: int, end: int, seconds: float, finds: Path) -> Tally:
-    """Cases [first, end) of `seed`, or as many as there is time for."""
+def run(target: Target, seed: int, numbers: range, seconds: float, finds: Path) -> Tally:
+    """The numbered cases of `seed`, or as many as there is time for."""
     tally, until = Tally(), time.monotonic() + seconds
 
     def contents(start: int) -> Iterator[tuple[int, bytes]]:
-        for number in range(start, end):
+        for number in range(start, numbers.stop):
             if time.monotonic() > until:
                 return
             tally[AT] = number
             yield number, generated(target, seed, number)
 
-    start = first
-    while start < end and time.monotonic() < until:
+    start = numbers.start
+    while start < numbers.stop and time.monotonic() < until:
         status = in_child(lambda start=start: work(target, contents(start), tally, finds))
         if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0:
             break
@@ -170,7 +170,7 @@ def how_it_died(status: int) -> str:
     return f"no end after {SECONDS_A_CASE} s" if name == "SIGALRM" else f"killed by {name}"
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """The command line; 1 if anything was found."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("target", choices=TARGETS)
@@ -180,15 +180,15 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--finds", type=Path, default=Path("build/fuzz"), help="folder for finds")
     parser.add_argument("--replay", type=Path, nargs="*", help="files instead; default: the corpus")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     seed = int.from_bytes(os.urandom(4), "little") if options.seed is None else options.seed
     target: Target = import_module(f"{options.target}_target").Target()
     finds = options.finds / f"{options.target}-{seed}"
     start = time.monotonic()
     if options.replay is None:
         print(f"{options.target}: seed {seed}, cases from {options.first} on", flush=True)
-        end = options.first + options.cases
-        tally = run(target, seed, options.first, end, options.seconds, finds)
+        numbers = range(options.first, options.first + options.cases)
+        tally = run(target, seed, numbers, options.seconds, finds)
     else:
         paths = options.replay or sorted(CORPUS.glob(f"{options.target}-*"))
         tally = replay(target, paths, finds)

@@ -31,6 +31,13 @@ def hostile(rng: np.random.Generator) -> Any:
     return copy.copy(pick(rng, HOSTILE))
 
 
+def refused(error: Exception) -> bool:
+    """What a refusal counts as; it must say something, and not for ever."""
+    if not 0 < len(str(error)) < 10_000:
+        raise AssertionError("expected a message of a readable length") from error
+    return False
+
+
 def to_json(tree: Any) -> str:
     """JSON, deeper than an encoder would write where `hostile` asked for it."""
     return re.sub(

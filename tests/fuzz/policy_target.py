@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from mutations import damage_bytes, damage_tree, hostile, pick, to_json
+from mutations import damage_bytes, damage_tree, hostile, pick, refused, to_json
 
 import sparseagent as sa
 from sparseagent.policyfile import (
@@ -99,8 +99,7 @@ class Target:
         try:
             policy = from_bytes(content)
         except PolicyFileError as error:
-            assert str(error)
-            return False
+            return refused(error)
         act = sa.compile(policy, tune=0)
         if policy.input_size <= _WIDEST:
             rng = np.random.default_rng(len(content))
@@ -223,6 +222,8 @@ def examples() -> list[sa.SparsePolicy]:
         sa.Argmax(),
     ).with_golden(rng.integers(0, 255, (2, 2, 2, 2)))
     clipped = sa.SparsePolicy(
-        (layer(weight(3, 4), "leaky_relu", 0.1),), sa.Observation((4,)), sa.clip_to([0] * 3, [1] * 3)
+        (layer(weight(3, 4), "leaky_relu", 0.1),),
+        sa.Observation((4,)),
+        sa.clip_to([0] * 3, [1] * 3),
     )
     return [mixed, image, clipped, mixed.repack("avx512"), image.repack("avx2")]

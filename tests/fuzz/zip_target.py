@@ -15,7 +15,7 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
-from mutations import HOSTILE, damage_bytes, damage_tree, pick, to_json
+from mutations import HOSTILE, damage_bytes, damage_tree, pick, refused, to_json
 from stable_baselines3 import DQN, PPO, SAC
 
 import sparseagent as sa
@@ -82,8 +82,7 @@ class Target:
         try:
             policy = sa.from_sb3(path)
         except (TypeError, ValueError) as error:
-            assert str(error)
-            return False
+            return refused(error)
         sa.compile(policy, tune=0)(np.ones((2, policy.input_size), np.float32))
         from_bytes(to_bytes(policy))
         return True
@@ -193,8 +192,8 @@ def damaged_tensors(rng: np.random.Generator, content: bytes) -> bytes:
 def other_tensor(rng: np.random.Generator, tensor: Any) -> Any:
     """Of another shape, type or layout, with numbers that are none, or no tensor at all."""
     changes = (
-        lambda: tensor.double(),
-        lambda: tensor.half(),
+        tensor.double,
+        tensor.half,
         lambda: tensor.to(torch.int64),
         lambda: tensor.to(torch.complex64),
         lambda: tensor.reshape(-1),
@@ -202,7 +201,7 @@ def other_tensor(rng: np.random.Generator, tensor: Any) -> Any:
         lambda: tensor[:0],
         lambda: torch.full_like(tensor, float("nan")),
         lambda: torch.zeros_like(tensor),
-        lambda: tensor.to_sparse(),
+        tensor.to_sparse,
         lambda: tensor[:1].expand(1 << 28, *tensor.shape[1:]),
         lambda: torch.zeros(()),
         lambda: torch.nn.Parameter(tensor),
