@@ -82,6 +82,14 @@ def many_facts(size: int) -> sa.SparsePolicy:
     return policy_of(csr(1, 1, [1], [0]), metadata={"facts": [{}] * (size // 5)})
 
 
+def facts_within_facts(size: int) -> sa.SparsePolicy:
+    """Two bytes of JSON for every list."""
+    nested: list[Any] = []
+    for _ in range(300):
+        nested = [nested]
+    return policy_of(csr(1, 1, [1], [0]), metadata={"facts": [nested] * (size // 604)})
+
+
 def widest_input(_: int) -> sa.SparsePolicy:
     """A file of a few hundred bytes."""
     return policy_of(csr(1, 1 << 20, [1], [5]))
@@ -99,6 +107,7 @@ BOMBS = [
     one_wide_row,
     many_layers,
     many_facts,
+    facts_within_facts,
     widest_input,
     pruned,
 ]
