@@ -122,7 +122,7 @@ def damaged_data(rng: np.random.Generator, data: bytes) -> bytes:
     """The JSON with one place changed, one that is read as a rule."""
     try:
         tree = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return damage_bytes(rng, data)
     key = pick(rng, _READ)
     if isinstance(tree, dict) and key in tree and rng.random() < 0.7:
@@ -139,7 +139,7 @@ def damage_pickle(rng: np.random.Generator, members: Members) -> None:
         entry = tree[pick(rng, _READ)]
         content = base64.b64decode(entry[":serialized:"])
         entry[":serialized:"] = base64.b64encode(damaged_pickle(rng, content)).decode()
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return  # damaged before
     members["data"] = json.dumps(tree).encode()
 
