@@ -4,8 +4,8 @@
 // pybind11's own conversion would cost several hundred and could copy silently.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <memory>
 #include <new>
 #include <utility>
@@ -183,10 +183,8 @@ class PyPlan {
       const auto axes = static_cast<py::ssize_t>(shape->size());
       const py::ssize_t extra = given.ndim() - axes;
       if (extra != 0 && extra != 1) continue;
-      if (std::memcmp(given.shape() + extra, shape->data(),
-                      sizeof(py::ssize_t) * shape->size())) {
-        continue;
-      }
+      // Not by memcmp: an array without axes may have no shape to point to.
+      if (!std::equal(shape->begin(), shape->end(), given.shape() + extra)) continue;
       *single = extra == 0;
       return *single ? 1 : given.shape(0);
     }
