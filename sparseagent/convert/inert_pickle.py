@@ -51,7 +51,7 @@ class Call:
 #: What a persistent id "calls", where such ids are read: `Call(PERSISTENT, (id,))`.
 PERSISTENT = Name("", "persistent id")
 #: A pickle of more operations is refused: spaces, classes and statistics need some hundreds.
-_MOST_OPERATIONS = 1_000_000
+_MOST_OPERATIONS = 200_000
 _MOST_TUPLE_KEYS = 10_000
 _MOST_KEY_PARTS = 16
 _SHOWN = 100

@@ -64,6 +64,11 @@ def add_network(
             _add_sequence(chain, part, tensors, activation, ends_in_activation)
         elif f"{part}.0.weight" in tensors or f"{part}.0.weight_orig" in tensors:
             _add_linear(chain, f"{part}.0", tensors)  # SAC with gSDE bounds its mean
+            if not clip_mean > 0:
+                raise ValueError(
+                    f"policy_kwargs: clip_mean: expected more than 0 beside {part}.0, got "
+                    f"{clip_mean}"
+                )
             add_module(chain, f"{part}.1", nn.Hardtanh(-clip_mean, clip_mean))
         else:
             _add_linear(chain, part, tensors)

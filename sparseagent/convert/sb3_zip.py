@@ -56,7 +56,7 @@ _DEFAULT_ACTIVATION: Mapping[str, type[nn.Module]] = {
 #: Bytes that are read of a model, and of its members. `data` holds small things: spaces, numbers,
 #: the last observation. See `archive` for what a packed member may unpack to.
 _FILE_LIMIT = 1 << 30
-_DATA_LIMIT = 32 << 20
+_DATA_LIMIT = 8 << 20
 _POLICY_LIMIT = 256 << 20
 
 

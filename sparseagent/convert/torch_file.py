@@ -28,6 +28,8 @@ _DTYPES: Mapping[str, str] = {
 }
 #: Names and places of tensors; the numbers lie beside.
 _PICKLE_LIMIT = 16 << 20
+#: What is looked up in a file, the actor's part of it: converting more would take tens of seconds.
+_MOST_DECODED = 128 << 20
 _MOST_AXES = 8
 _LARGEST = 1 << 40
 
@@ -49,7 +51,8 @@ class TensorFile(Mapping[str, Float32]):
         self._name = name
         alone = f"{name}: expected tensors alone, as torch 1.6 and newer save them"
         self._archive = Archive(alone, content)
-        self._size = self._left = len(content)
+        self._size = len(content)
+        self._left = min(len(content), _MOST_DECODED)
         self._storages: dict[str, bytes] = {}
         self._prefix = self._find_prefix()
         pickled = self._archive.read(f"{self._prefix}data.pkl", _PICKLE_LIMIT)
@@ -65,7 +68,10 @@ class TensorFile(Mapping[str, Float32]):
         )
         self._left -= view.nbytes
         if self._left < 0:
-            raise ValueError(f"{name}: expected tensors with numbers of their own, got shared ones")
+            raise ValueError(
+                f"{name}: expected an actor of at most {_MOST_DECODED >> 20} MiB, whose tensors "
+                f"have numbers of their own"
+            )
         return view
 
     def __contains__(self, key: object) -> bool:
@@ -133,11 +139,11 @@ def _is_call(node: Any, callee: Name, arguments: int) -> bool:
 
 def _check_view(name: str, offset: Any, shape: Any, strides: Any, size: int) -> None:
     """Every element of the tensor lies in its storage, and there are no more than that has."""
-    axes = (offset, *shape, *strides) if isinstance(shape, tuple | list) else ()
-    if not isinstance(strides, tuple | list) or len(shape) != len(strides) or not axes:
-        raise ValueError(f"{name}: expected a shape and as many strides, got {describe(shape)}")
+    if not (isinstance(shape, tuple | list) and isinstance(strides, tuple | list)):
+        raise ValueError(f"{name}: expected a shape and strides, got {describe(shape)}")
+    axes = (offset, *shape, *strides)
     plain = all(type(n) is int and 0 <= n <= _LARGEST for n in axes)
-    if len(shape) > _MOST_AXES or not plain or offset > size:
+    if not plain or len(shape) != len(strides) or len(shape) > _MOST_AXES or offset > size:
         raise ValueError(f"{name}: expected a tensor that lies in its storage of {size} numbers")
     count, last = 1, offset
     for length, stride in zip(shape, strides, strict=True):

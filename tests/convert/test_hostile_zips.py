@@ -2,77 +2,31 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import json
+import copy
 import pickle
 import struct
 import time
 import warnings
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from sb3_models import make_model
-from torch import nn
+from sb3_models import OBSERVED, make_model
+from zips import (
+    NESTED,
+    SECONDS,
+    Files,
+    assert_refused,
+    coded,
+    with_data,
+    write,
+)
 
 import sparseagent as sa
 from sparseagent.convert.inert_pickle import read_pickle
 from sparseagent.convert.pickled_numpy import array, number
-from sparseagent.convert.torch_file import TensorFile
-
-#: Far more than any of these takes, far less than what they were made for.
-SECONDS = 5.0
-NESTED = b"\x80\x04K\x01" + b"2\x86" * 100 + b"."  # each tuple twice in the next: 2^100 leaves
-Files = dict[str, bytes]
-
-
-@pytest.fixture(scope="module")
-def saved() -> dict[str, Files]:
-    """The members of sound zips."""
-    made = {}
-    for algorithm in ("PPO", "DQN", "SAC"):
-        buffer = io.BytesIO()
-        make_model(algorithm).save(buffer)
-        with zipfile.ZipFile(buffer) as archive:
-            made[algorithm] = {name: archive.read(name) for name in archive.namelist()}
-    return made
-
-
-def write(path: Path, files: Files, method: int = zipfile.ZIP_STORED) -> Path:
-    with zipfile.ZipFile(path, "w", method) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
-
-
-def with_data(files: Files, **entries: Any) -> Files:
-    data = {**json.loads(files["data"]), **entries}
-    return {**files, "data": json.dumps(data).encode()}
-
-
-def with_tensors(files: Files, edit: Callable[[dict[str, Any]], Any]) -> Files:
-    tensors = torch.load(io.BytesIO(files["policy.pth"]), weights_only=True)
-    edit(tensors)
-    buffer = io.BytesIO()
-    torch.save(tensors, buffer)
-    return {**files, "policy.pth": buffer.getvalue()}
-
-
-def coded(pickled: bytes) -> dict[str, str]:
-    return {":serialized:": base64.b64encode(pickled).decode()}
-
-
-def assert_refused(path: Path, match: str) -> None:
-    start = time.perf_counter()
-    with pytest.raises(ValueError, match=match) as caught:
-        sa.from_sb3(path, vecnormalize=False)
-    assert time.perf_counter() - start < SECONDS
-    assert len(str(caught.value)) < 1000 + len(str(path))
 
 
 @pytest.mark.parametrize(
@@ -140,12 +94,12 @@ def test_long_names_and_control_characters_do_not_reach_the_terminal(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"\x80\x04" + b"]" * 1_000_001 + b".", "1,000,000 operations"),
+        (b"\x80\x04" + b"]" * 200_001 + b".", "200,000 operations"),
         (b"\x80\x04}(" + b"K\x01\x85N" * 20_000 + b"u.", "too many tuples"),
         (b"\x80\x04}" + b"(" + b"K\x01" * 2000 + b"tNs.", "too many tuples as keys, or too long"),
         (b"\x80\x04}\x8b" + struct.pack("<i", 100) + b"\x7f" * 100 + b"Ns.", "a key is neither"),
         (b"S'\\<'\n.", None),  # an odd escape: a warning of Python's
-        (b"\x80\x04" + b"K\x01" + b"\x85" * 200_000 + b".", None),  # deep, but only read
+        (b"\x80\x04" + b"K\x01" + b"\x85" * 150_000 + b".", None),  # deep, but only read
     ],
 )
 def test_pickles_that_cost_time(content: bytes, message: str | None) -> None:
@@ -296,7 +250,7 @@ def test_keyword_arguments_may_be_anything(
 
 @pytest.mark.parametrize("bound", [np.nan, 2.0])
 def test_bounds_that_are_none(bound: float, saved: dict[str, Files], tmp_path: Path) -> None:
-    space = make_model("PPO").observation_space
+    space = copy.deepcopy(OBSERVED)
     space.low[1], space.high[1] = bound, 1.0
     files = with_data(saved["PPO"], observation_space=coded(pickle.dumps(space)))
     assert_refused(write(tmp_path / "m.zip", files), "observation_space: expected low <= high")
@@ -313,130 +267,6 @@ def test_names_that_are_no_activation(name: str, saved: dict[str, Files], tmp_pa
     pickled = b"\x80\x02}U\x0dactivation_fnctorch.nn.modules.activation\n" + name.encode() + b"\ns."
     path = write(tmp_path / "m.zip", with_data(saved["PPO"], policy_kwargs=coded(pickled)))
     assert_refused(path, "activation_fn: expected a class of torch.nn")
-
-
-# -------------------------------------------------------------------------------- the tensors
-
-
-def test_tensors_are_those_of_torch(saved: dict[str, Files]) -> None:
-    for files in saved.values():
-        expected = torch.load(io.BytesIO(files["policy.pth"]), weights_only=True)
-        found = TensorFile("policy.pth", files["policy.pth"])
-        assert list(found) == list(expected)
-        for key, tensor in expected.items():
-            np.testing.assert_array_equal(found[key], tensor.numpy())
-
-
-def test_views_and_parameters_are_read_as_torch_reads_them() -> None:
-    numbers = torch.arange(24.0)
-    tensors = {
-        "part": numbers[4:10].reshape(2, 3),
-        "turned": torch.arange(6.0).reshape(2, 3).T,
-        "steps": torch.arange(12.0)[::3],
-        "empty": torch.zeros(0, 3),
-        "scalar": torch.tensor(2.5),
-        "parameter": nn.Parameter(torch.ones(2)),
-    }
-    buffer = io.BytesIO()
-    torch.save(tensors, buffer)
-    found = TensorFile("policy.pth", buffer.getvalue())
-    for key, tensor in tensors.items():
-        np.testing.assert_array_equal(found[key], tensor.detach().numpy())
-
-
-def huge(tensors: dict[str, Any]) -> None:
-    """A weight of 10^12 numbers, all of them one number of the file."""
-    tensors["action_net.weight"] = torch.zeros(1).expand(1_000_000, 1_000_000)
-
-
-def shared(tensors: dict[str, Any]) -> None:
-    """Sixty layers of a million weights, all of them the same million."""
-    weight, bias = torch.zeros(1000, 1000), torch.zeros(1000)
-    for place in range(4, 120, 2):
-        tensors[f"mlp_extractor.policy_net.{place}.weight"] = weight
-        tensors[f"mlp_extractor.policy_net.{place}.bias"] = bias
-
-
-def deep(tensors: dict[str, Any]) -> None:
-    for place in range(0, 2000, 2):
-        tensors[f"mlp_extractor.policy_net.{place}.weight"] = torch.zeros(1, 1)
-
-
-@pytest.mark.parametrize(
-    ("edit", "message"),
-    [
-        (huge, "action_net.weight: expected a tensor that lies in its storage of 1 numbers"),
-        (shared, "numbers of their own|inputs"),
-        (deep, "at most 64 layers"),
-        (lambda t: t.update({"action_net.weight": 3}), "action_net.weight: got 3"),
-        (
-            lambda t: t.update({"action_net.weight": torch.zeros(3, 16).to_sparse()}),
-            "got a pickled",
-        ),
-        (lambda t: t.update({"action_net.weight": torch.zeros([1] * 9)}), "lies in its storage"),
-        (
-            lambda t: t.update({"action_net.weight_orig": t.pop("action_net.weight")}),
-            "expected the mask",
-        ),
-    ],
-)
-def test_tensors_that_cost_more_than_the_file(
-    edit: Callable[[dict[str, Any]], Any], message: str, saved: dict[str, Files], tmp_path: Path
-) -> None:
-    path = write(tmp_path / "m.zip", with_tensors(saved["PPO"], edit))
-    assert_refused(path, message)
-
-
-def test_identity_matrices_do_not_grow_without_bound(
-    saved: dict[str, Files], tmp_path: Path
-) -> None:
-    """ReLU6 takes a matrix as wide as its layer is, squared: 100,000 features, 40 GB."""
-
-    def widen(tensors: dict[str, Any]) -> None:
-        tensors["mlp_extractor.policy_net.0.weight"] = torch.ones(100_000, 5)
-        tensors["mlp_extractor.policy_net.0.bias"] = torch.ones(100_000)
-        tensors["mlp_extractor.policy_net.2.weight"] = torch.ones(16, 100_000)
-
-    relu6 = coded(b"\x80\x02}U\x0dactivation_fnctorch.nn.modules.activation\nReLU6\ns.")
-    files = with_data(with_tensors(saved["PPO"], widen), policy_kwargs=relu6)
-    assert_refused(write(tmp_path / "m.zip", files), "at most some 4,000 features")
-
-
-def inner(files: Files, edit: Callable[[Files], Any]) -> Files:
-    with zipfile.ZipFile(io.BytesIO(files["policy.pth"])) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    edit(members)
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return {**files, "policy.pth": buffer.getvalue()}
-
-
-@pytest.mark.parametrize(
-    ("edit", "message"),
-    [
-        (lambda m: m.update({"archive/data.pkl": NESTED}), "expected a dict of tensors, got a tup"),
-        (lambda m: m.update({"archive/data.pkl": pickle.dumps({1: 2})}), "tensors by name"),
-        (lambda m: m.update({"archive/data.pkl": pickle.dumps({"a": [1]})}), "a: got a list"),
-        (lambda m: m.update({"other/data.pkl": b"."}), "one data.pkl"),
-        (lambda m: m.pop("archive/data.pkl"), "one data.pkl"),
-        (lambda m: m.pop("archive/data/3"), "data/3: expected such a member"),
-        (lambda m: m.update({"archive/data/3": b"1234"}), "a storage of the stated size, got 4"),
-        (lambda m: m.update({"archive/byteorder": b"big"}), "little-endian"),
-    ],
-)
-def test_damaged_tensor_files(
-    edit: Callable[[Files], Any], message: str, saved: dict[str, Files], tmp_path: Path
-) -> None:
-    assert_refused(write(tmp_path / "m.zip", inner(saved["PPO"], edit)), message)
-
-
-def test_tensors_hidden_in_a_hash(saved: dict[str, Files], tmp_path: Path) -> None:
-    """A tuple of shared tuples as a key: torch's own loader never comes back from its hash."""
-    content = b"\x80\x04}" + NESTED[2:-1] + b"K\x02s."
-    files = inner(saved["PPO"], lambda members: members.update({"archive/data.pkl": content}))
-    assert_refused(write(tmp_path / "m.zip", files), "a key is neither simple")
 
 
 # -------------------------------------------------------------------------------- statistics
