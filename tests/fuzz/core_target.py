@@ -133,7 +133,7 @@ def arguments(rng: np.random.Generator) -> list[Any]:
 
 def spoil(rng: np.random.Generator, given: list[Any]) -> None:
     """Change one argument, or something in a layer."""
-    if rng.random() < 0.5 or not isinstance(given[0], list) or not given[0]:
+    if rng.random() < 0.5 or type(given[0]) is not list or not given[0]:
         given[int(rng.integers(_FIELDS))] = pick(rng, things(rng))
     else:
         spoil_layer(rng, given[0])
