@@ -148,7 +148,7 @@ def spoil_layer(rng: np.random.Generator, layers: list[Any]) -> None:
         return
     at = int(rng.integers(len(fields)))
     value = fields[at]
-    if isinstance(value, np.ndarray) and value.size and rng.random() < 0.7:
+    if isinstance(value, np.ndarray) and 0 < value.size < 1000 and rng.random() < 0.7:
         value = value.copy()
         whole = value.dtype == np.int32
         special = (-1, 0, 1, 2**31 - 1, -(2**31)) if whole else (np.nan, np.inf, 0)
