@@ -82,6 +82,13 @@ py::tuple pack_for(const py::sequence& layer, std::int32_t lanes, bool free_rows
     throw std::invalid_argument("expected one layer and 1 to 16 lanes");
   }
   check_layers(views, views.front().in);
+  constexpr std::int32_t kMostChunks = 256;  // a byte numbers them
+  const std::int32_t least = (views.front().in + kMostChunks - 1) / kMostChunks;
+  if (lanes < least) {
+    throw std::invalid_argument("lanes: expected at least " + std::to_string(least) +
+                                " for " + std::to_string(views.front().in) +
+                                " inputs, got " + std::to_string(lanes));
+  }
   const Packing packing = pack_for_lanes(views.front(), lanes, free_rows);
   const auto array = [](const std::vector<std::int32_t>& v) {
     return IntArray(static_cast<py::ssize_t>(v.size()), v.data());

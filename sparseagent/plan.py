@@ -121,6 +121,11 @@ def compile(
 ) -> Plan:
     """Pack `policy` for this machine; every choice is one of speed, none changes a bit.
 
+    Memory stays in proportion to the policy, see `load`: candidates that would pad a nearly empty
+    layer with more than 128 bytes for each weight are left out, and layers wider than 8128 take
+    fewer observations side by side. A `format` that is forced is packed whatever it takes, and
+    every further thread has a workspace of its own.
+
     Args:
         policy: what to run.
         threads: threads that share one call where that pays: the observations of a batch, from two

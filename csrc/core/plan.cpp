@@ -29,6 +29,24 @@ std::int64_t now_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
 }
 
+// A column that a row names twice has two weights, of which a dense format holds one.
+void check_unique(const LayerView& layer, std::size_t number) {
+  std::vector<std::int32_t> seen(static_cast<std::size_t>(layer.in), -1);  // by row
+  for (std::int32_t r = 0; r < layer.out; ++r) {
+    const std::int64_t first = static_cast<std::int64_t>(r) * layer.runs;
+    for (std::int32_t k = layer.indptr[first]; k < layer.indptr[first + layer.runs];
+         ++k) {
+      std::int32_t& last = seen[static_cast<std::size_t>(layer.indices[k])];
+      if (last == r) {
+        refuse_layer(number,
+                     "indices: expected unique columns within a row, got a repeated "
+                     "one");
+      }
+      last = r;
+    }
+  }
+}
+
 void check_layer(const LayerView& layer, std::size_t number) {
   constexpr std::int32_t kMaxWidth = 1 << 20;
   if (layer.out < 1 || layer.in < 1 || layer.out > kMaxWidth || layer.in > kMaxWidth) {
@@ -49,6 +67,7 @@ void check_layer(const LayerView& layer, std::size_t number) {
                                "), got " + std::to_string(layer.indices[k]));
     }
   }
+  check_unique(layer, number);
   check_numbers(layer, number);
 }
 
@@ -100,18 +119,8 @@ Plan::Plan(const std::vector<LayerView>& layers, ObservationStep observation, He
     throw std::invalid_argument("tune: expected a time in ms, 0 or more");
   }
   check_layers(layers, observation_.size);
-  const auto in = static_cast<std::size_t>(layers.front().in);
-  const auto out = static_cast<std::size_t>(layers.back().out);
-  for (const auto* part : {&observation_.shift, &observation_.scale}) {
-    if (!part->empty() && part->size() != in) {
-      throw std::invalid_argument("observation: expected one number per input");
-    }
-  }
-  const bool bounded =
-      head_.kind == Head::Kind::clip || head_.kind == Head::Kind::unscale;
-  if (bounded && (head_.low.size() != out || head_.high.size() != out)) {
-    throw std::invalid_argument("head: expected one bound per output");
-  }
+  observation_.check();
+  head_.check(layers.back().out);
   const BuildOptions build = {options.format, options.tune_ms, options.threads,
                               options.tuning, options.checkpoint};
   network_ = build_network(isa_, layers, build, &choices_);
