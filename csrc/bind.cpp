@@ -94,9 +94,11 @@ py::tuple pack_for(std::int32_t in, std::int32_t runs, const IntArray& indptr,
   }
   if (lanes < 1 || lanes > 16) throw std::invalid_argument("lanes: expected 1 to 16");
   constexpr std::int32_t kMostChunks = 256;  // a byte numbers them
-  if (lanes * kMostChunks < in) {
-    throw std::invalid_argument("lanes: expected more for " + std::to_string(in) +
-                                " inputs");
+  const std::int32_t least = (in + kMostChunks - 1) / kMostChunks;
+  if (lanes < least) {
+    throw std::invalid_argument("lanes: expected at least " + std::to_string(least) +
+                                " for " + std::to_string(in) + " inputs, got " +
+                                std::to_string(lanes));
   }
   const std::vector<float> zeros(
       static_cast<std::size_t>(std::max(indices.size(), chains)), 0.0f);
@@ -151,6 +153,10 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.attr("MAX_WIDTH") = kMaxWidth;
   m.attr("MAX_RUNS") = kMaxRuns;
   m.attr("MAX_NONZEROS") = kMaxNonzeros;
+  m.attr("MAX_OPS") = kMostOps;
+  m.attr("MAX_FEATURES") = kMostFeatures;
+  m.attr("MAX_INPUTS") = kMostInputs;
+  m.attr("MAX_OUTPUTS") = kMostOutputs;
   m.attr("MAX_THREADS") = ThreadPool::kMaxParts;
   m.def("isas", &isas);
   m.def("measure_peak", &measure_peak, py::arg("isa") = "");

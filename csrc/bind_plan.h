@@ -327,6 +327,7 @@ class PyPlan {
       const auto axes = static_cast<py::ssize_t>(shape->size());
       const py::ssize_t extra = given.ndim() - axes;
       if (extra != 0 && extra != 1) continue;
+      // Not by memcmp: an array without axes may have no shape to point to.
       if (!std::equal(shape->begin(), shape->end(), given.shape() + extra)) continue;
       *single = extra == 0;
       return *single ? 1 : given.shape(0);
@@ -346,11 +347,42 @@ class PyPlan {
   mutable std::atomic_flag warming_ = ATOMIC_FLAG_INIT;  // a thread is making them
 };
 
-// `__new__` alone, as a copier calls it, would give an object with no plan behind it.
-PyObject* new_slot(PyTypeObject* type, PyObject* args, PyObject*) {
-  if (PyTuple_GET_SIZE(args) > 0) return py::detail::make_new_instance(type);
-  PyErr_SetString(PyExc_TypeError,
-                  "Plan: expected compile() to make it, got no arguments");
+// The plan behind an object that Python calls a Plan.
+const PyPlan* plan_of(PyObject* self) {
+  const auto* holder = reinterpret_cast<const py::detail::instance*>(self);
+  if (holder->simple_layout) {
+    return static_cast<const PyPlan*>(holder->simple_value_holder[0]);
+  }
+  return py::handle(self).cast<const PyPlan*>();  // beside another extension's class
+}
+
+constexpr py::ssize_t kPlanArguments = 7;
+
+// `__new__` runs the constructor: an object has a plan behind it, or there is none,
+// whatever a copier, a subclass or a failing `__init__` does. So no method has to look.
+// `__init__` then finds the work done.
+PyObject* new_slot(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
+  const Py_ssize_t given = PyTuple_GET_SIZE(args);
+  const bool named = kwargs != nullptr && PyDict_GET_SIZE(kwargs) > 0;
+  try {
+    if (given != kPlanArguments || named) {
+      throw py::type_error("Plan: expected compile() to make it, got " +
+                           std::to_string(given) + " positional arguments" +
+                           (named ? " and named ones" : ""));
+    }
+    auto self = py::reinterpret_steal<py::object>(py::detail::make_new_instance(type));
+    if (!self) return nullptr;
+    const py::object init = py::type::of<PyPlan>().attr("__init__");
+    init(self, *py::reinterpret_borrow<py::args>(args));
+    if (plan_of(self.ptr()) == nullptr) {
+      throw py::type_error("Plan: expected its own __init__, got another one");
+    }
+    return self.release().ptr();
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const py::builtin_exception& error) {
+    error.set_error();
+  }
   return nullptr;
 }
 
@@ -370,12 +402,7 @@ PyObject* call_slot(PyObject* self, PyObject* args, PyObject* kwargs) {
     return nullptr;
   }
   try {
-    const auto* holder = reinterpret_cast<py::detail::instance*>(self);
-    const auto* plan = static_cast<const PyPlan*>(holder->simple_value_holder[0]);
-    if (plan == nullptr) {
-      throw py::type_error(
-          "Plan: expected compile() to make it, got one without a plan");
-    }
+    const PyPlan* plan = plan_of(self);
     if (py::isinstance<py::dict>(py::handle(observations)) && out == nullptr) {
       const auto given = py::reinterpret_borrow<py::object>(observations);
       return plan->first_output(given).release().ptr();
@@ -427,6 +454,11 @@ py::dict costs_of(const PyPlan& plan) {
 
 // The cuts of a batch: (regime, observations) in order.
 py::list cuts_of(const PyPlan& plan, std::int64_t batch) {
+  constexpr std::int64_t kMost = 1 << 24;
+  if (batch < 0 || batch > kMost) {
+    throw std::invalid_argument("batch: expected 0 to " + std::to_string(kMost) +
+                                ", got " + std::to_string(batch));
+  }
   const Schedule& schedule = plan.plan().schedule();
   py::list cuts;
   while (batch > 0) {

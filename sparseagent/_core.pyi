@@ -47,7 +47,11 @@ class Plan:
     def threads(self) -> int: ...
 
 ACTIVATIONS: dict[str, float]
+MAX_FEATURES: int
+MAX_INPUTS: int
 MAX_NONZEROS: int
+MAX_OPS: int
+MAX_OUTPUTS: int
 MAX_RUNS: int
 MAX_WIDTH: int
 

@@ -120,6 +120,11 @@ def compile(
 ) -> Plan:
     """Pack `policy` for this machine; every choice is one of speed, none changes a bit.
 
+    Memory stays in proportion to the policy, see `load`: candidates that would pad a nearly empty
+    layer with more than 128 bytes for each weight are left out, and layers wider than 8128 take
+    fewer observations side by side. A `format` that is forced is packed whatever it takes, and
+    every further thread has a workspace of its own.
+
     Args:
         policy: what to run.
         threads: threads that share one call where that pays: the observations of a batch, from two
@@ -201,7 +206,9 @@ def _widest_isa() -> str:
 def _same_but_for_layers(a: SparsePolicy, b: SparsePolicy) -> bool:
     """Whether heads, spans and the ops that are no layers are those of the other policy."""
     one, other = a.program, b.program
-    if (a.head is not b.head and _facts(a.head) != _facts(b.head)) or len(one.ops) != len(other.ops):
+    if (a.head is not b.head and _facts(a.head) != _facts(b.head)) or len(one.ops) != len(
+        other.ops
+    ):
         return False
     if one.slots != other.slots or one.outputs != other.outputs:
         return False

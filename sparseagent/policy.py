@@ -16,7 +16,7 @@ from sparseagent.csr import Float32
 from sparseagent.head import Head, Raw
 from sparseagent.ops import Layer, Linear, Observation, Observe
 from sparseagent.order import check_order, reorder
-from sparseagent.policyfile import Contents, Golden, PolicyFileError
+from sparseagent.policyfile import MAX_GOLDEN, Contents, Golden, PolicyFileError
 from sparseagent.program import Program
 from sparseagent.reference import by_name, forward_exact
 
@@ -171,6 +171,13 @@ class SparsePolicy:
 
         They are cast to the observation's dtype, which is what the environment will hand in. Where
         there are several inputs, a mapping by their names.
+
+        Args:
+            observations: `[n, *shape]`, n from 1 to `MAX_GOLDEN`: every load of the file runs them
+                all, one slow scalar sum after the other.
+
+        Raises:
+            ValueError: another shape, or too many.
         """
         batches = {}
         for name, given in by_name(self.program, observations).items():
@@ -180,6 +187,10 @@ class SparsePolicy:
                 raise ValueError(
                     f"observations: expected [n, {', '.join(map(str, step.shape))}], "
                     f"got shape {batch.shape}"
+                )
+            if len(batch) > MAX_GOLDEN:
+                raise ValueError(
+                    f"golden: expected 1 to {MAX_GOLDEN} observations, got {len(batch)}"
                 )
             batches[name] = batch
         outputs = forward_exact(self.program, batches)
@@ -214,6 +225,10 @@ class SparsePolicy:
 
 def load(source: str | Path | bytes | BinaryIO) -> SparsePolicy:
     """Read a policy file, check all of it, and run its self-test.
+
+    What that costs is bounded by the file's size, whoever wrote it: loading, compiling and the
+    first call take at most 64 MiB and 128 bytes for each byte of the file, and time in proportion.
+    A self-test has at most 256 observations.
 
     Args:
         source: the file's path, its content, or a file opened for reading bytes.

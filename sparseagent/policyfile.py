@@ -29,7 +29,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from sparseagent.csr import Float32
+from sparseagent.csr import Float32, ReadOnly
 from sparseagent.head import Argmax, Box, Clip, Head, Raw, Unscale
 from sparseagent.ops import OPS, Observe
 from sparseagent.program import Program, Span, Tensors
@@ -39,6 +39,13 @@ Observations = NDArray[Any] | Mapping[str, NDArray[Any]]
 
 FORMAT = "sparseagent"
 FORMAT_VERSION = 2
+#: What loading a file, compiling its policy for one thread with a format of its own choice and the
+#: first call may take at their peak, in bytes: so many whatever the file, and so many for each byte
+#: of it. Most of it is for JSON of lists within lists, some 110 a byte; honest files take 10 to 30.
+MEMORY_FIXED = 64 << 20
+MEMORY_PER_BYTE = 128
+#: A self-test of more observations than this would make a small file slow to load.
+MAX_GOLDEN = 256
 _ZEROS = "0" * 64
 # What reading a spec or a tensor of the wrong kind can end in.
 _DAMAGE = (
@@ -58,7 +65,7 @@ class PolicyFileError(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class Golden:
+class Golden(ReadOnly):
     """Observations with the outputs and actions they must give: the file's self-test.
 
     Attributes:
@@ -66,11 +73,31 @@ class Golden:
             mapping of such arrays by their names.
         outputs: float32 `[n, out]`, bit for bit what the network gives.
         actions: `[n, ...]`, what `predict` returns.
+
+    All are copied and read-only.
+
+    Raises:
+        ValueError: n is not 1 to `MAX_GOLDEN`.
     """
 
     observations: Observations
     outputs: Float32
     actions: NDArray[Any]
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.outputs) <= MAX_GOLDEN:
+            raise ValueError(
+                f"golden: expected 1 to {MAX_GOLDEN} observations, got {len(self.outputs)}"
+            )
+        given = self.observations
+        copied: Observations = (
+            {name: _read_only(array) for name, array in given.items()}
+            if isinstance(given, Mapping)
+            else _read_only(given)
+        )
+        object.__setattr__(self, "observations", copied)
+        for name in ("outputs", "actions"):
+            object.__setattr__(self, name, _read_only(getattr(self, name)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +109,12 @@ class Contents:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     order: str = "ascending"
     golden: Golden | None = None
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    copy = np.array(array, order="C")
+    copy.setflags(write=False)
+    return copy
 
 
 def write(data: bytes, path: str | Path) -> None:

@@ -16,13 +16,16 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseagent.csr import MAX_WIDTH, Float64
+from sparseagent import _core
+from sparseagent.csr import MAX_WIDTH, Float64, ReadOnly
 
 #: Names of tensors and attributes of one op, as the policy file holds them.
 Tensors = dict[str, NDArray[Any]]
 Attributes = dict[str, Any]
 
-MAX_OPS = 4096
+MAX_OPS: int = _core.MAX_OPS
+#: Of all slots together: what one observation may take, beside its weights.
+MAX_FEATURES: int = _core.MAX_FEATURES
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Span:
 
 
 @dataclass(frozen=True, eq=False)
-class Op(abc.ABC):
+class Op(ReadOnly, abc.ABC):
     """One step of a program; every kind is a subclass in `sparseagent.ops`.
 
     Attributes:
@@ -197,11 +200,13 @@ class Program:
     def _check_sizes(self) -> None:
         if not 1 <= len(self.ops) <= MAX_OPS:
             raise ValueError(f"ops: expected 1 to {MAX_OPS}, got {len(self.ops)}")
-        if not self.outputs:
-            raise ValueError("outputs: expected at least one, got none")
+        if not 1 <= len(self.outputs) <= _core.MAX_OUTPUTS:
+            raise ValueError(f"outputs: expected 1 to {_core.MAX_OUTPUTS}, got {len(self.outputs)}")
         for name, size in self.slots.items():
             if not 1 <= size <= MAX_WIDTH:
                 raise ValueError(f"slots: {name}: expected 1 to {MAX_WIDTH} features, got {size}")
+        if sum(self.slots.values()) > MAX_FEATURES:
+            raise ValueError(f"slots: expected at most {MAX_FEATURES} features in all")
 
     def _mark(
         self, where: str, span: Span, written: Mapping[str, NDArray[np.bool_]]

@@ -18,7 +18,7 @@ CSRC = ROOT / "csrc"
 # it is loaded or later, inside a function. What is for type checking alone is not counted.
 ALLOWED = {
     "csr": {"_core"},
-    "program": {"csr"},
+    "program": {"_core", "csr"},
     "ops": {"_core", "csr", "ops", "program"},
     "head": {"csr"},
     "reference": {"_core", "csr", "head", "ops", "policyfile", "program"},
@@ -49,7 +49,7 @@ OUTER: dict[str, tuple[set[str], set[str]]] = {
     "environments": (set(), {"gymnasium", "envpool", "minatar"}),
     "console": ({"rich"}, set()),
     "prune": ({"torch", "stable_baselines3"}, {"matplotlib"}),
-    "convert": ({"torch", "stable_baselines3"}, set()),
+    "convert": ({"torch", "stable_baselines3", "gymnasium"}, set()),
     "report": (set(), {"matplotlib", "threadpoolctl"}),
     "robustness": ({"gymnasium"}, {"mujoco"}),
     "train": ({"torch", "stable_baselines3", "gymnasium", "rich"}, {"optuna"}),

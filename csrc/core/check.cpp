@@ -10,14 +10,6 @@ namespace {
 
 [[noreturn]] void refuse(const std::string& what) { throw std::invalid_argument(what); }
 
-bool all_finite(const std::vector<double>& values, bool single) {
-  bool finite = true;
-  for (const double value : values) {
-    finite &= single ? std::isfinite(static_cast<float>(value)) : std::isfinite(value);
-  }
-  return finite;
-}
-
 }  // namespace
 
 // Without an early end, so that the compiler can look at several numbers at a time.
@@ -50,52 +42,14 @@ void check_layer(const LayerView& layer) {
                std::to_string(column));
       }
       std::int32_t& last = met[static_cast<std::size_t>(column)];
-      if (last == row) refuse("expected unique columns within a row");
+      if (last == row) {
+        refuse("indices: expected unique columns within a row, got a repeated one");
+      }
       last = row;
     }
   }
   if (!all_finite(layer.values, nnz) || !all_finite(layer.bias, layer.out)) {
     refuse("expected finite weights and biases");
-  }
-}
-
-void check_step(const ObservationStep& step) {
-  const auto size = static_cast<std::size_t>(step.size);
-  const bool fits = (step.shift.empty() || step.shift.size() == size) &&
-                    (step.scale.size() <= 1 || step.scale.size() == size);
-  if (step.size < 1 || step.size > kMaxWidth || !fits) {
-    refuse("observation: expected one number per input");
-  }
-  if (!all_finite(step.shift, step.single) || !all_finite(step.scale, step.single)) {
-    refuse("observation: expected finite statistics");
-  }
-  for (const double scale : step.scale) {
-    const bool positive = step.single ? static_cast<float>(scale) > 0 : scale > 0;
-    if (!positive) refuse("observation: expected a positive scale");
-  }
-  if (!(step.low < step.high)) refuse("observation: expected low < high");
-  if (step.categories.empty()) return;
-  std::int64_t features = 0;
-  for (const std::int32_t count : step.categories) features += count < 1 ? kMaxWidth : count;
-  const bool plain = step.shift.empty() && step.scale.empty() && std::isinf(step.low) &&
-                     std::isinf(step.high);
-  if (step.categories.size() != size || features > kMaxWidth || !plain) {
-    refuse("categories: expected a positive count for each number, and nothing else");
-  }
-}
-
-void check_head(const Head& head, std::int32_t out) {
-  if (head.kind != Head::Kind::clip && head.kind != Head::Kind::unscale) return;
-  const auto size = static_cast<std::size_t>(out);
-  if (head.low.size() != size || head.high.size() != size) {
-    refuse("head: expected one bound per output");
-  }
-  for (std::size_t i = 0; i < size; ++i) {
-    const bool stretches = head.kind == Head::Kind::unscale;
-    const bool finite = std::isfinite(head.low[i]) && std::isfinite(head.high[i]);
-    if (!(head.low[i] <= head.high[i]) || (stretches && !finite)) {
-      refuse("head: expected bounds with low <= high");
-    }
   }
 }
 

@@ -14,12 +14,6 @@ bool all_finite(const float* values, std::int64_t count);
 // Offsets that rise, columns within the width and unique in a row, finite numbers.
 void check_layer(const LayerView& layer);
 
-// As many statistics as inputs, a positive scale, bounds in order, and so on.
-void check_step(const ObservationStep& step);
-
-// A bound for each of `out` outputs where the head has bounds, in order.
-void check_head(const Head& head, std::int32_t out);
-
 // Every feature is written once, before it is read.
 void check_flow(const Program& program);
 

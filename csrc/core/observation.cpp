@@ -2,6 +2,11 @@
 
 #include <cmath>
 #include <cstddef>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+
+#include "core/layer.h"
 
 namespace sparseagent {
 namespace {
@@ -68,12 +73,59 @@ void apply_rows(const ObservationStep& step, const void* data, std::int64_t firs
   }
 }
 
+[[noreturn]] void refuse(const char* name, const std::string& what) {
+  throw std::invalid_argument(std::string(name) + ": expected " + what);
+}
+
+void check_part(const char* name, const std::vector<double>& part, std::int32_t size,
+                bool single) {
+  if (part.empty()) return;
+  if (part.size() != static_cast<std::size_t>(size)) {
+    refuse(name,
+           std::to_string(size) + " numbers, got " + std::to_string(part.size()));
+  }
+  for (const double v : part) {
+    if (single ? std::isfinite(static_cast<float>(v)) : std::isfinite(v)) continue;
+    refuse(name, "finite numbers, got Inf or NaN");
+  }
+}
+
+void check_categories(const ObservationStep& step) {
+  std::int64_t features = 0;
+  for (const std::int32_t count : step.categories) {
+    if (count < 1) refuse("categories", "positive counts");
+    features += count;
+  }
+  const bool plain = step.shift.empty() && step.scale.empty() && std::isinf(step.low) &&
+                     std::isinf(step.high);
+  if (step.categories.size() != static_cast<std::size_t>(step.size) ||
+      features > kMaxWidth || !plain) {
+    refuse("categories", "one count for each number, and no other step beside them");
+  }
+}
+
 }  // namespace
 
 std::int32_t ObservationStep::features() const {
   std::int32_t sum = 0;
   for (const std::int32_t count : categories) sum += count;
   return categories.empty() ? size : sum;
+}
+
+void ObservationStep::check() const {
+  if (size < 1 || size > kMaxWidth) refuse("shape", "1 to 2^20 numbers");
+  check_part("shift", shift, size, single);
+  check_part("scale", scale, scale.size() == 1 ? 1 : size, single);
+  for (const double v : scale) {
+    if (single ? static_cast<float>(v) > 0 : v > 0) continue;
+    refuse("scale", "positive numbers, got 0 or less");
+  }
+  if (!(low < high)) {  // or one is NaN
+    std::ostringstream text;
+    text << "low < high, got " << low << " and " << high;
+    refuse("low, high", text.str());
+  }
+  if (!categories.empty()) check_categories(*this);
 }
 
 bool ObservationStep::identity() const {

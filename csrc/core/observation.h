@@ -45,6 +45,9 @@ struct ObservationStep {
   // Numbers that the network sees of an observation.
   std::int32_t features() const;
 
+  // Throws std::invalid_argument unless every number is one that Python lets through.
+  void check() const;
+
   // Nothing but a cast to float.
   bool identity() const;
 

@@ -20,6 +20,10 @@ constexpr double kSplitNs = 2000;
 // Dense needs no luck with the structure: it wins where others are hardly better.
 constexpr double kDenseBonus = 0.98;
 
+// Assignments that are timed as a whole, at most: with a thousand layers there would be
+// thousands, of a thousand numbers each.
+constexpr std::size_t kMostEntrants = 64;
+
 // Of a regime's time, the part in which layers are timed alone.
 constexpr double kAlone = 0.5;
 
@@ -173,7 +177,8 @@ class RegimeTuner {
     const double limit = 1.25 * sum(picked_);
     const auto offer = [&](const Assignment& other) {
       const bool known = std::find(all.begin(), all.end(), other) != all.end();
-      if (!known && sum(other) <= limit) all.push_back(other);
+      if (known || all.size() == kMostEntrants) return;
+      if (sum(other) <= limit) all.push_back(other);
     };
     if (layers_.empty()) return all;
     for (const auto& candidate : candidates_[0]) {
@@ -245,7 +250,7 @@ class RegimeTuner {
 void check_tuning(const Tuning& tuning, std::size_t regimes, std::size_t layers) {
   bool fits = tuning.formats.size() == regimes && tuning.ns.size() == regimes;
   for (const auto& formats : tuning.formats) fits = fits && formats.size() == layers;
-  for (const double ns : tuning.ns) fits = fits && ns > 0;
+  for (const double ns : tuning.ns) fits = fits && ns > 0 && std::isfinite(ns);
   if (!fits) {
     throw std::invalid_argument(
         "tune: expected a format for each of " + std::to_string(layers) +

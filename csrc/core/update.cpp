@@ -72,6 +72,7 @@ void Plan::Structure::keep(const LayerView& layer) {
 }
 
 void Plan::find_places(const std::vector<LayerView>& layers) {
+  std::vector<Refresh> found;
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const Schedule::Layer& layer = schedule_->layers()[i];
     std::vector<RowPart> all = layer.parts;
@@ -83,10 +84,11 @@ void Plan::find_places(const std::vector<LayerView>& layers) {
     }
     for (const RowPart& part : all) {
       const RowSlice slice(layers[i], part.first, part.rows);
-      refreshes_.push_back(
+      found.push_back(
           {i, part.first, part.rows, part.packed, Scatter(*part.packed, slice.view())});
     }
   }
+  refreshes_ = std::move(found);  // all of them, or after an error none
 }
 
 void Plan::update(std::vector<LayerView> layers) {

@@ -10,10 +10,6 @@
 namespace sparseagent {
 namespace {
 
-constexpr std::size_t kMostOps = 4096;
-// Features of all slots together: what one observation may take, beside its weights.
-constexpr std::int64_t kMostFeatures = 1 << 22;
-
 [[noreturn]] void refuse(const std::string& what) { throw std::invalid_argument(what); }
 
 std::int32_t whole(const Json& spec, const char* key, std::int64_t low,
@@ -212,7 +208,7 @@ class Reader {
       }
     }
     if (input.shape.empty() && step.categories.empty()) refuse("shape: expected an axis");
-    check_step(step);
+    step.check();
     program_.inputs.push_back(std::move(input));
   }
 
@@ -380,7 +376,7 @@ class Reader {
       head.low = file_.floats("head.low", program_.action_shape);
       head.high = file_.floats("head.high", program_.action_shape);
     }
-    check_head(head, static_cast<std::int32_t>(out));
+    head.check(static_cast<std::int32_t>(out));
   }
 
   template <typename T>

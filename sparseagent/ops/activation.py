@@ -14,6 +14,7 @@ from sparseagent.csr import Float64
 #: Names of the activations, with the default `alpha` of those that take one.
 ACTIVATIONS: Mapping[str, float] = _core.ACTIVATIONS
 
+_MAX_ALPHA = float(np.finfo(np.float32).max)  # what the compiled code can hold
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
@@ -21,7 +22,7 @@ def check_activation(name: str, alpha: float) -> None:
     """Raise ValueError unless there is such an activation and `alpha` is finite."""
     if name not in ACTIVATIONS:
         raise ValueError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {name!r}")
-    if not math.isfinite(alpha):
+    if not abs(alpha) <= _MAX_ALPHA:  # or NaN
         raise ValueError(f"alpha: expected a finite number, got {alpha}")
     if name == "celu" and not alpha > 0:
         raise ValueError(f"alpha: expected a positive number for celu, got {alpha}")

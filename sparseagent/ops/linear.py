@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sparseagent.csr import CSR, Float32, Float64, check_shape, frozen_array
+from sparseagent.csr import CSR, Float32, Float64, ReadOnly, check_shape, frozen_array
 from sparseagent.ops.activation import activate, activation_bound, check_activation
 from sparseagent.program import Attributes, Op, Span, Tensors
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class Layer(ReadOnly):
     """`y = activation(W x + b)`: one matrix, sparse or dense, with its bias and activation.
 
     Attributes:

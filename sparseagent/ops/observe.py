@@ -9,16 +9,18 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparseagent.csr import MAX_WIDTH, Float32, Float64
+from sparseagent.csr import MAX_WIDTH, Float32, Float64, ReadOnly
 from sparseagent.program import Attributes, Op, Span, Tensors
 
 #: Types an environment may hand in; the network itself always sees float32.
 DTYPES = ("float32", "float64", "uint8", "int8", "int32", "int64", "bool")
+#: As many axes as every NumPy can give an array.
+MAX_AXES = 32
 PRECISIONS = ("float64", "float32")
 
 
 @dataclass(frozen=True, eq=False)
-class Observation:
+class Observation(ReadOnly):
     """Normalise, clip and cast: `z = float32(clip((x - shift) / scale, low, high))`.
 
     In float64 with a true division, the default, the step equals Stable-Baselines3's
@@ -61,8 +63,11 @@ class Observation:
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
         if not (self.shape or self.categories) or not all(n >= 1 for n in self.shape):
             raise ValueError(f"shape: expected at least one positive axis, got {self.shape}")
-        if math.prod(self.shape) > MAX_WIDTH:
-            raise ValueError(f"shape: expected at most {MAX_WIDTH} numbers, got {self.shape}")
+        if len(self.shape) > MAX_AXES or math.prod(self.shape) > MAX_WIDTH:
+            raise ValueError(
+                f"shape: expected at most {MAX_AXES} axes and {MAX_WIDTH} features, got "
+                f"{self.shape!s:.80}"
+            )
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, got {self.dtype!r}")
         # An np.dtype equals its name, but JSON takes the name alone.

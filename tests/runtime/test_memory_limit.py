@@ -25,7 +25,7 @@ last = sa.CSR((4, width), np.arange(0, width + 1, width // 4, dtype=np.int32),
               .astype(np.int32), rng.normal(size=width).astype(np.float32))
 layers = (sa.Layer(first, np.zeros(width, np.float32), "relu"),
           sa.Layer(last, np.zeros(4, np.float32)))
-policy = sa.SparsePolicy(layers, sa.Observation((8,)))
+policy = sa.SparsePolicy(sa.chain(layers, sa.Observation((8,))))
 rows = rng.normal(size=(300, 8)).astype(np.float32)
 def used():
     with open("/proc/self/statm") as file:

@@ -34,7 +34,7 @@ def one_op(op: Any, inputs: int, outputs: int) -> Program:
     ("slots", "ops", "outputs", "message"),
     [
         ({"x": 4}, (), {"action": X}, "ops: expected 1 to 4096, got 0"),
-        ({"x": 4}, (STEP,), {}, "outputs: expected at least one"),
+        ({"x": 4}, (STEP,), {}, "outputs: expected 1 to"),
         ({"x": 0}, (STEP,), {"action": X}, "slots: x: expected 1 to"),
         (
             {"x": 4},
