@@ -27,10 +27,11 @@ ALLOWED = {
     "rollouts": {"environments"},
     "random_policy": {"environments"},
     "environments": set(),
+    "distractors": set(),
     "prune": {"prune"},
     "convert": {"convert", "csr", "head", "observation", "policy", "reference", "repack"},
     "report": {"report"},
-    "robustness": {"report", "robustness", "rollouts"},
+    "robustness": {"environments", "report", "robustness", "rollouts"},
     "train": None,  # the pipeline may use everything
     "study": None,
     "commands": None,
