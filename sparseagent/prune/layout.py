@@ -215,8 +215,7 @@ def _picked(
     """The layers of critics that `critic_layers` chooses."""
     if not has_pick(critic_layers) or isinstance(critic_layers, type):
         raise TypeError(
-            "critic_layers: expected a choice such as First(1), got "
-            f"{type(critic_layers).__name__}"
+            f"critic_layers: expected a choice such as First(1), got {type(critic_layers).__name__}"
         )
     if not critic_final:
         raise ValueError(

@@ -33,7 +33,13 @@ def train_agent(
 
     config = job.config
     timesteps = config.pruned_timesteps if agent == "pruned" else config.total_timesteps
-    stage = Stage(agent, job.seed, timesteps, config.net_arch if actor is None else actor, ((agent, timesteps),))
+    stage = Stage(
+        agent,
+        job.seed,
+        timesteps,
+        config.net_arch if actor is None else actor,
+        ((agent, timesteps),),
+    )
     train_stage(config, stage, job.folder, job.display, Extras(callbacks, job.logger))
     facts = job.folder.facts(agent, job.seed)
     return Trained(agent, int(facts["timesteps"]), float(facts["seconds"]))

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 
-def weight_count(
-    inputs: int, hidden: Sequence[int], outputs: int, *, biases: bool = False
-) -> int:
+def weight_count(inputs: int, hidden: Sequence[int], outputs: int, *, biases: bool = False) -> int:
     """Number of weights of a dense chain inputs-hidden...-outputs; biases only where asked for."""
     widths = (inputs, *hidden, outputs)
     if min(widths) < 1:

@@ -15,12 +15,12 @@ class Drift:
     """Keep the weights that training has moved furthest: |w - w at the start|.
 
     A weight that training never needed keeps the size it was drawn with, and magnitude takes that
-    for importance. The start is that of the first update that the sparsifier sees: of an agent that
-    was loaded, its weights as they were loaded. It is part of the sparsifier's saved state. A weight
-    that growth brings back starts at zero.
+    for importance. The start is taken at the first update that the sparsifier sees: of an agent
+    that was loaded, it is the weights as they were loaded. It is part of the sparsifier's saved
+    state. A weight that growth brings back starts at zero.
 
-    Source: criterion "magnitude increase" of Zhou et al., "Deconstructing Lottery Tickets", 2019,
-    without its signs: |w - w0| instead of |w| - |w0|.
+    Source: Zhou et al., "Deconstructing Lottery Tickets: Zeros, Signs, and the Supermask", 2019,
+    which compares criteria of initial and final weights, this one among them ("movement").
     """
 
     @property

@@ -22,6 +22,7 @@ class Narrow:
         narrow_critic: whether the critic gets these widths too; else it keeps its own.
         l1: whether the actor's input layer is under a proximal L1 penalty.
         has_sparsity: whether the widths depend on a sparsity.
+        prunes: never.
         must_reach: never: with whole neurons the nearest width may hold a few weights more.
     """
 
@@ -31,6 +32,7 @@ class Narrow:
     narrow_critic: bool = False
     l1: bool = False
     has_sparsity: bool = True
+    prunes: bool = False
     must_reach: bool = False
 
     def configure(self, config: RunConfig) -> RunConfig:

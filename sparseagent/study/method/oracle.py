@@ -19,6 +19,7 @@ class Oracle:
     name = "oracle"
     label = "dense, real inputs only"
     has_sparsity = False
+    prunes = False
     must_reach = False
 
     def configure(self, config: RunConfig) -> RunConfig:

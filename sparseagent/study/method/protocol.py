@@ -66,6 +66,10 @@ class Method(Protocol):
         """Whether it is trained at a sparsity."""
 
     @property
+    def prunes(self) -> bool:
+        """Whether weights are pruned; the others are what pruning is compared with."""
+
+    @property
     def must_reach(self) -> bool:
         """Whether an agent with more weights than its sparsity leaves is an error."""
 
