@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 from rich.console import Console
 
@@ -77,3 +79,8 @@ def test_an_agent_above_its_budget_is_an_error(cell_of, monkeypatch):
     monkeypatch.setattr(type(cell.method), "train", lambda self, job: dense.train(job))
     with pytest.raises(RuntimeError, match="expected 448 weights at most, got 4480 of 4480"):
         _execute(cell)
+
+
+def test_methods_travel_to_other_processes() -> None:
+    for name, method in METHODS.items():
+        assert pickle.loads(pickle.dumps(method)).name == name

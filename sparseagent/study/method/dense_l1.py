@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from sparseagent.study.method.narrow import Narrow
+from sparseagent.train.config import RunConfig
+
+
+def _all_of_it(config: RunConfig) -> tuple[int, ...]:
+    return config.net_arch
+
 
 METHOD = Narrow(
     "dense_l1",
     "dense (L1 on inputs)",
-    lambda config: config.net_arch,
+    _all_of_it,
     l1=True,
     has_sparsity=False,
 )

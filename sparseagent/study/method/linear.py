@@ -3,5 +3,11 @@
 from __future__ import annotations
 
 from sparseagent.study.method.narrow import Narrow
+from sparseagent.train.config import RunConfig
 
-METHOD = Narrow("linear", "linear", lambda config: (), has_sparsity=False)
+
+def _no_hidden_layers(config: RunConfig) -> tuple[int, ...]:
+    return ()
+
+
+METHOD = Narrow("linear", "linear", _no_hidden_layers, has_sparsity=False)
