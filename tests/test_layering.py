@@ -30,12 +30,13 @@ ALLOWED = {
     "bootstrap": set(),
     "rollouts": {"bootstrap", "environments"},
     "random_policy": {"environments"},
-    "environments": set(),
+    "environments": {"distractors"},
+    "distractors": set(),
     "console": set(),
     "prune": {"prune"},
     "convert": {"convert", "csr", "head", "ops", "order", "policy", "program", "reference"},
     "report": {"bootstrap", "report"},
-    "robustness": {"bootstrap", "report", "robustness", "rollouts"},
+    "robustness": {"bootstrap", "environments", "report", "robustness", "rollouts"},
     "train": None,  # the pipeline may use everything
     "study": None,
     "commands": None,
@@ -47,6 +48,7 @@ ALLOWED = {
 OUTER: dict[str, tuple[set[str], set[str]]] = {
     "policyfile": ({"safetensors"}, set()),
     "environments": (set(), {"gymnasium", "envpool", "minatar"}),
+    "distractors": ({"gymnasium"}, set()),
     "console": ({"rich"}, set()),
     "prune": ({"torch", "stable_baselines3"}, {"matplotlib"}),
     "convert": ({"torch", "stable_baselines3", "gymnasium"}, set()),
