@@ -51,8 +51,8 @@ double measure_peak(const std::string& name) {
   return best;
 }
 
-// The content of a policy file and its inputs [B, *shape], in the order of the program ->
-// output `number` [B, out], by the scalar reference.
+// The content of a policy file and its inputs [B, *shape], in the order of the program
+// -> output `number` [B, out], by the scalar reference.
 FloatArray reference(const py::bytes& data, const py::sequence& inputs,
                      std::size_t number) {
   const auto content = static_cast<std::string_view>(data);
@@ -69,8 +69,8 @@ FloatArray reference(const py::bytes& data, const py::sequence& inputs,
     const auto axes = static_cast<std::size_t>(array.ndim());
     if (axes != input.shape.size() + 1 || array.shape(0) != arrays.front().shape(0) ||
         !std::equal(input.shape.begin(), input.shape.end(), array.shape() + 1)) {
-      throw std::invalid_argument("inputs: " + input.name + ": expected [B, *shape], got " +
-                                  shape_text(array));
+      throw std::invalid_argument("inputs: " + input.name +
+                                  ": expected [B, *shape], got " + shape_text(array));
     }
     given.push_back({array.data(), dtype_of(array)});
   }

@@ -49,8 +49,8 @@ class PyPlan {
     {
       Unlocked unlocked;
       options.checkpoint = [&] { unlocked.check_signals(); };
-      plan_ = std::make_unique<Plan>(read_policy(content.data(), content.size()),
-                                     options);
+      plan_ =
+          std::make_unique<Plan>(read_policy(content.data(), content.size()), options);
     }
     const std::vector<std::int64_t>& shape = plan_->program().action_shape;
     action_shape_.assign(shape.begin(), shape.end());
@@ -219,8 +219,10 @@ class PyPlan {
       if (named) {
         item = observation.attr("get")(input.name);
         if (item.is_none()) {
-          throw std::invalid_argument("observation: expected '" + input.name +
-                                      "' in the dict");
+          throw py::type_error(
+              "observation: expected " +
+              std::string(inputs.size() > 1 ? "" : "a numeric array or ") +
+              "a dict with '" + input.name + "', got one without");
         }
       }
       given.arrays.push_back(contiguous(item));

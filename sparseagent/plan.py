@@ -81,6 +81,16 @@ class Plan(_core.Plan):
         """
         return tuning.describe(self.policy, self.isa, self._costs, self._choices)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Compiled again from the policy, by the tuning of this plan where it fits the machine.
+
+        So a plan goes into the workers of SubprocVecEnv, AsyncVectorEnv or Ray, and copies.
+        """
+        return _compiled_again, (self.policy, self.threads, self.tuning)
+
+    def __repr__(self) -> str:
+        return f"<Plan of {self.policy!r} on {self.isa}, threads {self.threads}>"
+
     def explain(self) -> str:
         """What was chosen for each layer and path, and why: time of every candidate."""
         lines = [
@@ -121,9 +131,9 @@ def compile(
     """Pack `policy` for this machine; every choice is one of speed, none changes a bit.
 
     Memory stays in proportion to the policy, see `load`: candidates that would pad a nearly empty
-    layer with more than 128 bytes for each weight are left out, and layers wider than 8128 take
-    fewer observations side by side. A `format` that is forced is packed whatever it takes, and
-    every further thread has a workspace of its own.
+    layer with more than 128 bytes for each weight are left out, and programs that need more than
+    8192 floats for one observation take fewer of them side by side. A `format` that is forced is
+    packed whatever it takes, and every further thread has a workspace of its own.
 
     Args:
         policy: what to run.
@@ -175,6 +185,14 @@ def compile(
     return plan
 
 
+def _compiled_again(policy: SparsePolicy, threads: int, saved: Mapping[str, Any]) -> Plan:
+    """A plan in another process, maybe on another machine, where it is tuned anew."""
+    known = [info.name for info in kernels() if info.available]
+    if saved["isa"] in known and saved["cpu"] == tuning.cpu_name():
+        return compile(policy, threads=threads, isa=saved["isa"], tune=saved)
+    return compile(policy, threads=threads)
+
+
 @dataclass(frozen=True)
 class IsaInfo:
     """One instruction set that this build has kernels for."""
@@ -204,28 +222,28 @@ def _widest_isa() -> str:
 
 
 def _same_but_for_layers(a: SparsePolicy, b: SparsePolicy) -> bool:
-    """Whether heads, spans and the ops that are no layers are those of the other policy."""
+    """Whether the head, the ops that are no layers, and the spans are those of the other policy.
+
+    Where the layers are others altogether, which the core says better, spans are not compared.
+    """
     one, other = a.program, b.program
-    if (a.head is not b.head and _facts(a.head) != _facts(b.head)) or len(one.ops) != len(
-        other.ops
-    ):
+    if a.head is not b.head and _facts(a.head) != _facts(b.head):
         return False
-    if one.slots != other.slots or one.outputs != other.outputs:
+    rest = [[op for op in p.ops if not isinstance(op, Linear)] for p in (one, other)]
+    if len(rest[0]) != len(rest[1]):
         return False
-    return all(
-        x is y
-        or (
-            (x.kind, x.reads, x.writes) == (y.kind, y.reads, y.writes)
-            and (isinstance(x, Linear) or _facts(x) == _facts(y))
-        )
-        for x, y in zip(one.ops, other.ops, strict=True)
-    )
+    if not all(x is y or _facts(x) == _facts(y) for x, y in zip(*rest, strict=True)):
+        return False
+    if [layer.shape for layer in a.layers] != [layer.shape for layer in b.layers]:
+        return True
+    spans = [[(op.kind, op.reads, op.writes) for op in p.ops] for p in (one, other)]
+    return spans[0] == spans[1] and one.outputs == other.outputs
 
 
 def _facts(part: Op | Head) -> Any:
     """What an op or a head holds, to be compared."""
     if isinstance(part, Op):
         arrays = {name: array.tobytes() for name, array in part.tensors().items()}
-        return part.attributes(), arrays
+        return part.kind, part.attributes(), arrays
     bounds = [part.box.low, part.box.high] if isinstance(part, Clip | Unscale) else []
     return part.kind, [(bound.shape, bound.tobytes()) for bound in bounds]

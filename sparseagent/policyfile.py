@@ -27,7 +27,6 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as save_tensors
 
 from sparseagent.csr import Float32, ReadOnly
 from sparseagent.head import Argmax, Box, Clip, Head, Raw, Unscale
@@ -47,6 +46,19 @@ MEMORY_PER_BYTE = 128
 #: A self-test of more observations than this would make a small file slow to load.
 MAX_GOLDEN = 256
 _ZEROS = "0" * 64
+# The arrays a file may hold, as NumPy and as the container call them, in the order of their data:
+# wide ones first, so that all are aligned.
+_NAMES = {
+    "int64": "I64",
+    "float64": "F64",
+    "float32": "F32",
+    "int32": "I32",
+    "uint16": "U16",
+    "int8": "I8",
+    "uint8": "U8",
+    "bool": "BOOL",
+}
+_DTYPES = list(_NAMES)
 # What reading a spec or a tensor of the wrong kind can end in.
 _DAMAGE = (
     SafetensorError,
@@ -149,8 +161,7 @@ def to_bytes(contents: Contents) -> bytes:
         "spec": json.dumps(spec),
         "checksum": _ZEROS,
     }
-    contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    blank = _sorted_header(save_tensors(contiguous, metadata=metadata))
+    blank = _container(tensors, metadata)
     digest = hashlib.sha256(blank).hexdigest()
     return blank.replace(f'"{_ZEROS}"'.encode(), f'"{digest}"'.encode(), 1)
 
@@ -176,12 +187,27 @@ def from_bytes(data: bytes) -> Contents:
     return contents
 
 
-def _sorted_header(data: bytes) -> bytes:
-    """The same file with its header's keys in order: one policy, one sequence of bytes."""
-    start = 8 + int.from_bytes(data[:8], "little")
-    header = json.dumps(json.loads(data[8:start]), sort_keys=True, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + data[start:]
+def _container(tensors: Tensors, metadata: dict[str, str]) -> bytes:
+    """The safetensors container, keys and arrays in a fixed order: one policy, one content.
+
+    Not by the safetensors package, whose order of keys differs from call to call, and whose
+    compiled part a thread cannot leave where the interpreter ends: plans are compiled from this.
+    """
+    header: dict[str, Any] = {"__metadata__": metadata}
+    parts: list[bytes] = []
+    end = 0
+    for name in sorted(tensors, key=lambda name: (_DTYPES.index(str(tensors[name].dtype)), name)):
+        array = tensors[name]
+        parts.append(array.tobytes())
+        header[name] = {
+            "dtype": _NAMES[str(array.dtype)],
+            "shape": list(array.shape),
+            "data_offsets": [end, end + len(parts[-1])],
+        }
+        end += len(parts[-1])
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join([len(text).to_bytes(8, "little"), text, *parts])
 
 
 def _metadata(data: bytes) -> dict[str, str]:

@@ -25,7 +25,7 @@ ALLOWED = {
     "order": {"_core", "csr", "ops", "program"},
     "policyfile": {"csr", "head", "ops", "program"},
     "policy": {"csr", "head", "ops", "order", "policyfile", "program", "reference"},
-    "plan": {"_core", "head", "order", "policy", "tuning"},
+    "plan": {"_core", "head", "ops", "order", "policy", "program", "tuning"},
     "tuning": {"csr", "ops", "policy"},
     "bootstrap": set(),
     "rollouts": {"bootstrap", "environments"},

@@ -34,7 +34,8 @@ void check_layer(const LayerView& layer) {
   // In which row a column was met last.
   std::vector<std::int32_t> met(static_cast<std::size_t>(layer.in), -1);
   for (std::int32_t row = 0; row < layer.out; ++row) {
-    const std::int32_t* ends = layer.indptr + static_cast<std::int64_t>(row) * layer.runs;
+    const std::int32_t* ends =
+        layer.indptr + static_cast<std::int64_t>(row) * layer.runs;
     for (std::int32_t k = ends[0]; k < ends[layer.runs]; ++k) {
       const std::int32_t column = layer.indices[k];
       if (column < 0 || column >= layer.in) {

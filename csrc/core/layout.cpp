@@ -27,8 +27,9 @@ struct Tenant {
 std::int64_t settle(std::vector<Tenant>* tenants) {
   std::vector<Tenant*> order;
   for (Tenant& tenant : *tenants) order.push_back(&tenant);
-  std::stable_sort(order.begin(), order.end(),
-                   [](const Tenant* a, const Tenant* b) { return a->first < b->first; });
+  std::stable_sort(order.begin(), order.end(), [](const Tenant* a, const Tenant* b) {
+    return a->first < b->first;
+  });
   std::vector<const Tenant*> here;  // by place; those that may still live
   std::int64_t all = 0;
   for (Tenant* tenant : order) {

@@ -27,24 +27,24 @@ class Layout {
 
   struct Step {
     OpKind kind;
-    std::int32_t number;           // of the layer, or of the input
-    std::int32_t size;             // features that an input has
-    OpView view;                   // ops besides layers and inputs
-    std::vector<Move> gather;      // reads that must lie side by side
-    std::vector<std::int64_t> x;   // places of what it reads
-    std::int64_t y;                // place of what it writes
-    std::vector<Move> scatter;     // of a part of a slot: kernels write beyond their end
+    std::int32_t number;          // of the layer, or of the input
+    std::int32_t size;            // features that an input has
+    OpView view;                  // ops besides layers and inputs
+    std::vector<Move> gather;     // reads that must lie side by side
+    std::vector<std::int64_t> x;  // places of what it reads
+    std::int64_t y;               // place of what it writes
+    std::vector<Move> scatter;    // of a part of a slot: kernels write beyond their end
     std::vector<const OpKernel*> kernels;  // by regime
   };
 
   // What walks through one regime's kernels.
   struct Batch {
     std::size_t regime;
-    std::int32_t count;         // observations, at most the regime's
-    const float* const* rows;   // of every input, [count, features]
-    float* const* outputs;      // of the first `wanted` outputs, [count, size]
+    std::int32_t count;        // observations, at most the regime's
+    const float* const* rows;  // of every input, [count, features]
+    float* const* outputs;     // of the first `wanted` outputs, [count, size]
     std::size_t wanted;
-    float* workspace;           // floats()
+    float* workspace;  // floats()
   };
 
   Layout() = default;

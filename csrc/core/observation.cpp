@@ -81,8 +81,7 @@ void check_part(const char* name, const std::vector<double>& part, std::int32_t 
                 bool single) {
   if (part.empty()) return;
   if (part.size() != static_cast<std::size_t>(size)) {
-    refuse(name,
-           std::to_string(size) + " numbers, got " + std::to_string(part.size()));
+    refuse(name, std::to_string(size) + " numbers, got " + std::to_string(part.size()));
   }
   for (const double v : part) {
     if (single ? std::isfinite(static_cast<float>(v)) : std::isfinite(v)) continue;

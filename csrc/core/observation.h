@@ -1,5 +1,5 @@
-// The observation step: z = float(clip((x - shift) / scale, low, high)), in double or in
-// float; or one-hot rows.
+// The observation step: z = float(clip((x - shift) / scale, low, high)), in double or
+// in float; or one-hot rows.
 #pragma once
 
 #include <cstdint>

@@ -19,10 +19,11 @@ struct OpView {
   ReduceRule reduce = ReduceRule::mean;
   Activation activation = Activation::identity;
   float alpha = 0;
-  const float* scale = nullptr;   // map: [in], or null for 1 (shift is then null too)
-  const float* shift = nullptr;   // map: [in]
-  const float* weight = nullptr;  // combine lerp: [in]; reduce weighted_sum: [in / groups]
-  float low = 0;                  // map: bounds, where they are set
+  const float* scale = nullptr;  // map: [in], or null for 1 (shift is then null too)
+  const float* shift = nullptr;  // map: [in]
+  const float* weight =
+      nullptr;    // combine lerp: [in]; reduce weighted_sum: [in / groups]
+  float low = 0;  // map: bounds, where they are set
   float high = 0;
   bool has_low = false;
   bool has_high = false;

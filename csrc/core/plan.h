@@ -11,10 +11,10 @@
 #include <vector>
 
 #include "core/head.h"
-#include "core/schedule.h"
 #include "core/observation.h"
 #include "core/registry.h"
 #include "core/scatter.h"
+#include "core/schedule.h"
 #include "core/sharing.h"
 #include "core/thread_pool.h"
 #include "core/tune.h"

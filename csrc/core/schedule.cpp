@@ -5,7 +5,8 @@
 namespace sparseagent {
 namespace {
 
-// Floats of all observations that are walked together, at most: 2 MB.
+// Floats of the observations that are walked together, prepared rows included, at most:
+// 2 MB, or twice as much where that spares reading many weights again.
 constexpr std::int64_t kMostFloats = 1 << 19;
 
 // Timing finds the weights in a cache. Those of a large network come from memory where
@@ -47,10 +48,12 @@ Schedule::Schedule(Layout layout, std::vector<Layer> layers, std::vector<double>
 
 std::vector<Regime> regimes_with_room(const Program& program,
                                       const std::vector<Regime>& all) {
-  const std::int64_t stride = Layout(program, all).stride();
+  std::int64_t each = Layout(program, all).stride();
+  for (const Input& input : program.inputs) each += input.step.features();
   std::vector<Regime> regimes;
   for (const Regime& regime : all) {
-    const bool fits = stride * regime.columns <= kMostFloats;
+    const std::int64_t most = regime.tiles > 1 ? 2 * kMostFloats : kMostFloats;
+    const bool fits = each * regime.columns <= most;
     if (fits || regime.columns == 1) regimes.push_back(regime);
   }
   return regimes;

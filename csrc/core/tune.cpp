@@ -122,7 +122,7 @@ class RegimeTuner {
 
  private:
   Layout::Batch batch() {
-    return {number_,         regime_.columns,  rows_.data(),
+    return {number_,         regime_.columns, rows_.data(),
             outputs_.data(), outputs_.size(), workspace_.floats()};
   }
 

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "core/schedule.h"
 #include "core/registry.h"
+#include "core/schedule.h"
 
 namespace sparseagent {
 

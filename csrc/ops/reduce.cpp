@@ -26,9 +26,7 @@ inline Group group_of(const OpView& op, int g) {
                     : Group{static_cast<long>(g) * size, 1, size};
 }
 
-inline vec power(vec x, vec most) {
-  return exp(at_least(splat(-87.0f), sub(x, most)));
-}
+inline vec power(vec x, vec most) { return exp(at_least(splat(-87.0f), sub(x, most))); }
 
 void softmax(const OpView& op, const float* x, float* y) {
   for (int g = 0; g < op.groups; ++g) {

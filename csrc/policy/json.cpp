@@ -158,7 +158,8 @@ class JsonParser {
       digits();
     }
     double value = 0;
-    const auto result = std::from_chars(text_.data() + start, text_.data() + at_, value);
+    const auto result =
+        std::from_chars(text_.data() + start, text_.data() + at_, value);
     if (result.ec != std::errc() || !std::isfinite(value)) {
       refuse("JSON: a number is out of range");
     }

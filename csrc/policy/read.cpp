@@ -120,7 +120,8 @@ class Reader {
     }
     const std::string& name = (all ? given : given.items("span")[0]).text("span");
     const auto found = std::find(names_.begin(), names_.end(), name);
-    if (found == names_.end()) refuse("span: unknown slot '" + name.substr(0, 32) + "'");
+    if (found == names_.end())
+      refuse("span: unknown slot '" + name.substr(0, 32) + "'");
     const auto slot = static_cast<std::int32_t>(found - names_.begin());
     const std::int32_t size = program_.slots[static_cast<std::size_t>(slot)];
     if (all) return {slot, 0, size};
@@ -177,7 +178,8 @@ class Reader {
     }
   }
 
-  void read_input(const std::string& name, const std::string& prefix, const Json& spec) {
+  void read_input(const std::string& name, const std::string& prefix,
+                  const Json& spec) {
     Input input;
     input.name = name;
     std::int64_t size = 1;
@@ -188,7 +190,8 @@ class Reader {
     }
     ObservationStep& step = input.step;
     step.size = static_cast<std::int32_t>(size);
-    if (file_.has(prefix + "shift")) step.shift = file_.doubles(prefix + "shift", {size});
+    if (file_.has(prefix + "shift"))
+      step.shift = file_.doubles(prefix + "shift", {size});
     if (file_.has(prefix + "scale")) {
       const bool one = file_.length(prefix + "scale") == 1;
       step.scale = file_.doubles(prefix + "scale", {one ? 1 : size});
@@ -207,7 +210,8 @@ class Reader {
             static_cast<std::int32_t>(count.whole("categories", 1, kMaxWidth)));
       }
     }
-    if (input.shape.empty() && step.categories.empty()) refuse("shape: expected an axis");
+    if (input.shape.empty() && step.categories.empty())
+      refuse("shape: expected an axis");
     step.check();
     program_.inputs.push_back(std::move(input));
   }
@@ -299,7 +303,8 @@ class Reader {
 
   static float single(const char* what, double value) {
     const auto number = static_cast<float>(value);
-    if (!std::isfinite(number)) refuse(std::string(what) + ": expected a finite float32");
+    if (!std::isfinite(number))
+      refuse(std::string(what) + ": expected a finite float32");
     return number;
   }
 
@@ -339,8 +344,8 @@ class Reader {
     read_sizes(2, op);
     expect_same_size(*op);
     const char* const kRules[] = {"add", "multiply", "lerp"};
-    op->view.combine =
-        static_cast<CombineRule>(numbered("rule", spec.at("rule").text("rule"), kRules));
+    op->view.combine = static_cast<CombineRule>(
+        numbered("rule", spec.at("rule").text("rule"), kRules));
     if (op->view.combine == CombineRule::lerp) {
       op->view.weight = finite_floats(prefix + "weight", op->view.in);
     }

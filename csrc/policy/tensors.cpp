@@ -19,8 +19,9 @@ std::int64_t bytes_of(const std::string& dtype) {
   static constexpr struct {
     const char* name;
     int bytes;
-  } kTypes[] = {{"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"I16", 2}, {"U16", 2}, {"F16", 2},
-                {"I32", 4},  {"U32", 4}, {"F32", 4}, {"I64", 8}, {"U64", 8}, {"F64", 8}};
+  } kTypes[] = {{"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"I16", 2},
+                {"U16", 2},  {"F16", 2}, {"I32", 4}, {"U32", 4},
+                {"F32", 4},  {"I64", 8}, {"U64", 8}, {"F64", 8}};
   for (const auto& type : kTypes) {
     if (dtype == type.name) return type.bytes;
   }
@@ -54,7 +55,8 @@ void TensorFile::read_header(std::string_view data) {
   if (data.size() < 8) refuse("not a policy file: expected at least 8 bytes");
   std::uint64_t length = 0;
   for (int i = 7; i >= 0; --i) {
-    length = length << 8 | static_cast<unsigned char>(data[static_cast<std::size_t>(i)]);
+    length =
+        length << 8 | static_cast<unsigned char>(data[static_cast<std::size_t>(i)]);
   }
   if (length > kLongestHeader || length > data.size() - 8) {
     refuse("not a policy file, or truncated: its header has " + std::to_string(length) +
@@ -102,7 +104,8 @@ void TensorFile::read_tensors(const Json& header, std::string_view payload) {
     std::int64_t bytes = bytes_of(tensor.dtype);
     for (const Json& axis : entry.at("shape").items("shape")) {
       tensor.shape.push_back(axis.whole("shape", 0, kMost));
-      if (bytes > 0 && tensor.shape.back() > kMost / bytes) refuse("tensors: too large");
+      if (bytes > 0 && tensor.shape.back() > kMost / bytes)
+        refuse("tensors: too large");
       bytes *= tensor.shape.back();
     }
     const auto& offsets = entry.at("data_offsets").items("data_offsets");

@@ -2,9 +2,9 @@
 // set.
 //
 // Built on one polynomial, expm1(x) = 2^n (r + r^2 P(r)) + 2^n - 1 with x = n ln 2 + r;
-// for gelu, -ln(erfc(z)) = z R(z); for softplus, 2 atanh(s) = 2 s + s^3 L(s^2). fit_polynomials.py prints the coefficients. No
-// libm, no tables. NaN stays NaN. Error bounds are stated and tested in
-// tests/runtime/test_activations.py.
+// for gelu, -ln(erfc(z)) = z R(z); for softplus, 2 atanh(s) = 2 s + s^3 L(s^2).
+// fit_polynomials.py prints the coefficients. No libm, no tables. NaN stays NaN. Error
+// bounds are stated and tested in tests/runtime/test_activations.py.
 #pragma once
 
 #include "core/layer.h"
@@ -99,9 +99,7 @@ inline vec gelu_tanh(vec x) {
   return select(less(x, splat(-10.0f)), splat(0.0f), inside);  // within 1e-36 there
 }
 
-inline vec selu(vec x) {
-  return mul(splat(1.05070099f), elu(x, 1.67326324f));
-}
+inline vec selu(vec x) { return mul(splat(1.05070099f), elu(x, 1.67326324f)); }
 
 inline vec celu(vec x, float alpha) {
   const mask below = less(x, splat(0.0f));

@@ -84,7 +84,7 @@ class Target:
     """See `fuzz.Target`."""
 
     def __init__(self) -> None:
-        self.files = [to_bytes(policy) for policy in examples()]
+        self.files = [policy.to_bytes() for policy in examples()]
 
     def case(self, rng: np.random.Generator) -> bytes:
         """One to four changes, mostly one, to one of the examples."""
@@ -104,12 +104,12 @@ class Target:
         if policy.input_size <= _WIDEST:
             rng = np.random.default_rng(len(content))
             rows = rng.normal(size=(5, policy.input_size)).astype(np.float32)
-            expected = forward_exact(policy, rows)
+            expected = forward_exact(policy.program, rows)
             assert act(rows).tobytes() == expected.tobytes()
             assert act(rows[0]).tobytes() == expected[0].tobytes()
             actions, _ = act.predict(rows)
             assert np.array_equal(actions, policy.head.apply(expected), equal_nan=True)
-        assert to_bytes(from_bytes(to_bytes(policy))) == to_bytes(policy)
+        assert to_bytes(from_bytes(policy.to_bytes())) == policy.to_bytes()
         return True
 
     def memory(self, content: bytes) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 import sparseagent as sa
 
 rng = np.random.default_rng(0)
-width = 40_000
+width = 400_000
 indptr = np.arange(width + 1, dtype=np.int32)
 first = sa.CSR((width, 8), indptr, rng.integers(0, 8, width).astype(np.int32),
                rng.normal(size=width).astype(np.float32))
@@ -40,7 +40,7 @@ for step in range(18):
         "predict": lambda: act.predict(rows)[0],
         "time": lambda: act.time(rows, 1),
     }[sys.argv[1]]
-    limit = used() + (1 << 20) + (step * 12 << 20)
+    limit = used() + (1 << 20) + (step << 20)
     resource.setrlimit(resource.RLIMIT_AS, (limit, unlimited[1]))
     try:
         results.append(call())

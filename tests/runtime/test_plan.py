@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import os
+import pickle
 import threading
 import time
 from dataclasses import replace
@@ -15,7 +16,6 @@ import pytest
 from networks import ISAS, formats_of, random_policy, same_bits
 
 import sparseagent as sa
-from sparseagent import _core
 from sparseagent.reference import forward_exact
 
 RNG = np.random.default_rng(2)
@@ -77,40 +77,28 @@ def test_a_plan_is_made_by_compile_alone() -> None:
         sa.Plan()
     with pytest.raises(TypeError, match="Plan: expected compile"):
         sa.Plan.__new__(sa.Plan, None)(ROWS)
-    with pytest.raises(TypeError):
-        copy.copy(sa.compile(POLICY))
-
-
-def core_plan(head: str, observation_shape: list[int], action_shape: list[int]) -> _core.Plan:
-    layers = [layer.core_argument() for layer in POLICY.layers]
-    bounds = (None, None)
-    step = (17, observation_shape, None, None, -np.inf, np.inf)
-    return _core.Plan(layers, *step, head, *bounds, action_shape, "", "", 1, 0.0, [], [])
 
 
 @pytest.mark.parametrize(
-    ("head", "observation_shape", "action_shape", "message"),
-    [
-        ("raw", [17], [1], r"action_shape: expected axes with the product 6, got \[1\]"),
-        ("raw", [17], [2, 2], r"action_shape: .* 6, got \[2, 2\]"),
-        ("raw", [17], [-2, -3], r"action_shape: .* 6, got \[-2, -3\]"),
-        ("raw", [17], [0], r"action_shape: .* 6, got \[0\]"),
-        ("raw", [17], [6, 2**32, 2**32], "action_shape: .* 6, got"),
-        ("argmax", [17], [6], r"action_shape: .* 1, got \[6\]"),
-        ("raw", [4], [6], r"observation_shape: expected axes with the product 17, got \[4\]"),
-        ("raw", [], [6], r"observation_shape: .* 17, got \[\]"),
-    ],
+    "again", [copy.copy, copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))]
 )
-def test_the_core_checks_the_shapes_that_predict_goes_by(
-    head: str, observation_shape: list[int], action_shape: list[int], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        core_plan(head, observation_shape, action_shape)
+def test_a_plan_travels(again: Any) -> None:
+    act = sa.compile(POLICY, threads=2, isa=ISAS[-1], tune=1)
+    other = again(act)
+    assert (other.isa, other.threads, other.tuning) == (act.isa, act.threads, act.tuning)
+    assert same_bits(other(ROWS[:67]), act(ROWS[:67]))
 
 
-def test_the_core_takes_shapes_that_fit() -> None:
-    assert core_plan("raw", [1, 17], [2, 3]).predict(ROWS[:5])[0].shape == (5, 2, 3)
-    assert core_plan("argmax", [17], []).predict(ROWS[:5])[0].shape == (5,)
+def test_a_plan_from_another_machine_is_tuned_anew() -> None:
+    act = sa.compile(POLICY, tune=0)
+    make, (policy, threads, saved) = act.__reduce__()
+    other = make(policy, threads, {**saved, "cpu": "another"})
+    assert same_bits(other(ROWS[:5]), act(ROWS[:5]))
+
+
+def test_plans_and_policies_have_short_names() -> None:
+    assert len(repr(POLICY)) < 200
+    assert len(repr(sa.compile(POLICY, tune=0))) < 250
 
 
 def test_isa_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
