@@ -210,7 +210,7 @@ void Plan::forward_split(const Call& call, bool wake) const {
     }
     const auto& layer = schedule_->layers()[static_cast<std::size_t>(step.number)];
     const PackedLayer* packed = layer.packed.front().get();
-    if (layer.parts.empty() || !step.gather.empty() || !step.scatter.empty()) {
+    if (layer.parts.empty() || !step.plain) {
       layout.run(step, packed, batch);
       continue;
     }
