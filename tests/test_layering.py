@@ -164,6 +164,18 @@ def test_the_tables_name_only_what_is_there() -> None:
         assert outer(needed[part].lazy) - loading == lazy, part
 
 
+def test_there_is_one_console() -> None:
+    """How text is wrapped and marked up is said there, not at each line that is printed."""
+    for path in modules():
+        for call in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(call, ast.Call) or path == PACKAGE / "console.py":
+                continue
+            assert ast.unparse(call.func) not in ("Console", "rich.console.Console"), path
+            printed = ast.unparse(call.func).endswith(".print")
+            styled = {word.arg for word in call.keywords} & {"markup", "highlight", "emoji"}
+            assert not (printed and styled), f"{path}:{call.lineno}: {styled}"
+
+
 def test_only_the_binding_includes_pybind11() -> None:
     users = {p.name for p in CSRC.rglob("*") if p.is_file() and "pybind11/" in p.read_text()}
     assert users <= {"bind.cpp", "bind_arrays.h", "bind_lock.h", "bind_plan.h"}

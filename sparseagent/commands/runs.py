@@ -13,6 +13,7 @@ from sparseagent.commands.options import RunOptions, SearchOptions, takes_run_op
 
 if TYPE_CHECKING:
     from sparseagent.train.pipeline import OpenRun
+    from sparseagent.train.search import Candidate
 
 
 @app.command()
@@ -47,9 +48,9 @@ def run(options: RunOptions) -> None:
     print_table(console, titles, [[row[k] for k in shown] for row in rows], left=2)
     print_table(console, *latency_table(data))
     for line in verdicts(data):
-        console.print(f"- {line.replace('**', '')}", markup=False, highlight=False)
-    console.print(f"\nreport: {outcome.folder / 'report.md'}", highlight=False, markup=False)
-    console.print(f"policy: {opened.folder.policy('pruned', config.seeds[0])}", highlight=False)
+        console.print(f"- {line.replace('**', '')}")
+    console.print(f"\nreport: {outcome.folder / 'report.md'}")
+    console.print(f"policy: {opened.folder.policy('pruned', config.seeds[0])}")
     if not outcome.ok:
         raise typer.Exit(1)
 
@@ -87,7 +88,7 @@ def _train_one(options: RunOptions, agent: str, step: Callable[[OpenRun, int], N
     with one_thread():
         for seed in config.seeds:
             step(opened, seed)
-            console.print(f"model: {opened.folder.model(agent, seed)}", highlight=False)
+            console.print(f"model: {opened.folder.model(agent, seed)}")
     collect_curves(opened)
 
 
@@ -118,24 +119,23 @@ def search(options: SearchOptions) -> None:
             display=Display(console),
         )
     header = ["allocation", "actor sparsity", "critic sparsity", "return (IQM)", "one call"]
-    rows = [
-        (
-            candidate.choice.allocation,
-            f"{candidate.choice.actor_sparsity:.4f}",
-            "-" if (critic := candidate.choice.critic_sparsity) is None else f"{critic:.4f}",
-            f"{candidate.iqm:.1f}",
-            f"{candidate.latency:.0f} ns",
-        )
-        for candidate in found.front
-    ]
-    console.print("good enough, none both sparser and faster:", highlight=False)
-    print_table(console, header, rows)
-    console.print(
-        f"candidates: {Path(config.out) / 'candidates.csv'}", highlight=False, markup=False
-    )
+    console.print("good enough, none both sparser and faster:")
+    print_table(console, header, [_candidate_row(candidate) for candidate in found.front])
+    console.print(f"candidates: {Path(config.out) / 'candidates.csv'}")
     if found.best is None:
         raise typer.Exit(1)
-    console.print(f"policy: {policy_of(config, found.best.choice)}", highlight=False, markup=False)
+    console.print(f"policy: {policy_of(config, found.best.choice)}")
+
+
+def _candidate_row(candidate: Candidate) -> tuple[str, ...]:
+    choice = candidate.choice
+    return (
+        choice.allocation,
+        f"{choice.actor_sparsity:.4f}",
+        "-" if choice.critic_sparsity is None else f"{choice.critic_sparsity:.4f}",
+        f"{candidate.iqm:.1f}",
+        f"{candidate.latency:.0f} ns",
+    )
 
 
 @app.command()
@@ -147,4 +147,4 @@ def report(
 
     with friendly_errors():
         path = write_report(folder)
-    open_console().print(f"report: {path}", highlight=False)
+    open_console().print(f"report: {path}")
