@@ -38,6 +38,16 @@ std::vector<std::int32_t> rows_by_length(const LayerView& layer) {
   return rows;
 }
 
+// Chain i goes to place places[i].
+std::vector<Chain> in_places(std::vector<Chain> chains,
+                             const std::vector<std::int32_t>& places) {
+  std::vector<Chain> placed(chains.size());
+  for (std::size_t i = 0; i < chains.size(); ++i) {
+    placed[static_cast<std::size_t>(places[i])] = std::move(chains[i]);
+  }
+  return placed;
+}
+
 // Finds the entries of a row by column. Rows are long and columns few, so marks in a
 // bit set are quicker than sorting.
 class RowSorter {
@@ -299,12 +309,16 @@ class Group {
 Packing pack_for_lanes(const LayerView& layer, std::int32_t lanes, bool free_rows) {
   Packing packing;
   packing.runs = runs_for(layer, lanes);
-  packing.rows.resize(static_cast<std::size_t>(layer.out));
-  std::iota(packing.rows.begin(), packing.rows.end(), 0);
-  if (free_rows) packing.rows = rows_by_length(layer);
+  std::vector<std::int32_t> in_order(static_cast<std::size_t>(layer.out));
+  std::iota(in_order.begin(), in_order.end(), 0);
+  packing.rows = free_rows ? rows_by_length(layer) : in_order;
+  // The kernel takes single chains by falling length even where they keep their places:
+  // those that it will take together must be ordered together.
+  const std::vector<std::int32_t> taken =
+      packing.runs == 1 ? rows_by_length(layer) : packing.rows;
   std::vector<Chain> chains;
   RowSorter sorter(layer, lanes);
-  for (const std::int32_t row : packing.rows) sorter.deal(row, packing.runs, &chains);
+  for (const std::int32_t row : taken) sorter.deal(row, packing.runs, &chains);
   const std::int32_t chunks = (layer.in + lanes - 1) / lanes;
   const auto count = static_cast<std::int32_t>(chains.size());
   const std::int32_t together = kBlocksTogether * lanes;
@@ -313,6 +327,7 @@ Packing pack_for_lanes(const LayerView& layer, std::int32_t lanes, bool free_row
           lanes, chunks)
         .order();
   }
+  if (taken != packing.rows) chains = in_places(std::move(chains), taken);
   packing.indptr.push_back(0);
   for (const Chain& chain : chains) {
     for (const Entry& e : chain) packing.entries.push_back(e.entry);
