@@ -19,7 +19,9 @@ set(SPARSEAGENT_ISAS "")
 function(sparseagent_isa_object source symbol vec flags)
   add_library(${symbol} OBJECT ${CMAKE_CURRENT_SOURCE_DIR}/csrc/${source})
   target_link_libraries(${symbol} PRIVATE sparseagent_options)
-  target_compile_options(${symbol} PRIVATE ${flags})
+  # Where a loop starts within a cache line is worth up to a tenth of the time of one observation: it
+  # shall not depend on the functions that stand before it in the file.
+  target_compile_options(${symbol} PRIVATE ${flags} -falign-functions=64)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
     # GCC bug 105593: its own AVX-512 headers look uninitialised to it.
     target_compile_options(${symbol} PRIVATE -Wno-maybe-uninitialized)

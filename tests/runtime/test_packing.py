@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from networks import ISAS, ORDERS
+from networks import ISAS
 
 import sparseagent as sa
+from sparseagent.policy import ORDERS
 
 RNG = np.random.default_rng(11)
 
@@ -44,3 +45,19 @@ def test_rows_that_keep_their_places_fill_the_lanes_too(shape: tuple[int, int], 
     moved = perm_bytes(policy_of(mask, reader).repack(isa), isa)
     stay = perm_bytes(policy_of(mask).repack(isa), isa)
     assert stay <= 1.02 * moved
+
+
+@pytest.mark.parametrize("isa", PACKED)
+def test_a_row_that_is_nearly_full_costs_little_more_than_its_length(isa: str) -> None:
+    """Its group stays ascending, so the kernel must walk pairs of chunks, as the packer counts."""
+    lanes = ORDERS[isa]
+    mask = RNG.random((4 * lanes, 256)) < 0.2
+    mask[3] = True
+    steps = perm_bytes(policy_of(mask).repack(isa), isa) / (5 * 4 * lanes)
+    assert steps <= 1.1 * 256
+
+
+@pytest.mark.parametrize("isa", PACKED)
+def test_ascending_columns_fill_nearly_half_of_the_lanes(isa: str) -> None:
+    mask = RNG.random((256, 400)) < 0.1
+    assert perm_bytes(policy_of(mask), isa) <= 12.5 * mask.sum()
