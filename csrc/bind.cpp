@@ -8,6 +8,7 @@
 
 #include "bind_plan.h"
 #include "core/cpu.h"
+#include "core/float_mode.h"
 #include "core/packer.h"
 #include "core/reference.h"
 #include "core/registry.h"
@@ -58,6 +59,7 @@ FloatArray reference(const py::sequence& layers, const FloatArray& rows) {
                                 shape_text(rows));
   }
   check_layers(views, views.front().in);
+  const PlainFloats plain;
   const py::ssize_t batch = rows.shape(0);
   FloatArray outputs({batch, static_cast<py::ssize_t>(views.back().out)});
   for (py::ssize_t b = 0; b < batch; ++b) {

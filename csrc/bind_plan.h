@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "bind_arrays.h"
+#include "core/float_mode.h"
 #include "core/plan.h"
 
 namespace {
@@ -92,6 +93,7 @@ class PyPlan {
           "distribution to "
           "sample from");
     }
+    const PlainFloats plain;  // for the head, too
     const py::array given = contiguous(observation);
     const Observations data = {given.data(), dtype_of(given)};
     bool single = false;

@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "core/float_mode.h"
 #include "core/split.h"
 #include "core/transpose.h"
 
@@ -241,6 +242,7 @@ void Plan::forward_split(Observations observations, float* output) const {
 
 void Plan::forward(Observations observations, std::int64_t batch,
                    float* outputs) const {
+  const PlainFloats plain;
   if (threads() > 1) {
     if (batch == 1 && split_) return forward_split(observations, outputs);
     const std::int64_t share = share_of(batch);

@@ -10,6 +10,8 @@
 #include <thread>
 #include <vector>
 
+#include "core/float_mode.h"
+
 namespace sparseagent {
 namespace {
 
@@ -84,6 +86,7 @@ struct ThreadPool::Crew {
   }
 
   void work(int own) {
+    const PlainFloats plain;  // a thread inherits its creator's mode
     for (;;) {
       await_work();
       if (stop.load()) return;
