@@ -24,7 +24,7 @@ function(sparseagent_isa_object source symbol vec flags)
   target_compile_options(${symbol} PRIVATE ${flags} -falign-functions=64)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
     # GCC bug 105593: its own AVX-512 headers look uninitialised to it.
-    target_compile_options(${symbol} PRIVATE -Wno-maybe-uninitialized)
+    target_compile_options(${symbol} PRIVATE -Wno-maybe-uninitialized -Wno-uninitialized)
   endif()
   target_compile_definitions(${symbol} PRIVATE SPARSEAGENT_VEC_HEADER="simd/${vec}"
                                                SPARSEAGENT_SYMBOL=${symbol})
@@ -43,13 +43,18 @@ macro(sparseagent_isa name)
     string(APPEND ISA_TABLE "&${symbol}, ")
     math(EXPR ISA_COUNT "${ISA_COUNT} + 1")
   endforeach()
+  set(transposes sparseagent_transposes_${name})
+  sparseagent_isa_object(simd/transpose.cpp ${transposes} ${ISA_VEC} "${ISA_FLAGS}")
+  list(APPEND SPARSEAGENT_ISA_OBJECTS $<TARGET_OBJECTS:${transposes}>)
+  string(APPEND SPARSEAGENT_DECLARATIONS
+         "extern \"C\" const sparseagent::Transposes ${transposes};\n")
   set(symbol sparseagent_fma_loop_${name})
   sparseagent_isa_object(simd/isa.cpp ${symbol} ${ISA_VEC} "${ISA_FLAGS}")
   list(APPEND SPARSEAGENT_ISA_OBJECTS $<TARGET_OBJECTS:${symbol}>)
   string(APPEND SPARSEAGENT_DECLARATIONS "extern \"C\" float ${symbol}(long);\n")
   string(APPEND SPARSEAGENT_TABLES "const Kernel* const kernels_${name}[] = {${ISA_TABLE}};\n")
   string(APPEND SPARSEAGENT_ISAS
-         "    {\"${name}\", \"${ISA_NEEDS}\", kernels_${name}, ${ISA_COUNT}, ${symbol}},\n")
+         "    {\"${name}\", \"${ISA_NEEDS}\", kernels_${name}, ${ISA_COUNT}, ${symbol}, &${transposes}},\n")
 endmacro()
 
 sparseagent_isa(scalar VEC vec_scalar.h)

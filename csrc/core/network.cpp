@@ -4,8 +4,6 @@
 #include <cstring>
 #include <utility>
 
-#include "core/transpose.h"
-
 namespace sparseagent {
 namespace {
 
@@ -62,6 +60,7 @@ Extent extent_of(const std::vector<LayerView>& layers,
 
 void walk(const Extent& extent, const Layers& layers, const Regime& regime,
           std::int32_t count, const float* rows, float* outputs, float* workspace) {
+  const Transposes& transposes = *regime.isa->transposes;
   const std::int64_t stride = extent.stride();
   const std::int64_t in = extent.input_size;
   const std::int64_t out = extent.output_size;
@@ -72,8 +71,8 @@ void walk(const Extent& extent, const Layers& layers, const Regime& regime,
   const auto filled = [&](int t) { return std::clamp(count - t * width, 0, width); };
   if (regime.path == Path::tile) {
     for (int t = 0; t < regime.tiles; ++t) {
-      rows_to_tile(rows + t * width * in, filled(t), extent.input_size,
-                   x + t * width * stride, width);
+      transposes.rows_to_tile(rows + t * width * in, filled(t), extent.input_size,
+                              x + t * width * stride, width);
     }
   } else {
     for (std::int32_t i = 0; i < count; ++i) {
@@ -86,12 +85,12 @@ void walk(const Extent& extent, const Layers& layers, const Regime& regime,
   }
   if (regime.path == Path::tile) {
     for (int t = 0; t < regime.tiles; ++t) {
-      tile_to_rows(x + t * width * stride, filled(t), extent.output_size, width,
-                   outputs + t * width * out);
+      transposes.tile_to_rows(x + t * width * stride, filled(t), extent.output_size,
+                              width, outputs + t * width * out);
     }
   } else {
     for (std::int32_t i = 0; i < count; ++i) {
-      copy_outputs(x + i * stride, extent.output_size, outputs + i * out);
+      transposes.copy_outputs(x + i * stride, extent.output_size, outputs + i * out);
     }
   }
 }

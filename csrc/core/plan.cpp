@@ -8,7 +8,6 @@
 
 #include "core/float_mode.h"
 #include "core/split.h"
-#include "core/transpose.h"
 
 namespace sparseagent {
 namespace {
@@ -236,7 +235,7 @@ void Plan::forward_split(Observations observations, float* output) const {
     }
     std::swap(x, y);
   }
-  copy_outputs(x, output_size(), output);
+  isa_.transposes->copy_outputs(x, output_size(), output);
   last_split_.store(now_ns(), std::memory_order_relaxed);
 }
 
