@@ -1,8 +1,9 @@
 # Instruction sets and kernels. Every file in csrc/kernels/ is one format; it is compiled once per ISA
 # with that ISA's flags, and the registry that the plan reads is written here.
 #
-#   sparseagent_isa(NAME  VEC <csrc/simd header>  NEEDS <CPU features>  FLAGS <compiler flags>)
+#   sparseagent_isa(NAME  VEC <csrc/simd header>  NEEDS <CPU features>  FLAGS <compiler flags>  VARIANT <word>)
 #
+# A variant is the same ISA compiled for machines that have more; it follows the plain one.
 # Adding an ISA is one such line below, from plainest to widest (and a vec_*.h if its registers are
 # new). Adding a format is one file in csrc/kernels/.
 
@@ -31,34 +32,37 @@ function(sparseagent_isa_object source symbol vec flags)
 endfunction()
 
 macro(sparseagent_isa name)
-  cmake_parse_arguments(ISA "" "VEC;NEEDS" "FLAGS" ${ARGN})
+  cmake_parse_arguments(ISA "" "VEC;NEEDS;VARIANT" "FLAGS" ${ARGN})
+  set(id ${name}${ISA_VARIANT})
   set(ISA_TABLE "")
   set(ISA_COUNT 0)
   foreach(file IN LISTS SPARSEAGENT_KERNELS)
     get_filename_component(format ${file} NAME_WE)
-    set(symbol sparseagent_kernel_${format}_${name})
+    set(symbol sparseagent_kernel_${format}_${id})
     sparseagent_isa_object(kernels/${file} ${symbol} ${ISA_VEC} "${ISA_FLAGS}")
     list(APPEND SPARSEAGENT_ISA_OBJECTS $<TARGET_OBJECTS:${symbol}>)
     string(APPEND SPARSEAGENT_DECLARATIONS "extern \"C\" const sparseagent::Kernel ${symbol};\n")
     string(APPEND ISA_TABLE "&${symbol}, ")
     math(EXPR ISA_COUNT "${ISA_COUNT} + 1")
   endforeach()
-  set(transposes sparseagent_transposes_${name})
+  set(transposes sparseagent_transposes_${id})
   sparseagent_isa_object(simd/transpose.cpp ${transposes} ${ISA_VEC} "${ISA_FLAGS}")
   list(APPEND SPARSEAGENT_ISA_OBJECTS $<TARGET_OBJECTS:${transposes}>)
   string(APPEND SPARSEAGENT_DECLARATIONS
          "extern \"C\" const sparseagent::Transposes ${transposes};\n")
-  set(symbol sparseagent_fma_loop_${name})
+  set(symbol sparseagent_fma_loop_${id})
   sparseagent_isa_object(simd/isa.cpp ${symbol} ${ISA_VEC} "${ISA_FLAGS}")
   list(APPEND SPARSEAGENT_ISA_OBJECTS $<TARGET_OBJECTS:${symbol}>)
   string(APPEND SPARSEAGENT_DECLARATIONS "extern \"C\" float ${symbol}(long);\n")
-  string(APPEND SPARSEAGENT_TABLES "const Kernel* const kernels_${name}[] = {${ISA_TABLE}};\n")
+  string(APPEND SPARSEAGENT_TABLES "const Kernel* const kernels_${id}[] = {${ISA_TABLE}};\n")
   string(APPEND SPARSEAGENT_ISAS
-         "    {\"${name}\", \"${ISA_NEEDS}\", kernels_${name}, ${ISA_COUNT}, ${symbol}, &${transposes}},\n")
+         "    {\"${name}\", \"${ISA_NEEDS}\", kernels_${id}, ${ISA_COUNT}, ${symbol}, &${transposes}},\n")
 endmacro()
 
 sparseagent_isa(scalar VEC vec_scalar.h)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  # The plainest x86-64 calls a function for every fused multiply-add.
+  sparseagent_isa(scalar VARIANT fma VEC vec_scalar.h NEEDS fma FLAGS -mfma)
   sparseagent_isa(avx2 VEC vec_avx2.h NEEDS "avx2 fma" FLAGS -mavx2 -mfma)
   sparseagent_isa(avx512 VEC vec_avx512.h NEEDS "avx512f avx512bw avx512dq avx512vl fma avx2"
                   FLAGS -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma

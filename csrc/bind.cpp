@@ -20,6 +20,7 @@ py::dict isas() {
   py::dict table;
   for (int i = 0; i < kIsaCount; ++i) {
     const Isa& isa = kIsas[i];
+    if (table.contains(isa.name)) continue;  // a variant
     py::list formats;
     for (int k = 0; k < isa.kernel_count; ++k) {
       const Kernel& kernel = *isa.kernels[k];

@@ -80,7 +80,8 @@ struct Transposes {
   void (*copy_outputs)(const float* y, int size, float* out);
 };
 
-// One instruction set: what the CPU must have, and what was compiled for it.
+// One instruction set: what the CPU must have, and what was compiled for it. Those of
+// one name follow each other, from plainest to fastest.
 struct Isa {
   const char* name;
   const char* needs;  // CPU features, separated by spaces; see cpu.h

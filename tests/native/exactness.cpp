@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -287,6 +288,35 @@ bool run(const Case& net, const Isa& isa, const char* format, int threads,
   return true;
 }
 
+// The kernels of an ISA by themselves: a plan takes a faster one of the same name.
+bool walks(const Case& net, const Isa& isa, const Kernel& kernel,
+           const std::vector<float>& rows, const std::vector<float>& expected) {
+  const std::vector<LayerView> views = net.views();
+  const std::vector<Regime> regimes = regimes_of(isa);
+  const Extent extent = extent_of(views, regimes);
+  for (const Regime& regime : regimes) {
+    if (!(regime.path == Path::one ? kernel.has_one : kernel.has_tile)) continue;
+    std::vector<std::unique_ptr<PackedLayer>> packed;
+    Layers layers;
+    for (const LayerView& view : views) {
+      packed.push_back(std::make_unique<PackedLayer>(kernel, view, regime.path));
+      layers.push_back(packed.back().get());
+    }
+    const auto count = static_cast<std::size_t>(regime.columns);
+    const std::size_t floats = count * static_cast<std::size_t>(extent.output_size);
+    Guarded y(floats);
+    Buffer workspace(sizeof(float) * extent.workspace());
+    walk(extent, layers, regime, regime.columns, rows.data(), y.data(),
+         workspace.floats());
+    if (std::memcmp(y.data(), expected.data(), floats * sizeof(float)) != 0) {
+      std::printf("FAILED: isa %s by itself, format %s, %s\n", isa.name, kernel.format,
+                  regime.name().c_str());
+      return false;
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -307,14 +337,18 @@ int main(int argc, char** argv) {
     hash = digest(hash, expected);
     for (int i = 0; i < kIsaCount; ++i) {
       if (!cpu_has(kIsas[i].needs)) continue;
+      const bool plain = i + 1 < kIsaCount &&
+                         std::strcmp(kIsas[i].name, kIsas[i + 1].name) == 0 &&
+                         cpu_has(kIsas[i + 1].needs);
       std::vector<const char*> formats = {""};
       for (int k = 0; k < kIsas[i].kernel_count; ++k) {
         const Kernel& kernel = *kIsas[i].kernels[k];
         if (!follows(kernel, net)) continue;
         formats.push_back(kernel.format);
+        if (plain) walks(net, kIsas[i], kernel, rows, expected) ? ++passed : ++failed;
         packs_alike(kernel, net) && shares_tiles(kernel, net) ? ++passed : ++failed;
       }
-      for (const char* format : formats) {
+      for (const char* format : plain ? std::vector<const char*>() : formats) {
         runs_of_format[format[0] == 0 ? "auto" : format] += 1;
         for (const int threads : {1, 3}) {
           run(net, kIsas[i], format, threads, rows, expected, most) ? ++passed
