@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "core/transpose.h"
-
 namespace sparseagent {
 namespace {
 
@@ -173,8 +171,9 @@ void Layout::load(const Step& step, const Batch& batch) const {
     for (int t = 0; t < regime.tiles; ++t) {
       // None in those tiles at the end that are not needed.
       const int filled = std::clamp(batch.count - t * width, 0, width);
-      rows_to_tile(rows + static_cast<std::int64_t>(t) * width * step.size, filled,
-                   step.size, x + t * width * stride_, width);
+      regime.isa->transposes->rows_to_tile(
+          rows + static_cast<std::int64_t>(t) * width * step.size, filled, step.size,
+          x + t * width * stride_, width);
     }
     return;
   }
@@ -209,6 +208,7 @@ void Layout::run(const Step& step, const PackedLayer* layer, const Batch& batch)
 
 void Layout::copy_outputs(const Batch& batch) const {
   const Regime& regime = regimes_[batch.regime];
+  const Transposes& transposes = *regime.isa->transposes;
   const auto width = static_cast<std::int32_t>(widths_[batch.regime]);
   for (std::size_t k = 0; k < batch.wanted; ++k) {
     float* out = batch.outputs[k];
@@ -217,13 +217,13 @@ void Layout::copy_outputs(const Batch& batch) const {
     if (regime.path == Path::tile) {
       for (int t = 0; t < regime.tiles; ++t) {
         const int filled = std::clamp(batch.count - t * width, 0, width);
-        tile_to_rows(y + t * width * stride_, filled, size, width,
-                     out + static_cast<std::int64_t>(t) * width * size);
+        transposes.tile_to_rows(y + t * width * stride_, filled, size, width,
+                                out + static_cast<std::int64_t>(t) * width * size);
       }
     } else {
       for (std::int32_t i = 0; i < batch.count; ++i) {
-        sparseagent::copy_outputs(y + i * stride_, size,
-                                  out + static_cast<std::int64_t>(i) * size);
+        transposes.copy_outputs(y + i * stride_, size,
+                                out + static_cast<std::int64_t>(i) * size);
       }
     }
   }

@@ -6,8 +6,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "core/float_mode.h"
 #include "core/split.h"
-#include "core/transpose.h"
 
 namespace sparseagent {
 namespace {
@@ -258,10 +258,12 @@ void Plan::forward_alone(const Call& call, std::int64_t batch) const {
 }
 
 void Plan::forward(const Call& call, std::int64_t batch) const {
+  const PlainFloats plain;
   threads() > 1 ? forward_threaded(call, batch) : forward_alone(call, batch);
 }
 
 void Plan::act(const Observations* inputs, std::int64_t batch, void* actions) const {
+  const PlainFloats plain;  // for the head, too
   const Head& head = program_.head;
   const std::int32_t out = output_size();
   if (head.discrete()) {
