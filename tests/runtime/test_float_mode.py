@@ -67,7 +67,7 @@ def test_the_host_mode_changes_no_bits(isa: str, mode: str) -> None:
     rows = rng.normal(size=(200, 40)).astype(np.float32)
     for each, scale in ((policy, 1.0), (tiny, 1e-5)):
         x = rows * np.float32(scale)
-        expected = forward_exact(each, x)
+        expected = forward_exact(each.program, x)
         assert np.any(expected)
         for threads in (1, 2):
             act = sa.compile(each, isa=isa, threads=threads, tune=0)
@@ -80,7 +80,7 @@ def test_the_host_mode_changes_no_bits(isa: str, mode: str) -> None:
                 assert same_bits(out, expected[:batch]), (scale, threads, batch)
                 assert after == before
         with host_mode(mode):
-            again = forward_exact(each, x)
+            again = forward_exact(each.program, x)
         assert same_bits(again, expected)
 
 
@@ -91,7 +91,7 @@ def test_the_host_mode_changes_no_action() -> None:
     observation = np.float32([1e-20])
     box = sa.Box(np.float32([-1e-39, -1e-39]), np.float32([1e-39, 3e-39]))
     for head in (sa.Argmax(), sa.Clip(box), sa.Unscale(box)):
-        act = sa.compile(sa.SparsePolicy(layers, sa.Observation((1,)), head=head))
+        act = sa.compile(sa.SparsePolicy(sa.chain(layers, sa.Observation((1,))), head=head))
         expected, _ = act.predict(observation)
         with host_mode("flush to zero"):
             got, _ = act.predict(observation)

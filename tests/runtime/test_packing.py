@@ -12,7 +12,7 @@ import pytest
 from networks import ISAS
 
 import sparseagent as sa
-from sparseagent.policy import ORDERS
+from sparseagent.order import ORDERS
 
 RNG = np.random.default_rng(11)
 
@@ -27,7 +27,7 @@ def policy_of(*masks: Any) -> sa.SparsePolicy:
         weight = RNG.normal(size=mask.shape).astype(np.float32)
         csr = sa.CSR.from_dense(weight, mask)
         layers.append(sa.Layer(csr, np.zeros(len(mask), np.float32)))
-    return sa.SparsePolicy(tuple(layers), sa.Observation((masks[0].shape[1],)))
+    return sa.SparsePolicy(sa.chain(tuple(layers), sa.Observation((masks[0].shape[1],))))
 
 
 def perm_bytes(policy: sa.SparsePolicy, isa: str) -> int:
