@@ -92,7 +92,8 @@ py::tuple pack_for(std::int32_t in, std::int32_t runs, const IntArray& indptr,
                    const IntArray& indices, std::int32_t lanes, bool free_rows) {
   const py::ssize_t chains = indptr.size() - 1;
   if (in < 1 || in > kMaxWidth || runs < 1 || runs > kMaxRuns || chains < 1 ||
-      chains % runs != 0 || indptr.data()[chains] != indices.size()) {
+      chains % runs != 0 || chains / runs > kMaxWidth ||
+      indptr.data()[chains] != indices.size()) {
     throw std::invalid_argument("expected the structure of a layer");
   }
   if (lanes < 1 || lanes > 16) throw std::invalid_argument("lanes: expected 1 to 16");
@@ -158,6 +159,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.attr("MAX_NONZEROS") = kMaxNonzeros;
   m.attr("MAX_OPS") = kMostOps;
   m.attr("MAX_FEATURES") = kMostFeatures;
+  m.attr("MAX_SLOTS") = kMostSlots;
+  m.attr("MAX_READS") = kMostReads;
   m.attr("MAX_INPUTS") = kMostInputs;
   m.attr("MAX_OUTPUTS") = kMostOutputs;
   m.attr("MAX_THREADS") = ThreadPool::kMaxParts;

@@ -39,7 +39,13 @@ struct LayerArrays {
   float alpha;
 
   LayerView view() const {
-    const std::int64_t most = std::int64_t{1} << 28;
+    // First of all: the last offset lies at a place that these say.
+    if (out < 1 || in < 1 || runs < 1) {
+      throw std::invalid_argument("layers: expected positive sizes, got " +
+                                  std::to_string(out) + " x " + std::to_string(in) +
+                                  " and " + std::to_string(runs) + " runs");
+    }
+    const std::int64_t most = kMaxNonzeros;
     if (static_cast<std::int64_t>(out) * in > most) {
       throw std::invalid_argument("layers: expected at most " + std::to_string(most) +
                                   " weights, got " + std::to_string(out) + " x " +
@@ -52,7 +58,7 @@ struct LayerArrays {
               : indptr && indices && indptr->size() == chains + 1 &&
                     indices->size() == values.size() &&
                     indptr->data()[chains] == indices->size();
-    if (out < 1 || in < 1 || runs < 1 || bias.size() != out || !fits) {
+    if (bias.size() != out || !fits) {
       throw std::invalid_argument("layers: expected arrays that fit the layer's shape");
     }
     return {out,

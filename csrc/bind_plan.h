@@ -54,7 +54,11 @@ class PyPlan {
     }
     const std::vector<std::int64_t>& shape = plan_->program().action_shape;
     action_shape_.assign(shape.begin(), shape.end());
-    ones_ = FloatArray(plan_->input_size());
+    std::int32_t widest = 0;
+    for (const Input& input : plan_->program().inputs) {
+      widest = std::max(widest, input.step.size);
+    }
+    ones_ = FloatArray(widest);
     // Not zeros: a kernel that skips them would leave its weights where they are.
     std::fill_n(ones_.mutable_data(), ones_.size(), 1.0f);
     out_ = FloatArray(plan_->output_size());
@@ -142,11 +146,10 @@ class PyPlan {
   // reads the outputs, but no two threads may write them at once.
   void prefetch(PyObject* self) const {
     plan_->fetch_weights();
-    if (warming_.test_and_set(std::memory_order_acquire)) {
-      thread_local Buffer outputs;
-      const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(out_.size());
-      if (outputs.bytes() < bytes) outputs = Buffer(bytes);
-      run({ones_.data(), DType::float32}, 1, outputs.floats());
+    // One array is no observation of several inputs.
+    const bool several = plan_->program().inputs.size() > 1;
+    if (several || warming_.test_and_set(std::memory_order_acquire)) {
+      for (int i = 0; i < (several ? kWarmUps : 1); ++i) warm_up();
       return;
     }
     PyObject* const arguments[] = {ones_.ptr(), out_.ptr()};
@@ -183,6 +186,19 @@ class PyPlan {
   }
 
  private:
+  // A call past Python, into memory of the calling thread.
+  void warm_up() const {
+    thread_local Buffer outputs;
+    const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(out_.size());
+    if (outputs.bytes() < bytes) outputs = Buffer(bytes);
+    const std::vector<Observations> inputs(plan_->program().inputs.size(),
+                                           {ones_.data(), DType::float32});
+    float* y = outputs.floats();
+    run(1, [&](std::int64_t, std::int64_t rows) {
+      plan_->forward({inputs.data(), &y, 1}, rows);
+    });
+  }
+
   std::vector<FloatArray> outputs_of(const py::object& observation,
                                      std::size_t wanted) const {
     const Given given = given_of(observation);

@@ -52,7 +52,9 @@ MAX_INPUTS: int
 MAX_NONZEROS: int
 MAX_OPS: int
 MAX_OUTPUTS: int
+MAX_READS: int
 MAX_RUNS: int
+MAX_SLOTS: int
 MAX_WIDTH: int
 
 def isas() -> dict[str, tuple[bool, str, list[str], int]]: ...

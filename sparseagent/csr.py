@@ -14,6 +14,8 @@ from sparseagent import _core
 MAX_WIDTH: int = _core.MAX_WIDTH
 MAX_NONZEROS: int = _core.MAX_NONZEROS
 MAX_RUNS: int = _core.MAX_RUNS
+#: As many axes as every NumPy can give an array.
+MAX_AXES = 32
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -156,6 +158,12 @@ class CSR(ReadOnly):
             return False
         places = np.arange(self.nnz) + np.repeat(self.indptr[first] - self.indptr[:-1], lengths)
         return bool((self.indices == self.indices[places]).all())
+
+
+def nearest_float32(value: float) -> float:
+    """What the compiled core holds of `value`; infinite where that is beyond float32."""
+    with np.errstate(over="ignore"):
+        return float(np.float32(value))
 
 
 def frozen_array(name: str, array: Any, dtype: Any, ndim: int) -> NDArray[Any]:

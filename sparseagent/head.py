@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparseagent.csr import Float32, ReadOnly
+from sparseagent.csr import MAX_AXES, Float32, ReadOnly
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class Box(ReadOnly):
             array = np.array(getattr(self, name), np.float32)
             array.setflags(write=False)
             object.__setattr__(self, name, array)
-        if self.low.shape != self.high.shape or self.low.ndim < 1:
+        if self.low.shape != self.high.shape or not 1 <= self.low.ndim <= MAX_AXES:
             raise ValueError(
-                f"low, high: expected equal shapes with at least one axis, "
+                f"low, high: expected equal shapes with 1 to {MAX_AXES} axes, "
                 f"got {self.low.shape} and {self.high.shape}"
             )
         if not (self.low <= self.high).all():

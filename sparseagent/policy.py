@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from sparseagent import policyfile
+from sparseagent import fields, policyfile
 from sparseagent.csr import Float32
 from sparseagent.head import Head, Raw
 from sparseagent.ops import Layer, Linear, Observation, Observe
@@ -273,7 +273,8 @@ def _self_test(policy: SparsePolicy, golden: Golden) -> None:
 
 def _json_holds(content: Mapping[str, Any]) -> bool:
     """Whether a file would give `content` back as it is, say no tuple as a list."""
+    spec = {"metadata": content}  # lists nest in a file as deep as this
     try:
-        return bool(json.loads(json.dumps(content, allow_nan=False)) == content)
-    except (TypeError, ValueError):
+        return bool(fields.parse(json.dumps(spec, allow_nan=False)) == spec)
+    except (RecursionError, TypeError, ValueError):
         return False

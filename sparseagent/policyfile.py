@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 
+from sparseagent import fields
 from sparseagent.csr import Float32, ReadOnly
 from sparseagent.head import Argmax, Box, Clip, Head, Raw, Unscale
 from sparseagent.ops import OPS, Observe
@@ -43,6 +44,8 @@ FORMAT_VERSION = 2
 #: of it. Most of it is for JSON of lists within lists, some 110 a byte; honest files take 10 to 30.
 MEMORY_FIXED = 64 << 20
 MEMORY_PER_BYTE = 128
+#: Of JSON: everything but the arrays. Programs of as many ops as there may be take a third of it.
+MAX_HEADER = 4 << 20
 #: A self-test of more observations than this would make a small file slow to load.
 MAX_GOLDEN = 256
 _ZEROS = "0" * 64
@@ -176,7 +179,7 @@ def from_bytes(data: bytes) -> Contents:
     version = _version(metadata)
     try:
         _check_checksum(data, metadata)
-        spec, tensors = json.loads(metadata["spec"]), load_tensors(data)
+        spec, tensors = fields.parse(metadata["spec"]), load_tensors(data)
         if version == 1:
             spec, tensors = _upgraded(spec, tensors)
         contents = _contents_in(spec, tensors)
@@ -207,6 +210,10 @@ def _container(tensors: Tensors, metadata: dict[str, str]) -> bytes:
         end += len(parts[-1])
     text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
+    if len(text) > MAX_HEADER:
+        raise ValueError(
+            f"metadata: expected at most {MAX_HEADER} bytes of JSON in all, got {len(text)}"
+        )
     return b"".join([len(text).to_bytes(8, "little"), text, *parts])
 
 
@@ -224,8 +231,10 @@ def _metadata(data: bytes) -> dict[str, str]:
         raise PolicyFileError(
             f"truncated or damaged: expected a header of {length} bytes, got {len(data) - 8}"
         )
+    if length > MAX_HEADER:
+        raise PolicyFileError(f"header: expected at most {MAX_HEADER} bytes, got {length}")
     try:
-        metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+        metadata = fields.parse(data[8 : 8 + length].decode())["__metadata__"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise PolicyFileError("not a policy file, or a damaged one: unreadable header") from error
     wanted = ("format", "format_version", "spec", "checksum")
@@ -277,10 +286,11 @@ def _program_out(program: Program, tensors: Tensors) -> dict[str, Any]:
 
 
 def _program_in(spec: dict[str, Any], tensors: Tensors) -> Program:
-    slots = {str(name): int(size) for name, size in spec["slots"].items()}
+    given_slots = fields.members(spec, "slots")
+    slots = {name: fields.whole(given_slots, name) for name in given_slots}
     ops = []
-    for number, given in enumerate(spec["ops"]):
-        kind = given["op"]
+    for number, given in enumerate(fields.items(spec, "ops")):
+        kind = fields.text(given, "op")
         if kind not in OPS:
             raise PolicyFileError(
                 f"ops[{number}]: unknown op {kind!r}; a newer sparseagent may read the file. This "
@@ -289,7 +299,8 @@ def _program_in(spec: dict[str, Any], tensors: Tensors) -> Program:
         prefix = f"ops.{number}."
         own = {n.removeprefix(prefix): a for n, a in tensors.items() if n.startswith(prefix)}
         reads, writes = (
-            tuple(_span_in(span, slots) for span in given[key]) for key in ("reads", "writes")
+            tuple(_span_in(span, slots) for span in fields.items(given, key))
+            for key in ("reads", "writes")
         )
         try:
             ops.append(OPS[kind].read(reads, writes, given, own))
@@ -297,7 +308,9 @@ def _program_in(spec: dict[str, Any], tensors: Tensors) -> Program:
             raise ValueError(f"ops[{number}] ({kind}): expected {error}") from error
         except (TypeError, ValueError) as error:
             raise ValueError(f"ops[{number}] ({kind}): {error}") from error
-    outputs = {str(name): _span_in(span, slots) for name, span in spec["outputs"].items()}
+    outputs = {
+        name: _span_in(span, slots) for name, span in fields.members(spec, "outputs").items()
+    }
     return Program(slots, tuple(ops), outputs)
 
 
@@ -308,11 +321,14 @@ def _span_out(span: Span, program: Program) -> Any:
 
 
 def _span_in(given: Any, slots: dict[str, int]) -> Span:
-    slot, *part = [given] if isinstance(given, str) else given
-    if slot not in slots or len(part) not in (0, 2):
+    whole = isinstance(given, str) and given in slots
+    part = isinstance(given, list) and len(given) == 3
+    if not whole and not (part and isinstance(given[0], str) and given[0] in slots):
         raise ValueError(f"expected a slot or [slot, start, stop], got {given!r:.80}")
-    start, stop = part or (0, slots[slot])
-    return Span(slot, int(start), int(stop))
+    if whole:
+        return Span(given, 0, slots[given])
+    slot, start, stop = given
+    return Span(slot, fields.whole_number("start", start), fields.whole_number("stop", stop))
 
 
 def _downgraded(spec: dict[str, Any], tensors: Tensors) -> dict[str, Any]:
@@ -331,30 +347,31 @@ def _downgraded(spec: dict[str, Any], tensors: Tensors) -> dict[str, Any]:
 
 def _upgraded(spec: dict[str, Any], tensors: Tensors) -> tuple[dict[str, Any], Tensors]:
     """What a file of version 1 says, as version 2 says it."""
-    slots = {"x0": math.prod(int(n) for n in spec["observation"]["shape"])}
+    observation = fields.members(spec, "observation")
+    layers = fields.items(spec, "layers")
+    categories = fields.wholes(observation, "categories") if "categories" in observation else ()
+    slots = {"x0": sum(categories) or math.prod(fields.wholes(observation, "shape"))}
     ops = [
         {
-            **spec["observation"],
+            **observation,
             "op": "observe",
             "input": "observation",
             "reads": [],
             "writes": ["x0"],
         }
     ]
-    for number, layer in enumerate(spec["layers"]):
-        slots[f"x{number + 1}"] = int(layer["shape"][0])
+    for number, layer in enumerate(layers):
+        slots[f"x{number + 1}"] = fields.wholes(layer, "shape")[0]
         ops.append({**layer, "op": "linear", "reads": [f"x{number}"], "writes": [f"x{number + 1}"]})
+    numbers = {"observation": 0, **{f"layers.{n}": n + 1 for n in range(len(layers))}}
     renamed = {}
     for name, array in tensors.items():
-        kind, _, own = name.partition(".")
-        if kind == "observation":
-            renamed[f"ops.0.{own}"] = array
-        elif kind == "layers":
-            number_text, _, own = own.partition(".")
-            renamed[f"ops.{int(number_text) + 1}.{own}"] = array
-        else:
+        owner, _, own = name.rpartition(".")
+        if owner in numbers:
+            renamed[f"ops.{numbers[owner]}.{own}"] = array
+        elif owner in ("head", "golden"):
             renamed[name] = array
-    outputs = {"action": f"x{len(spec['layers'])}"}
+    outputs = {"action": f"x{len(layers)}"}
     return {**spec, "slots": slots, "ops": ops, "outputs": outputs}, renamed
 
 
@@ -366,7 +383,7 @@ def _head_out(head: Head, tensors: Tensors) -> dict[str, Any]:
 
 
 def _head_in(spec: dict[str, Any], tensors: Tensors) -> Head:
-    kind = spec["kind"]
+    kind = fields.text(spec, "kind")
     if kind == Raw.kind:
         return Raw()
     if kind == Argmax.kind:
@@ -381,9 +398,10 @@ def _head_in(spec: dict[str, Any], tensors: Tensors) -> Head:
 
 
 def _contents_in(spec: dict[str, Any], tensors: Tensors) -> Contents:
-    program, head = _program_in(spec, tensors), _head_in(spec["head"], tensors)
+    program, head = _program_in(spec, tensors), _head_in(fields.members(spec, "head"), tensors)
     golden = _golden_in(program, head, tensors)
-    return Contents(program, head, dict(spec["metadata"]), str(spec["order"]), golden)
+    metadata, order = fields.members(spec, "metadata"), fields.text(spec, "order")
+    return Contents(program, head, metadata, order, golden)
 
 
 def _golden_out(golden: Golden) -> Tensors:

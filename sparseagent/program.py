@@ -24,8 +24,11 @@ Tensors = dict[str, NDArray[Any]]
 Attributes = dict[str, Any]
 
 MAX_OPS: int = _core.MAX_OPS
+MAX_SLOTS: int = _core.MAX_SLOTS
 #: Of all slots together: what one observation may take, beside its weights.
 MAX_FEATURES: int = _core.MAX_FEATURES
+#: Features that all ops together read: the work of one observation, beside its weights.
+MAX_READS: int = _core.MAX_READS
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,7 @@ class Program:
         for name, span in self.outputs.items():
             if not self._mark(f"outputs: {name}", span, written).all():
                 raise ValueError(f"outputs: {name}: expected {span} to be written")
+        self._check_names()
 
     @property
     def since(self) -> int:
@@ -205,8 +209,22 @@ class Program:
         for name, size in self.slots.items():
             if not 1 <= size <= MAX_WIDTH:
                 raise ValueError(f"slots: {name}: expected 1 to {MAX_WIDTH} features, got {size}")
-        if sum(self.slots.values()) > MAX_FEATURES:
-            raise ValueError(f"slots: expected at most {MAX_FEATURES} features in all")
+        if len(self.slots) > MAX_SLOTS or sum(self.slots.values()) > MAX_FEATURES:
+            raise ValueError(
+                f"slots: expected at most {MAX_SLOTS} of {MAX_FEATURES} features in all"
+            )
+        if sum(op.in_size for op in self.ops) > MAX_READS:
+            raise ValueError(f"ops: expected them to read at most {MAX_READS} features in all")
+
+    def _check_names(self) -> None:
+        """Inputs have a name each, and every name is one that a file can hold."""
+        inputs = [op.input for op in self.ops if hasattr(op, "input")]
+        if not 1 <= len(inputs) <= _core.MAX_INPUTS:
+            raise ValueError(f"inputs: expected 1 to {_core.MAX_INPUTS}, got {len(inputs)}")
+        if len(set(inputs)) != len(inputs):
+            raise ValueError(f"inputs: expected each to be observed once, got {inputs!s:.200}")
+        for name in (*self.slots, *inputs, *self.outputs):
+            name.encode()  # refuses half a character, which no other reader takes
 
     def _mark(
         self, where: str, span: Span, written: Mapping[str, NDArray[np.bool_]]

@@ -18,13 +18,14 @@ CSRC = ROOT / "csrc"
 # it is loaded or later, inside a function. What is for type checking alone is not counted.
 ALLOWED = {
     "csr": {"_core"},
+    "fields": set(),
     "program": {"_core", "csr"},
-    "ops": {"_core", "csr", "ops", "program"},
+    "ops": {"_core", "csr", "fields", "ops", "program"},
     "head": {"csr"},
     "reference": {"_core", "csr", "head", "ops", "policyfile", "program"},
     "order": {"_core", "csr", "ops", "program"},
-    "policyfile": {"csr", "head", "ops", "program"},
-    "policy": {"csr", "head", "ops", "order", "policyfile", "program", "reference"},
+    "policyfile": {"csr", "fields", "head", "ops", "program"},
+    "policy": {"csr", "fields", "head", "ops", "order", "policyfile", "program", "reference"},
     "plan": {"_core", "head", "ops", "order", "policy", "program", "tuning"},
     "tuning": {"csr", "ops", "policy"},
     "bootstrap": set(),

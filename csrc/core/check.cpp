@@ -19,12 +19,19 @@ bool all_finite(const float* values, std::int64_t count) {
   return finite;
 }
 
+void check_activation(Activation activation, float alpha) {
+  if (!std::isfinite(alpha)) refuse("alpha: expected a finite number");
+  if (activation == Activation::celu && !(alpha > 0)) {
+    refuse("alpha: expected a positive number for celu");
+  }
+}
+
 void check_layer(const LayerView& layer) {
   if (layer.out < 1 || layer.in < 1 || layer.out > kMaxWidth || layer.in > kMaxWidth) {
     refuse("expected widths in [1, 2^20]");
   }
   if (layer.runs < 1 || layer.runs > kMaxRuns) refuse("expected 1 to 64 runs per row");
-  if (!std::isfinite(layer.alpha)) refuse("alpha: expected a finite number");
+  check_activation(layer.activation, layer.alpha);
   const std::int64_t chains = static_cast<std::int64_t>(layer.out) * layer.runs;
   if (layer.indptr[0] != 0) refuse("expected indptr to start at 0");
   for (std::int64_t i = 0; i < chains; ++i) {
@@ -54,7 +61,25 @@ void check_layer(const LayerView& layer) {
   }
 }
 
+void check_size(const Program& program) {
+  std::int64_t features = 0;
+  for (const std::int32_t size : program.slots) features += size;
+  if (features > kMostFeatures || program.slots.size() > kMostSlots) {
+    refuse("slots: expected at most " + std::to_string(kMostSlots) + " of " +
+           std::to_string(kMostFeatures) + " features in all");
+  }
+  std::int64_t reads = 0;
+  for (const Op& op : program.ops) {
+    for (const Span& span : op.reads) reads += span.size;
+  }
+  if (reads > kMostReads) {
+    refuse("ops: expected them to read at most " + std::to_string(kMostReads) +
+           " features in all");
+  }
+}
+
 void check_flow(const Program& program) {
+  check_size(program);
   std::vector<std::vector<bool>> written;
   for (const std::int32_t size : program.slots) {
     written.emplace_back(static_cast<std::size_t>(size), false);

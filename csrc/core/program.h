@@ -51,6 +51,9 @@ struct Input {
 constexpr std::size_t kMostOps = 4096;
 // Of all slots together: what one observation may take, beside its weights.
 constexpr std::int64_t kMostFeatures = 1 << 22;
+constexpr std::size_t kMostSlots = 2 * kMostOps;
+// Features that all ops together read: the work of one observation, beside its weights.
+constexpr std::int64_t kMostReads = 1 << 24;
 // More of them nobody needs, and pointers to them fit on a stack.
 constexpr std::size_t kMostInputs = 64;
 constexpr std::size_t kMostOutputs = 64;

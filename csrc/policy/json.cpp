@@ -32,11 +32,37 @@ void append_utf8(std::uint32_t code, std::string* text) {
   byte(0x80 | (code & 0x3f));
 }
 
+// Bytes of the character at the start of `text`, or 0 if it is none in UTF-8: too long,
+// half of a pair, beyond the last one, or cut off.
+std::size_t utf8_size(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char first = byte(0);
+  if (first < 0x80) return 1;
+  const std::size_t size = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+  if (first < 0xc2 || first > 0xf4 || text.size() < size) return 0;
+  for (std::size_t i = 1; i < size; ++i) {
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+  }
+  const unsigned char second = byte(1);
+  const bool wrong =
+      (first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) ||
+      (first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f);
+  return wrong ? 0 : size;
+}
+
+void check_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const std::size_t size = utf8_size(text);
+    if (size == 0) refuse("JSON: expected UTF-8");
+    text.remove_prefix(size);
+  }
+}
+
 }  // namespace
 
 class JsonParser {
  public:
-  explicit JsonParser(std::string_view text) : text_(text) {}
+  explicit JsonParser(std::string_view text) : text_(text) { check_utf8(text); }
 
   Json whole() {
     Json value = read(0);
@@ -65,9 +91,11 @@ class JsonParser {
   }
 
   Json read(int depth) {
-    if (depth > kDeepest) refuse("JSON: nested too deeply");
     skip_space();
     Json value;
+    if (depth > kDeepest && (peek() == '{' || peek() == '[')) {
+      refuse("JSON: nested too deeply");
+    }
     if (peek() == '{') return read_object(depth);
     if (peek() == '[') return read_array(depth);
     if (peek() == '"') {
@@ -79,7 +107,7 @@ class JsonParser {
       value.truth_ = text_[at_ - 2] == 'u';  // tr-u-e, fal-s-e
     } else if (!take("null")) {
       value.kind_ = Json::Kind::number;
-      value.number_ = read_number();
+      value.number_ = read_number(&value.whole_);
     }
     return value;
   }
@@ -136,7 +164,7 @@ class JsonParser {
   }
 
   // The grammar's numbers alone; from_chars would also take "inf" and "1.".
-  double read_number() {
+  double read_number(bool* is_whole) {
     const std::size_t start = at_;
     const auto digits = [&] {
       if (!is_digit(peek())) refuse("JSON: expected a value");
@@ -158,6 +186,7 @@ class JsonParser {
       digits();
     }
     double value = 0;
+    *is_whole = text_.substr(start, at_ - start).find_first_of(".eE") == text_.npos;
     const auto result =
         std::from_chars(text_.data() + start, text_.data() + at_, value);
     if (result.ec != std::errc() || !std::isfinite(value)) {
@@ -239,7 +268,7 @@ double Json::number(const char* what) const {
 
 std::int64_t Json::whole(const char* what, std::int64_t low, std::int64_t high) const {
   const double value = number(what);
-  if (value != std::floor(value) || value < static_cast<double>(low) ||
+  if (!whole_ || value < static_cast<double>(low) ||
       value > static_cast<double>(high)) {
     refuse(std::string(what) + ": expected a whole number in [" + std::to_string(low) +
            ", " + std::to_string(high) + "]");

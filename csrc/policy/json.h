@@ -13,8 +13,9 @@ namespace sparseagent {
 
 class Json {
  public:
-  // Throws std::invalid_argument if `text` is no JSON, nests deeper than 64, or names a
-  // key of an object twice.
+  // Throws std::invalid_argument if `text` is no JSON in UTF-8, nests deeper than 64,
+  // names a key of an object twice, or has a number that no double can hold.
+  // sparseagent/fields.py reads the same language.
   static Json parse(std::string_view text);
 
   using Member = std::pair<std::string, Json>;
@@ -23,7 +24,8 @@ class Json {
   bool is_text() const { return kind_ == Kind::text; }
 
   // The value as what it must be; each throws std::invalid_argument with `what`, the
-  // name of the value in the file, if it is something else.
+  // name of the value in the file, if it is something else. A whole number is one that
+  // is written as such: 3.0 is none.
   const std::string& text(const char* what) const;
   double number(const char* what) const;
   std::int64_t whole(const char* what, std::int64_t low, std::int64_t high) const;
@@ -43,6 +45,7 @@ class Json {
   // Small, for lists of many numbers: what else there is lies elsewhere.
   Kind kind_ = Kind::null;
   bool truth_ = false;
+  bool whole_ = false;  // a number without fraction and exponent
   double number_ = 0;
   std::shared_ptr<Parts> parts_;
 };

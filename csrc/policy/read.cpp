@@ -1,7 +1,7 @@
 #include "policy/read.h"
 
-#include <algorithm>
 #include <cmath>
+#include <map>
 #include <stdexcept>
 
 #include "core/check.h"
@@ -9,6 +9,8 @@
 
 namespace sparseagent {
 namespace {
+
+constexpr std::size_t kMostAxes = 32;  // that every NumPy can give an array
 
 [[noreturn]] void refuse(const std::string& what) { throw std::invalid_argument(what); }
 
@@ -30,6 +32,16 @@ int numbered(const char* what, const std::string& name, const Names& names) {
          name.substr(0, 32) + "'");
 }
 
+// Whatever `read` refuses is refused in the name of one item of a list.
+template <typename Read>
+void named(const char* list, std::size_t number, const Read& read) {
+  try {
+    read();
+  } catch (const std::invalid_argument& error) {
+    refuse(std::string(list) + "[" + std::to_string(number) + "]: " + error.what());
+  }
+}
+
 class Reader {
  public:
   explicit Reader(std::string_view data) : file_(data) {}
@@ -42,7 +54,10 @@ class Reader {
       read_program(spec);
     }
     read_head(spec.at("head"));
+    const char* const kOrders[] = {"ascending", "neon", "avx2", "avx512"};
     program_.order = spec.at("order").text("order");
+    numbered("order", program_.order, kOrders);
+    spec.at("metadata").members("metadata");
     check_flow(program_);
     return std::move(program_);
   }
@@ -64,9 +79,11 @@ class Reader {
     for (std::size_t i = 0; i < layers.size(); ++i) {
       Op op;
       op.reads = {program_.ops.back().write};
-      read_layer("layers." + std::to_string(i) + ".", layers[i], &op);
-      op.write = add_slot(op.layer.out);
-      check_inputs(op);
+      named("layers", i, [&] {
+        read_layer("layers." + std::to_string(i) + ".", layers[i], &op);
+        op.write = add_slot(op.layer.out);
+        check_inputs(op);
+      });
       program_.ops.push_back(op);
     }
     program_.outputs.emplace_back("action", program_.ops.back().write);
@@ -80,27 +97,19 @@ class Reader {
   // ---- version 2: slots and ops
 
   void read_program(const Json& spec) {
-    const auto& slots = spec.at("slots").members("slots");
-    std::int64_t features = 0;
-    for (const auto& [name, size] : slots) {
-      names_.push_back(name);
+    for (const auto& [name, size] : spec.at("slots").members("slots")) {
+      numbers_.emplace(name, static_cast<std::int32_t>(program_.slots.size()));
       program_.slots.push_back(
           static_cast<std::int32_t>(size.whole("slots", 1, kMaxWidth)));
-      features += program_.slots.back();
-    }
-    if (features > kMostFeatures || slots.size() > 2 * kMostOps) {
-      refuse("slots: expected at most " + std::to_string(kMostFeatures) + " features");
     }
     const auto& ops = spec.at("ops").items("ops");
     if (ops.empty() || ops.size() > kMostOps) {
       refuse("ops: expected 1 to " + std::to_string(kMostOps));
     }
     for (std::size_t i = 0; i < ops.size(); ++i) {
-      try {
+      named("ops", i, [&] {
         program_.ops.push_back(read_op("ops." + std::to_string(i) + ".", ops[i]));
-      } catch (const std::invalid_argument& error) {
-        refuse("ops[" + std::to_string(i) + "]: " + error.what());
-      }
+      });
     }
     for (const auto& [name, span] : spec.at("outputs").members("outputs")) {
       program_.outputs.emplace_back(name, read_span(span));
@@ -119,10 +128,10 @@ class Reader {
       refuse("span: expected a slot or [slot, start, stop]");
     }
     const std::string& name = (all ? given : given.items("span")[0]).text("span");
-    const auto found = std::find(names_.begin(), names_.end(), name);
-    if (found == names_.end())
+    const auto found = numbers_.find(name);
+    if (found == numbers_.end())
       refuse("span: unknown slot '" + name.substr(0, 32) + "'");
-    const auto slot = static_cast<std::int32_t>(found - names_.begin());
+    const std::int32_t slot = found->second;
     const std::int32_t size = program_.slots[static_cast<std::size_t>(slot)];
     if (all) return {slot, 0, size};
     const std::int64_t start = given.items("span")[1].whole("span", 0, size - 1);
@@ -186,7 +195,8 @@ class Reader {
     for (const Json& axis : spec.at("shape").items("shape")) {
       input.shape.push_back(axis.whole("shape", 1, kMaxWidth));
       size *= input.shape.back();
-      if (size > kMaxWidth || input.shape.size() > 32) refuse("shape: too large");
+      if (size > kMaxWidth || input.shape.size() > kMostAxes)
+        refuse("shape: too large");
     }
     ObservationStep& step = input.step;
     step.size = static_cast<std::int32_t>(size);
@@ -212,6 +222,13 @@ class Reader {
     }
     if (input.shape.empty() && step.categories.empty())
       refuse("shape: expected an axis");
+    const char* const kTypes[] = {"uint8",   "int8",    "int32", "int64",
+                                  "float32", "float64", "bool"};
+    constexpr int kWholeTypes = 4;
+    const int type = numbered("dtype", spec.at("dtype").text("dtype"), kTypes);
+    if (!step.categories.empty() && type >= kWholeTypes) {
+      refuse("dtype: expected whole numbers with categories");
+    }
     step.check();
     program_.inputs.push_back(std::move(input));
   }
@@ -238,9 +255,9 @@ class Reader {
       layer.runs = whole(spec, "runs", 1, kMaxRuns);
       const std::int64_t nnz = file_.length(prefix + "values");
       layer.values = keep(file_.floats(prefix + "values", {nnz}));
-      layer.indices = keep(file_.integers(prefix + "indices", {nnz}));
-      layer.indptr = keep(file_.integers(
-          prefix + "indptr", {static_cast<std::int64_t>(layer.out) * layer.runs + 1}));
+      layer.indices = keep(file_.integers(prefix + "indices", {nnz}, true));
+      const std::int64_t chains = static_cast<std::int64_t>(layer.out) * layer.runs;
+      layer.indptr = keep(file_.integers(prefix + "indptr", {chains + 1}, false));
       if (layer.indptr[0] != 0 || layer.nnz() != nnz) {
         refuse("indptr: expected to rise from 0 to nnz");
       }
@@ -281,6 +298,7 @@ class Reader {
     *activation = static_cast<Activation>(
         numbered("activation", spec.at("activation").text("activation"), names));
     *alpha = single("alpha", spec.at("alpha").number("alpha"));
+    check_activation(*activation, *alpha);
   }
 
   // Reads `count` spans of one size.
@@ -306,6 +324,14 @@ class Reader {
     if (!std::isfinite(number))
       refuse(std::string(what) + ": expected a finite float32");
     return number;
+  }
+
+  bool expects_weight(const std::string& prefix, bool wanted) const {
+    if (file_.has(prefix + "weight") != wanted) {
+      refuse(wanted ? "weight: expected one for this rule"
+                    : "weight: expected none for this rule");
+    }
+    return wanted;
   }
 
   static void expect_same_size(const Op& op) {
@@ -346,7 +372,7 @@ class Reader {
     const char* const kRules[] = {"add", "multiply", "lerp"};
     op->view.combine = static_cast<CombineRule>(
         numbered("rule", spec.at("rule").text("rule"), kRules));
-    if (op->view.combine == CombineRule::lerp) {
+    if (expects_weight(prefix, op->view.combine == CombineRule::lerp)) {
       op->view.weight = finite_floats(prefix + "weight", op->view.in);
     }
   }
@@ -362,7 +388,7 @@ class Reader {
     if (view.in % view.groups != 0) refuse("groups: expected them to be equal");
     const bool all = view.reduce == ReduceRule::softmax;
     if (view.out != (all ? view.in : view.groups)) refuse("expected other outputs");
-    if (view.reduce == ReduceRule::weighted_sum) {
+    if (expects_weight(prefix, view.reduce == ReduceRule::weighted_sum)) {
       view.weight = finite_floats(prefix + "weight", view.in / view.groups);
     }
   }
@@ -378,6 +404,9 @@ class Reader {
     if (head.kind == Head::Kind::raw) program_.action_shape = {out};
     if (head.kind == Head::Kind::clip || head.kind == Head::Kind::unscale) {
       program_.action_shape = file_.shape("head.low");
+      if (program_.action_shape.empty() || program_.action_shape.size() > kMostAxes) {
+        refuse("head.low: expected 1 to " + std::to_string(kMostAxes) + " axes");
+      }
       head.low = file_.floats("head.low", program_.action_shape);
       head.high = file_.floats("head.high", program_.action_shape);
     }
@@ -398,7 +427,7 @@ class Reader {
   }
 
   TensorFile file_;
-  std::vector<std::string> names_;  // of the slots
+  std::map<std::string, std::int32_t> numbers_;  // of the slots, by their names
   Program program_;
 };
 

@@ -64,6 +64,9 @@ void TensorFile::read_header(std::string_view data) {
   }
   const Json header = Json::parse(data.substr(8, length));
   const Json& metadata = header.at("__metadata__");
+  for (const auto& [key, text] : metadata.members("__metadata__")) {
+    text.text("__metadata__");
+  }
   if (metadata.at("format").text("format") != "sparseagent") {
     refuse("format: expected 'sparseagent'");
   }
@@ -167,9 +170,10 @@ std::vector<double> TensorFile::doubles(const std::string& name,
   return widened<double, double>(shaped(name, shape, "F64").bytes);
 }
 
-std::vector<std::int32_t> TensorFile::integers(
-    const std::string& name, const std::vector<std::int64_t>& shape) const {
-  if (tensor(name).dtype == "U16") {
+std::vector<std::int32_t> TensorFile::integers(const std::string& name,
+                                               const std::vector<std::int64_t>& shape,
+                                               bool narrow) const {
+  if (narrow && tensor(name).dtype == "U16") {
     return widened<std::int32_t, std::uint16_t>(shaped(name, shape, "U16").bytes);
   }
   return widened<std::int32_t, std::int32_t>(shaped(name, shape, "I32").bytes);

@@ -24,13 +24,14 @@ class TensorFile {
   bool has(const std::string& name) const { return tensors_.count(name) != 0; }
 
   // The numbers of an array with the given shape, copied out; throws if it has another
-  // shape or type. Offsets and columns come as 16 or 32 bits and are widened.
+  // shape or type. Integers have 32 bits; where they may be `narrow`, also 16.
   std::vector<float> floats(const std::string& name,
                             const std::vector<std::int64_t>& shape) const;
   std::vector<double> doubles(const std::string& name,
                               const std::vector<std::int64_t>& shape) const;
   std::vector<std::int32_t> integers(const std::string& name,
-                                     const std::vector<std::int64_t>& shape) const;
+                                     const std::vector<std::int64_t>& shape,
+                                     bool narrow) const;
 
   // Length of an array of one axis.
   std::int64_t length(const std::string& name) const;

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sparseagent import _core
-from sparseagent.csr import Float64
+from sparseagent.csr import Float64, nearest_float32
 
 #: Names of the activations, with the default `alpha` of those that take one.
 ACTIVATIONS: Mapping[str, float] = _core.ACTIVATIONS
@@ -24,7 +24,7 @@ def check_activation(name: str, alpha: float) -> None:
         raise ValueError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {name!r}")
     if not abs(alpha) <= _MAX_ALPHA:  # or NaN
         raise ValueError(f"alpha: expected a finite number, got {alpha}")
-    if name == "celu" and not alpha > 0:
+    if name == "celu" and not nearest_float32(alpha) > 0:
         raise ValueError(f"alpha: expected a positive number for celu, got {alpha}")
 
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from sparseagent import fields
 from sparseagent.csr import Float32, Float64, frozen_array
 from sparseagent.program import Attributes, Op, Span, Tensors
 
@@ -60,7 +61,7 @@ class Combine(Op):
         attributes: Attributes,
         tensors: Tensors,
     ) -> Combine:
-        return cls(reads, writes, str(attributes["rule"]), tensors.get("weight"))
+        return cls(reads, writes, fields.text(attributes, "rule"), tensors.get("weight"))
 
     def float64(self, *x: Float64) -> Float64:
         first, second = x

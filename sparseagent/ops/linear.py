@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from sparseagent import fields
 from sparseagent.csr import CSR, Float32, Float64, ReadOnly, check_shape, frozen_array
 from sparseagent.ops.activation import activate, activation_bound, check_activation
 from sparseagent.program import Attributes, Op, Span, Tensors
@@ -160,7 +161,7 @@ class Linear(Op):
         attributes: Attributes,
         tensors: Tensors,
     ) -> Linear:
-        shape = tuple(int(n) for n in attributes["shape"])
+        shape = fields.wholes(attributes, "shape")
         if len(shape) != 2:
             raise ValueError(f"expected shape (out, in), got {shape}")
         weight: Any
@@ -173,7 +174,7 @@ class Linear(Op):
                 tensors["indptr"],
                 indices.astype(np.int32),
                 tensors["values"],
-                int(attributes["runs"]),
+                fields.whole(attributes, "runs"),
             )
         elif attributes["kind"] == "dense":
             weight = tensors["weight"]
@@ -181,7 +182,8 @@ class Linear(Op):
                 raise ValueError(f"weight: expected shape {shape}, got {weight.shape}")
         else:
             raise ValueError(f"expected kind csr or dense, got {attributes['kind']!r}")
-        activation, alpha = str(attributes["activation"]), float(attributes["alpha"])
+        activation = fields.text(attributes, "activation")
+        alpha = fields.number(attributes, "alpha")
         return cls(reads, writes, Layer(weight, tensors["bias"], activation, alpha))
 
     def float64(self, *x: Float64) -> Float64:

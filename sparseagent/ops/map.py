@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from sparseagent.csr import Float32, Float64, frozen_array
+from sparseagent import fields
+from sparseagent.csr import Float32, Float64, frozen_array, nearest_float32
 from sparseagent.ops.activation import activate, activation_bound, check_activation
 from sparseagent.program import Attributes, Op, Span, Tensors
 
@@ -50,7 +51,7 @@ class Map(Op):
         for name in ("low", "high"):
             given = getattr(self, name)
             if given is not None:
-                object.__setattr__(self, name, float(np.float32(given)))
+                object.__setattr__(self, name, nearest_float32(given))
         if self.low is not None and self.high is not None and not self.low <= self.high:
             raise ValueError(f"low, high: expected low <= high, got {self.low} and {self.high}")
         if any(bound is not None and not np.isfinite(bound) for bound in (self.low, self.high)):
@@ -88,16 +89,15 @@ class Map(Op):
         attributes: Attributes,
         tensors: Tensors,
     ) -> Map:
-        low, high = attributes["low"], attributes["high"]
         return cls(
             reads,
             writes,
-            str(attributes["activation"]),
-            float(attributes["alpha"]),
+            fields.text(attributes, "activation"),
+            fields.number(attributes, "alpha"),
             tensors.get("scale"),
             tensors.get("shift"),
-            None if low is None else float(low),
-            None if high is None else float(high),
+            fields.bound(attributes, "low"),
+            fields.bound(attributes, "high"),
         )
 
     def float64(self, *x: Float64) -> Float64:

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from sparseagent.csr import Float64
+from sparseagent import fields
+from sparseagent.csr import Float64, nearest_float32
 from sparseagent.program import Attributes, Op, Span, Tensors
 
 RULES = ("layer", "rms", "l2")
@@ -37,7 +38,7 @@ class Norm(Op):
     def __post_init__(self) -> None:
         if self.rule not in RULES:
             raise ValueError(f"rule: expected one of {', '.join(RULES)}, got {self.rule!r}")
-        object.__setattr__(self, "eps", float(np.float32(self.eps)))
+        object.__setattr__(self, "eps", nearest_float32(self.eps))
         if not (np.isfinite(self.eps) and self.eps > 0):
             raise ValueError(f"eps: expected a positive number, got {self.eps}")
 
@@ -59,7 +60,7 @@ class Norm(Op):
         attributes: Attributes,
         tensors: Tensors,
     ) -> Norm:
-        return cls(reads, writes, str(attributes["rule"]), float(attributes["eps"]))
+        return cls(reads, writes, fields.text(attributes, "rule"), fields.number(attributes, "eps"))
 
     def float64(self, *x: Float64) -> Float64:
         given = x[0]

@@ -9,13 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparseagent.csr import MAX_WIDTH, Float32, Float64, ReadOnly
+from sparseagent import fields
+from sparseagent.csr import MAX_AXES, MAX_WIDTH, Float32, Float64, ReadOnly
 from sparseagent.program import Attributes, Op, Span, Tensors
 
 #: Types an environment may hand in; the network itself always sees float32.
 DTYPES = ("float32", "float64", "uint8", "int8", "int32", "int64", "bool")
-#: As many axes as every NumPy can give an array.
-MAX_AXES = 32
 PRECISIONS = ("float64", "float32")
 
 
@@ -216,20 +215,24 @@ class Observe(Op):
         tensors: Tensors,
     ) -> Observe:
         for name in ("shift", "scale"):
-            if name in tensors and tensors[name].dtype != np.float64:
-                raise ValueError(f"{name}: expected float64, got {tensors[name].dtype}")
-        low, high = attributes["low"], attributes["high"]
+            if name in tensors and (tensors[name].dtype != np.float64 or tensors[name].ndim != 1):
+                raise ValueError(
+                    f"{name}: expected float64 of one axis, got {tensors[name].dtype} "
+                    f"{tensors[name].shape}"
+                )
+        given = {"precision": "float64", "categories": [], **attributes}  # newer than the others
+        low, high = fields.bound(given, "low"), fields.bound(given, "high")
         step = Observation(
-            tuple(int(n) for n in attributes["shape"]),
-            str(attributes["dtype"]),
+            fields.wholes(given, "shape"),
+            fields.text(given, "dtype"),
             tensors.get("shift"),
             tensors.get("scale"),
-            -math.inf if low is None else float(low),
-            math.inf if high is None else float(high),
-            str(attributes.get("precision", "float64")),
-            tuple(int(n) for n in attributes.get("categories", ())),
+            -math.inf if low is None else low,
+            math.inf if high is None else high,
+            fields.text(given, "precision"),
+            fields.wholes(given, "categories"),
         )
-        return cls(reads, writes, str(attributes["input"]), step)
+        return cls(reads, writes, fields.text(given, "input"), step)
 
     def float64(self, *x: Float64) -> Float64:
         """What `Observation.apply` has prepared, as it is."""

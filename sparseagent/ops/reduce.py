@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from sparseagent import fields
 from sparseagent.csr import Float32, Float64, frozen_array
 from sparseagent.program import Attributes, Op, Span, Tensors
 
@@ -79,9 +80,9 @@ class Reduce(Op):
         return cls(
             reads,
             writes,
-            str(attributes["rule"]),
-            int(attributes["groups"]),
-            bool(attributes["strided"]),
+            fields.text(attributes, "rule"),
+            fields.whole(attributes, "groups"),
+            fields.truth(attributes, "strided"),
             tensors.get("weight"),
         )
 

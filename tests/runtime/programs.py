@@ -116,6 +116,36 @@ def random_program(rng: Any, ops: int = 8) -> Program:
     return Program(draft.slots, tuple(draft.ops), {"action": last, "value": value})
 
 
+def several_inputs(rng: Any, batch: int) -> tuple[Program, dict[str, Any]]:
+    """Four inputs of every kind gathered into one slot, with a body; and `batch` observations."""
+    draft = Draft(rng)
+    whole = draft.slot(3 + 5 + 4 + 2)
+    steps = {
+        "velocity": sa.Observation.normalise(np.zeros(3), np.ones(3), eps=1e-8, clip=5),
+        "goal": sa.Observation((2,), "int64", categories=(3, 2)),
+        "image": sa.Observation((2, 1, 2), "uint8", scale=np.array([255.0])),
+        "state": sa.Observation(
+            (2,), shift=rng.normal(size=2), scale=rng.uniform(0.5, 2, 2), precision="float32"
+        ),
+    }
+    start = 0
+    for name, step in steps.items():
+        draft.observe(name, step, Span(whole.slot, start, start + step.size))
+        start += step.size
+    hidden = draft.linear((whole,), 24, activation="silu")
+    stream = draft.combine(hidden, draft.linear((draft.norm(hidden),), 24, activation="relu"))
+    atoms = draft.reduce(draft.linear((stream, whole), 12, activation="identity"))
+    action = draft.linear((draft.map(stream),), 3, activation="tanh")
+    outputs = {"action": action, "value": Span(stream.slot, 2, 3), "atoms": atoms}
+    given = {
+        "velocity": rng.normal(size=(batch, 3)).astype(np.float32),
+        "goal": np.stack([rng.integers(0, n, batch) for n in (3, 2)], axis=1),
+        "image": rng.integers(0, 256, (batch, 2, 1, 2), np.uint8),
+        "state": rng.normal(size=(batch, 2)).astype(np.float32),
+    }
+    return Program(draft.slots, tuple(draft.ops), outputs), given
+
+
 def rows_for(rng: Any, program: Program, batch: int) -> Float32:
     """Observations float32 `[batch, in]` for a program with one input."""
     (step,) = [op.step for op in program.ops if isinstance(op, Observe)]

@@ -80,15 +80,17 @@ def many_layers(size: int) -> sa.SparsePolicy:
 
 
 def many_facts(size: int) -> sa.SparsePolicy:
-    return policy_of(csr(1, 1, [1], [0]), metadata={"facts": [{}] * (size // 5)})
+    return policy_of(csr(1, 1, [1], [0]), metadata={"facts": [{}] * (min(size, 3_900_000) // 5)})
 
 
 def facts_within_facts(size: int) -> sa.SparsePolicy:
     """Two bytes of JSON for every list."""
     nested: list[Any] = []
-    for _ in range(300):
+    for _ in range(60):
         nested = [nested]
-    return policy_of(csr(1, 1, [1], [0]), metadata={"facts": [nested] * (size // 604)})
+    # Within what a header may have.
+    count = min(size, 3_900_000) // 124
+    return policy_of(csr(1, 1, [1], [0]), metadata={"facts": [nested] * count})
 
 
 def widest_input(_: int) -> sa.SparsePolicy:
