@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,9 @@ from sparseagent.commands.console import app, friendly_errors, open_console, pri
 from sparseagent.commands.options import RunOptions, SearchOptions, takes_run_options
 
 if TYPE_CHECKING:
+    from sparseagent.train.config import RunConfig
     from sparseagent.train.pipeline import OpenRun
+    from sparseagent.train.progress import Display
 
 
 @app.command()
@@ -28,7 +31,7 @@ def run(options: RunOptions) -> None:
 
     Example: sparseagent run --env CartPole-v1 --algo ppo --sparsity 0.95 --out runs/demo
     """
-    from sparseagent.train.pipeline import complete, prepare
+    from sparseagent.train.pipeline import complete
     from sparseagent.train.progress import Display
     from sparseagent.train.run_data import load_run
     from sparseagent.train.run_report import agent_table, latency_table, verdicts
@@ -36,9 +39,11 @@ def run(options: RunOptions) -> None:
     console = open_console()
     with friendly_errors():
         config = options.to_config()
-        opened = prepare(config, overwrite=options.overwrite, display=Display(console))
-    outcome = complete(opened)
-    data = load_run(outcome.folder)
+    with _folder(config):
+        with friendly_errors():
+            opened = _prepare(options, config, Display(console))
+        outcome = complete(opened)
+        data = load_run(outcome.folder)
     console.print()
     header, rows = agent_table(data)
     shown = [header.index(name) for name in ("agent", "network", "weights", "sparsity")]
@@ -77,18 +82,45 @@ def prune(options: RunOptions) -> None:
 
 def _train_one(options: RunOptions, agent: str, step: Callable[[OpenRun, int], None]) -> None:
     """Do one training step of a run, for all its seeds."""
-    from sparseagent.train.pipeline import collect_curves, one_thread, prepare
+    from sparseagent.train.pipeline import collect_curves, one_thread
     from sparseagent.train.progress import Display
 
     console = open_console()
     with friendly_errors():
         config = options.to_config()
-        opened = prepare(config, overwrite=options.overwrite, display=Display(console))
-    with one_thread():
-        for seed in config.seeds:
-            step(opened, seed)
-            console.print(f"model: {opened.folder.model(agent, seed)}", highlight=False)
-    collect_curves(opened)
+    with _folder(config):
+        with friendly_errors():
+            opened = _prepare(options, config, Display(console))
+        with one_thread():
+            for seed in config.seeds:
+                step(opened, seed)
+                console.print(f"model: {opened.folder.model(agent, seed)}", highlight=False)
+        collect_curves(opened)
+
+
+def _prepare(options: RunOptions, config: RunConfig, display: Display) -> OpenRun:
+    from sparseagent.train.pipeline import prepare
+
+    return prepare(config, overwrite=options.overwrite, trust=options.trust_folder, display=display)
+
+
+@contextmanager
+def _folder(config: RunConfig) -> Iterator[None]:
+    """Hold the run folder; one line where it is in use or damaged, or the disk is full.
+
+    Any other error in a training is a defect of the program, and shows where it comes from.
+    """
+    from sparseagent.train.folder import FolderError
+    from sparseagent.train.lock import hold
+
+    with ExitStack() as held:
+        with friendly_errors():
+            held.enter_context(hold(Path(config.out)))
+        try:
+            yield
+        except (FolderError, OSError) as error:
+            with friendly_errors():
+                raise error
 
 
 @app.command()
@@ -109,12 +141,14 @@ def search(options: SearchOptions) -> None:
     console = open_console()
     with friendly_errors():
         config = options.to_config()
+    with _folder(config), friendly_errors():
         found = search_run(
             config,
             options.trials,
             share=options.share,
             allocations=None if options.allocation is None else (options.allocation,),
             overwrite=options.overwrite,
+            trust=options.trust_folder,
             display=Display(console),
         )
     header = ["allocation", "actor sparsity", "critic sparsity", "return (IQM)", "one call"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import sparseagent as sa
@@ -20,7 +19,7 @@ from sparseagent.train.agent import actor_weights, network_name
 from sparseagent.train.architecture import weight_count
 from sparseagent.train.deployed import TEST_SEED, deploy
 from sparseagent.train.folder import RunFolder, open_folder
-from sparseagent.train.machine import describe_machine, source_commit
+from sparseagent.train.machine import describe_machine, package_commit
 from sparseagent.train.progress import Display
 
 LATENCY_CALLS = 2_000
@@ -137,6 +136,6 @@ def _critic_sparsity(model: Any) -> float | None:
 def _software() -> dict[str, str]:
     facts = describe_machine()
     return {
-        "commit": source_commit(Path(sa.__file__).parent),
+        "commit": package_commit(),
         "versions": "; ".join(f"{name} {facts[name]}" for name in _VERSIONS),
     }

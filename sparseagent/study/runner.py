@@ -13,8 +13,8 @@ from pathlib import Path
 from rich.console import Console
 
 from sparseagent.study.cells import Cell, Key
-from sparseagent.study.claim import claimed
 from sparseagent.study.table import add_row, key_of, read_table
+from sparseagent.train.lock import claimed
 from sparseagent.train.progress import Display, duration
 from sparseagent.train.records import write_text
 

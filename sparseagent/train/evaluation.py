@@ -21,7 +21,7 @@ LATENCY_CALLS = 5_000
 
 AGENT_COLUMNS = (
     *("agent", "seed", "network", "weights", "kept", "effective", "sparsity"),
-    *("reached", "timesteps", "seconds", "file_bytes"),
+    *("reached", "timesteps", "seconds", "resumed", "file_bytes"),
 )
 EPISODE_COLUMNS = ("agent", "seed", "episode", "return", "length")
 PARITY_COLUMNS = ("agent", "seed", "observations", "different", "largest")
@@ -70,7 +70,8 @@ def _test(folder: RunFolder, agent: Deployed) -> tuple[list[Row], Row, Row]:
     ]
     path = folder.policy(agent.name, agent.seed)
     agent.save(path, result)
-    row = {**key, **_weights(agent), **folder.facts(agent.name, agent.seed)}
+    # A trusted folder of an older version does not say whether it was resumed.
+    row = {**key, **_weights(agent), "resumed": "", **folder.facts(agent.name, agent.seed)}
     row["file_bytes"] = path.stat().st_size
     return played, {**key, **asdict(parity)}, row
 

@@ -3,23 +3,60 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write `text` under another name first, then rename: a killed process leaves no half file.
+@contextmanager
+def written_whole(path: Path) -> Iterator[IO[bytes]]:
+    """A stream for the content of `path`, which is there whole afterwards, or as it was.
 
-    Several processes may write one path: the last one wins, whole.
+    The content goes to a draft, which is on the disk before it takes the name: neither a kill nor
+    a power cut leaves half a file. Several processes may write one path: the last one wins.
+
+    Raises:
+        OSError: the content could not be written, for want of room for instance.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid()}.part")
-    draft.write_text(text)
-    os.replace(draft, path)
+    try:
+        with draft.open("wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(draft, path)
+    except OSError as error:
+        why = f"{error.strerror}: cannot write {path}; mend that and give the same command again"
+        raise OSError(error.errno, why) from error
+    finally:
+        draft.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` whole or not at all."""
+    with written_whole(path) as stream:
+        stream.write(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` whole or not at all."""
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -52,3 +89,25 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV table with a header, as strings."""
     with path.open(newline="") as stream:
         return list(csv.DictReader(stream))
+
+
+def hashes(root: Path, paths: Sequence[Path]) -> dict[str, str]:
+    """SHA-256 of files, by their names relative to `root`."""
+    found = {}
+    for path in paths:
+        digest = hashlib.sha256()
+        with path.open("rb") as stream:
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+        found[path.relative_to(root).as_posix()] = digest.hexdigest()
+    return found
+
+
+def unlike(root: Path, recorded: Mapping[str, str]) -> list[str]:
+    """Names among the `recorded` whose file is missing or has another SHA-256."""
+    wrong = []
+    for name, digest in recorded.items():
+        path = root / name
+        if not path.is_file() or hashes(root, [path])[name] != digest:
+            wrong.append(name)
+    return wrong
