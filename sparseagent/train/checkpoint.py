@@ -51,7 +51,7 @@ def newest_checkpoint(
     Raises:
         FolderError: there are checkpoints, and all are damaged.
     """
-    damages = []
+    damages: list[str] = []
     for facts in sorted(root.glob(f"step_*/{_FACTS}"), reverse=True):
         damage = _damage(facts, trust=trust)
         if damage is None:

@@ -2,13 +2,17 @@
 
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from typer.testing import CliRunner
 
+import sparseagent.train.stage as stage_module
+from sparseagent.commands import app
 from sparseagent.train.records import read_rows
 
 pytestmark = pytest.mark.slow
@@ -87,3 +91,60 @@ def test_where_files_cannot_be_written_one_line_says_so_and_the_run_goes_on_late
     code, errors = finish(start(out))
     assert code == 0, errors
     assert result(out) == result(whole[0])
+
+
+DAMAGES = {
+    "emptied": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "flipped": lambda path: path.write_bytes(
+        (content := path.read_bytes())[: len(content) // 2]
+        + bytes([content[len(content) // 2] ^ 0x41])
+        + content[len(content) // 2 + 1 :]
+    ),
+    "deleted": lambda path: path.unlink(),
+}
+#: Written anew by every run, from other files of the folder.
+REWRITTEN = {"report.md", "learning_curve.csv", "strategy.json"}
+
+
+def again(out):
+    """Exit code and output of the same command, in this process; any other end fails the test."""
+    done = CliRunner().invoke(app, [*RUN[3:], "--out", str(out)])
+    if not isinstance(done.exception, (SystemExit, type(None))):
+        raise done.exception
+    return done.exit_code, done.output
+
+
+def forbidden(*_, **__):
+    raise AssertionError("something was unpickled")
+
+
+def test_a_finished_folder_is_reported_without_unpickling(whole, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    shutil.copytree(whole[0], out)
+    monkeypatch.setattr(stage_module, "algorithm", forbidden)
+    monkeypatch.setattr(stage_module.pickle, "load", forbidden)
+    code, text = again(out)
+    assert code == 0
+    assert "tested already" in text
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_of_a_finished_folder(damage, whole, tmp_path, monkeypatch):
+    """Every file in turn: the same result, or an error that says what to do."""
+    monkeypatch.setattr("sparseagent.train.pipeline.write_report", lambda root: root)
+    files = sorted(path.relative_to(whole[0]) for path in whole[0].rglob("*") if path.is_file())
+    assert len(files) > 15
+    for name in files:
+        if name.suffix == ".png" or (damage == "deleted" and name.suffix == ".done"):
+            continue  # drawn anew; a stage without its marker is trained anew, which is slow
+        out = tmp_path / "run"
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(whole[0], out)
+        DAMAGES[damage](out / name)
+        code, text = again(out)
+        if name.as_posix() in REWRITTEN:
+            assert code == 0, (name, text)
+        else:
+            assert code == 2, (name, text)
+            assert "error: out: expected" in text, (name, text)
