@@ -18,9 +18,12 @@ CASES ?= 60
 # Seconds for each cell of the matrix and of the goals.
 BENCH_SECONDS ?= 6
 ARM_CASES ?= 12
+# What `make fuzz` throws at, and for how many seconds each.
+FUZZ ?= policy zip core
+FUZZ_SECONDS ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-python test-native test-neon sanitize lint format bench bench-quick wheel clean
+.PHONY: help demo test test-python test-native test-neon sanitize fuzz lint format bench bench-quick wheel clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -77,9 +80,15 @@ sanitize: $(VENV)/.dev ## runtime tests under the address and undefined-behaviou
 	@echo "== sanitizer build"
 	rm -rf build/sanitize && $(PIP) install --quiet --no-deps --target build/sanitize . \
 	  --config-settings=cmake.define.SPARSEAGENT_SANITIZE=address,undefined
-	PYTHONPATH=$(abspath build/sanitize) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+	PYTHONPATH=$(abspath build/sanitize) ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 PYTHONMALLOC=malloc \
 	  LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
-	  $(BIN)/pytest tests/runtime tests/test_minimal.py -p no:cacheprovider
+	  $(BIN)/pytest tests/runtime tests/fuzz tests/test_minimal.py -p no:cacheprovider -k "not [zip]"
+
+# Another seed each time, which it prints; what it finds lies in build/fuzz. FUZZ=core alone, or any of them;
+# FUZZ_SECONDS=inf never ends. Sanitizers: as above, with tests/fuzz/fuzz.py in place of pytest.
+fuzz: $(VENV)/.dev ## hostile input for the policy reader, the zip reader and the core (FUZZ_SECONDS each)
+	@for target in $(FUZZ); do \
+	  $(BIN)/python tests/fuzz/fuzz.py $$target --seconds $(FUZZ_SECONDS) $(if $(SEED),--seed $(SEED)) || exit 1; done
 
 # --- quality -------------------------------------------------------------------------------------
 
@@ -107,10 +116,12 @@ bench: $(VENV)/.bench ## the full benchmark: matrix, studies, goals, report (abo
 	$(BIN)/python -m bench.crossover
 	$(BIN)/python -m bench.tails
 	$(BIN)/python -m bench.jitter
+	$(BIN)/python -m bench.tick
 	$(BIN)/python -m bench.update
 	$(BIN)/python -m bench.orders
 	-$(BIN)/python -m bench.call_overhead
 	-$(BIN)/python -m bench.threads
+	-$(BIN)/python -m bench.neighbour
 	$(BIN)/python -m bench.goals
 	$(BIN)/python -m bench.report
 

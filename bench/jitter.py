@@ -112,8 +112,8 @@ def measure(net: Net, sparsity: float, isa: str, counts: dict[str, int]) -> list
     for mode, count in counts.items():
         times = collect(variants, inputs, count, evict() if mode == "cold" else None)
         for name, variant in variants.items():
-            tail = _tail(times[name])
-            rows.append(Jitter(net.name, sparsity, mode, name, variant.name, count, *tail))
+            head = (net.name, sparsity, mode, name, variant.name, count)
+            rows.append(Jitter(*head, *tail(times[name])))
     return rows
 
 
@@ -180,7 +180,7 @@ def l2_bytes() -> int:
     return DEFAULT_L2
 
 
-def _tail(times: Int64) -> tuple[float, float, float, float]:
+def tail(times: Int64) -> tuple[float, float, float, float]:
     """p50, p99, p99.9 and the largest; a percentile that fewer than one call exceeds is NaN."""
     shares = (0.5, 0.99, 0.999)
     enough = [len(times) * (1 - share) >= 1 for share in shares]

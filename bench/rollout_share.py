@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     dense = algorithm.load(options.folder / "dense.zip", device="cpu")
     policies = {
         "pruned, compiled": sa.compile(sa.load(options.folder / "policy.safetensors")),
-        "dense, compiled": sa.compile(sa.from_sb3(dense)),
+        "dense, compiled": sa.compile(sa.from_sb3(dense, vecnormalize=False)),
         "dense, model.predict": dense,
     }
     print(f"{config['env']}, {options.episodes} episodes")

@@ -70,6 +70,33 @@ def draw_jitter(rows: Rows, folder: Path) -> Path:
     return save(figure, folder / "jitter.png")
 
 
+def draw_tick(rows: Rows, folder: Path) -> Path:
+    """Median to p99.9 of one call in a control loop, every way beside the tight loop."""
+    names = list(dict.fromkeys(row["contender"] for row in rows))
+    ways = list(dict.fromkeys(row["way"] for row in rows))
+    scheduler, work = rows[-1]["scheduler"], rows[0]["work"]
+
+    def draw(axes: Any, net: str) -> None:
+        for row in rows:
+            if (row["net"], row["scheduler"], row["work"]) != (net, scheduler, work):
+                continue
+            place = names.index(row["contender"]) + 0.2 * ways.index(row["way"])
+            colour = style(row["contender"])["color"]
+            tail = [float(row[key]) / 1e3 for key in ("p50_ns", "p99_ns", "p999_ns") if row[key]]
+            axes.plot([place, place], [tail[0], tail[-1]], color=colour, linewidth=2.0)
+            for marker, value in zip("o_^", tail, strict=False):
+                axes.plot(place, value, marker, color=colour, markersize=5)
+        axes.set_xticks(range(len(names)), names, rotation=25, ha="right", fontsize=8)
+        logarithmic(axes)
+
+    title = (
+        f"One call at 1 kHz, sparsity {rows[0]['sparsity']}, scheduler {scheduler}: median (o), "
+        f"p99 (-), p99.9 (^); left to right: {', '.join(ways)}"
+    )
+    figure = panels(_nets(rows), draw, title, "µs per call", note(rows))
+    return save(figure, folder / "tick.png")
+
+
 def draw_threads(rows: Rows, folder: Path) -> Path:
     """Speed of two threads against one over batch size."""
 

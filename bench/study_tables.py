@@ -20,7 +20,9 @@ def sections(folder: Path) -> dict[str, str]:
         "Trained policies": ("trained", trained),
         "Every batch size": ("tails", tails),
         "Jitter and cold calls": ("jitter", jitter),
+        "A control loop": ("tick", tick),
         "Two threads": ("threads", threads),
+        "Two threads beside a busy neighbour": ("neighbour", neighbour),
         "New weights in place": ("update", update),
         "Foreign orders": ("orders", orders),
         "What a call costs": ("call_overhead", call_overhead),
@@ -88,6 +90,27 @@ def jitter(path: Path) -> str:
     )
 
 
+def tick(path: Path) -> str:
+    """One call in a loop of 1 kHz: a line for each contender and way, a column per scheduler."""
+    rows = sheet.read(path)
+    names = ("p50_ns", "p99_ns", "p999_ns", "max_ns")
+    schedulers = list(dict.fromkeys(row["scheduler"] for row in rows))
+    cells = {}
+    for row in rows:
+        line = (row["net"], row["work"], row["contender"], row["way"])
+        text = " / ".join(f"{float(row[name]) / 1e3:.2f}" if row[name] else "-" for name in names)
+        cells[line, row["scheduler"]] = text
+    lines = [
+        [*line, *(cells.get((line, scheduler), "-") for scheduler in schedulers)]
+        for line in dict.fromkeys(line for line, _ in cells)
+    ]
+    head = ["net", "work", "contender", "way", *(f"SCHED_{name.upper()}" for name in schedulers)]
+    return (
+        "Microseconds of one call at a tick of 1 kHz, Python and the clock included: p50 / p99 / "
+        "p99.9 / largest. What the ways and works are: `bench/README.md`.\n\n" + table(head, lines)
+    )
+
+
 def threads(path: Path) -> str:
     """Speed of two threads against one."""
     rows = sheet.read(path)
@@ -97,6 +120,23 @@ def threads(path: Path) -> str:
         own = {row["batch"]: float(row["speedup"]) for row in rows if row["net"] == net}
         lines.append([net, *(f"{own[b]:.2f}x" if b in own else "-" for b in batches)])
     return table(["two threads against one", *(f"B={b}" for b in batches)], lines)
+
+
+def neighbour(path: Path) -> str:
+    """Median and tail of one thread and of two, with and without a busy second core."""
+    lines = [
+        [
+            f"{row['net']} {row['sparsity']} B={row['batch']}",
+            "busy" if row["neighbour"] == "1" else "idle",
+            *(
+                f"{float(row[name]) / 1e3:.1f}"
+                for name in ("one_ns", "two_ns", "one_p99_ns", "two_p99_ns")
+            ),
+        ]
+        for row in sheet.read(path)
+    ]
+    head = ["us", "second core", "median, 1 thread", "2 threads", "p99, 1 thread", "2 threads"]
+    return table(head, lines)
 
 
 def update(path: Path) -> str:

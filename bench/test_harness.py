@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import math
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 import sparseagent as sa
-from bench import goal_table, tables
+from bench import goal_table, tables, tick
 from bench.cell import Entry, Setting, enter, measure_cell
 from bench.contenders import PEERS, Contender, UnsupportedError, Variant, contenders
 from bench.goals import judge, verdicts
@@ -24,6 +25,7 @@ from bench.masks import DEAD_SHARE, GROUP
 from bench.nets import ALIGNMENT, NETS, Case, Net, aligned, file_case, observations, random_case
 from bench.report import main as report
 from bench.results import Cell, Row, append, latest, read
+from bench.run import isa_name
 from bench.run import main as run
 from bench.study_tables import sections
 from bench.timing import percentile
@@ -360,30 +362,82 @@ def test_the_goals_find_their_cells_in_the_selection() -> None:
         assert cells(where) <= measured
 
 
-@pytest.mark.parametrize("study", ["tails", "jitter", "update", "orders", "crossover", "threads"])
+STUDIES = ("tails", "jitter", "tick", "update", "orders", "crossover", "threads", "neighbour")
+
+
+@pytest.mark.parametrize("study", STUDIES)
 def test_studies_write_their_rows_and_the_report_shows_them(study: str, tmp_path: Path) -> None:
     short = {
         "tails": ["--nets", "S", "--batches", "16", "17", "--seconds", "0.02"],
         "jitter": ["--nets", "S", "--calls", "50", "--cold-calls", "20"],
+        "tick": ["--nets", "S", "--ticks", "3"],
         "update": ["--nets", "S", "--seconds", "0.02"],
         "orders": ["--nets", "S", "--seconds", "0.02"],
         "crossover": ["--nets", "S", "--sparsities", "0", "0.9", "--batches", "1"],
         "threads": ["--nets", "S", "--batches", "64", "--seconds", "0.02"],
+        "neighbour": ["--net", "S", "--sparsities", "0.9", "--batches", "64", "--seconds", "0.02"],
     }[study]
     if study == "crossover":
         short += ["--seconds", "0.02"]
-    if study == "threads" and len(os.sched_getaffinity(0)) < 2:
+    if study in ("threads", "neighbour") and len(os.sched_getaffinity(0)) < 2:
         pytest.skip("needs two cores")
     path = tmp_path / f"{study}.csv"
     places = ["--out", str(path), "--figures", str(tmp_path)]
     assert importlib.import_module(f"bench.{study}").main([*short, *places]) == 0
     assert path.stat().st_size > 0
     titles = {"tails": "Every batch size", "jitter": "Jitter and cold calls"}
+    titles |= {"tick": "A control loop"}
     titles |= {"update": "New weights in place", "orders": "Foreign orders"}
     titles |= {"crossover": "Crossover", "threads": "Two threads"}
+    titles |= {"neighbour": "Two threads beside a busy neighbour"}
     assert "Not measured" not in sections(tmp_path)[titles[study]]
-    if study not in ("update", "orders"):
+    if study not in ("update", "orders", "neighbour"):
         assert (tmp_path / f"{study}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_tick_prepares_before_it_and_times_the_call_alone() -> None:
+    """The call starts at its tick, never before; what prepares it and other work take no time."""
+    case = random_case(NETS["S"], 0.9)
+    happened: list[tuple[str, int]] = []
+    variant = Variant("", lambda x: x, lambda x: note("call"), lambda: np.zeros((1, 4), np.float32))
+
+    def note(what: str) -> None:
+        happened.append((what, time.perf_counter_ns()))
+        if what != "call":
+            time.sleep(0.0002)
+
+    times = {way: np.zeros(6, np.int64) for way in tick.WAYS}
+    arrays = observations(case, 1)[:2]
+    runner = tick.Runner(variant, arrays, lambda: note("ready"), times, dict.fromkeys(tick.WAYS, 0))
+    tick.collect({"fake": runner}, 600_000, lambda: note("work"))
+    assert [what for what, _ in happened[:8]] == ["call"] * 8  # the tight loop and its warm-up
+    assert [what for what, _ in happened[-18:]] == ["work", "ready", "call"] * 6
+    starts = [at for what, at in happened[-18:] if what == "call"]
+    assert min(np.diff(starts)) > 0.5 * tick.PERIOD_NS
+    assert all(0 < np.median(spent) < 150_000 for spent in times.values())
+    assert runner.late["sleep"] == 6
+    assert runner.late["tight"] == 0
+
+
+def test_ours_prepares_by_prefetch_and_peers_by_a_call() -> None:
+    case = random_case(NETS["S"], 0.9)
+    runners = tick.prepare(NETS["S"], 0.9, isa_name(None), 1)
+    assert (
+        runners["sparseagent-auto"].prepare == runners["sparseagent-auto"].variant.keep[0].prefetch
+    )
+    arrays = observations(case, 1)
+    seen: list[Any] = []
+    fake_peer = Variant("", lambda x: x, seen.append, lambda: arrays[0])
+    tick.preparation(fake_peer, arrays)()
+    assert seen[0] is arrays[-1]
+
+
+def test_a_scheduler_is_given_back() -> None:
+    before = os.sched_getscheduler(0)
+    if tick.fifo_permitted():
+        with tick.scheduled("fifo"):
+            assert os.sched_getscheduler(0) == os.SCHED_FIFO
+    assert os.sched_getscheduler(0) == before
 
 
 def test_trained_names_policies_by_their_path(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ timed, and then needs tens of milliseconds to come back to its full clock.
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,10 +17,10 @@ from bench import sheet
 from bench.cell import make_track
 from bench.contenders import ours
 from bench.machine import describe
-from bench.nets import NETS, Net, observations, random_case
+from bench.nets import NETS, Case, Net, observations, random_case
 from bench.run import isa_name
 from bench.study_plots import draw_threads
-from bench.timing import clock_cost, interleave, percentile
+from bench.timing import Track, clock_cost, interleave, percentile
 from bench.verify import Expected
 
 TURN_NS = 200_000_000
@@ -55,16 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--batches", nargs="+", type=int, default=list(BATCHES))
     parser.add_argument("--seconds", type=float, default=4.0, help="for each batch size")
     options = parser.parse_args(arguments)
-    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
-    if len(allowed) < 2:
-        print(f"two threads need two cores, this process may use {allowed}; nothing measured")
+    cores = two_cores(parser, options.core)
+    if cores is None:
         return 1
-    first = allowed[0] if options.core is None else options.core
-    if first not in allowed:
-        parser.error(f"--core: expected one of {allowed}, got {first}")
-    machine = describe(first)
-    second = next(core for core in allowed if core != first)
-    os.sched_setaffinity(0, {first, second})
+    machine = describe(cores[0])
+    os.sched_setaffinity(0, cores)
     isa = isa_name(options.isa)
     rows = [
         row
@@ -79,6 +75,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def two_cores(parser: argparse.ArgumentParser, core: int | None) -> tuple[int, int] | None:
+    """`core`, or else the first, and another one; None, which is printed, without another."""
+    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
+    if len(allowed) < 2:
+        print(f"two threads need two cores, this process may use {allowed}; nothing measured")
+        return None
+    first = allowed[0] if core is None else core
+    if first not in allowed:
+        parser.error(f"--core: expected one of {allowed}, got {first}")
+    return first, next(other for other in allowed if other != first)
+
+
+def plans_of(case: Case, isa: str) -> list[sa.Plan]:
+    """The policy, in the order made for `isa`, compiled for one and for two threads."""
+    packed = case.policy.repack(ours.own_order(isa))
+    return [sa.compile(packed, threads=threads, isa=isa) for threads in (1, 2)]
+
+
+def tracks_of(case: Case, plans: Sequence[sa.Plan], batch: int) -> list[Track]:
+    """One verified track per plan.
+
+    Raises:
+        WrongResultError: an output is not the policy's.
+    """
+    arrays = observations(case, batch)
+    expected = Expected(case, arrays)
+    return [make_track(ours.variant(act, batch, ""), arrays, expected)[0] for act in plans]
+
+
 def measure(
     net: Net, sparsity: float, batches: Sequence[int], isa: str, seconds: float
 ) -> list[Speedup]:
@@ -88,13 +113,10 @@ def measure(
         WrongResultError: an output is not the policy's.
     """
     case = random_case(net, sparsity)
-    packed = case.policy.repack(ours.own_order(isa))
-    plans = [sa.compile(packed, threads=threads, isa=isa) for threads in (1, 2)]
+    plans = plans_of(case, isa)
     rows = []
     for batch in batches:
-        arrays = observations(case, batch)
-        expected = Expected(case, arrays)
-        tracks = [make_track(ours.variant(act, batch, ""), arrays, expected)[0] for act in plans]
+        tracks = tracks_of(case, plans, batch)
         interleave(tracks, seconds, clock_cost(), burst_ns=TURN_NS)
         one, two = (percentile(track.calls, 0.5) for track in tracks)
         rows.append(Speedup(net.name, sparsity, batch, one, two, one / two))

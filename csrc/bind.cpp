@@ -1,5 +1,5 @@
 // The Python extension. This file and the bind_*.h it includes are the only ones that
-// know pybind11.
+// know pybind11; bind_lock.cpp knows Python alone.
 #include <algorithm>
 #include <chrono>
 #include <stdexcept>
@@ -82,6 +82,13 @@ py::tuple pack_for(const py::sequence& layer, std::int32_t lanes, bool free_rows
     throw std::invalid_argument("expected one layer and 1 to 16 lanes");
   }
   check_layers(views, views.front().in);
+  constexpr std::int32_t kMostChunks = 256;  // a byte numbers them
+  const std::int32_t least = (views.front().in + kMostChunks - 1) / kMostChunks;
+  if (lanes < least) {
+    throw std::invalid_argument("lanes: expected at least " + std::to_string(least) +
+                                " for " + std::to_string(views.front().in) +
+                                " inputs, got " + std::to_string(lanes));
+  }
   const Packing packing = pack_for_lanes(views.front(), lanes, free_rows);
   const auto array = [](const std::vector<std::int32_t>& v) {
     return IntArray(static_cast<py::ssize_t>(v.size()), v.data());
@@ -109,6 +116,10 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
            py::arg("state") = py::none(), py::arg("episode_start") = py::none(),
            py::arg("deterministic") = true)
       .def("time", &PyPlan::time, py::arg("observations"), py::arg("calls"))
+      .def("prefetch",
+           [](const py::object& self) {
+             self.cast<const PyPlan&>().prefetch(self.ptr());
+           })
       .def("_update", &PyPlan::update)
       .def_property_readonly("_choices", &choices_of)
       .def_property_readonly("_costs", &costs_of)

@@ -39,6 +39,12 @@ struct LayerArrays {
   float alpha;
 
   LayerView view() const {
+    const std::int64_t most = std::int64_t{1} << 28;
+    if (static_cast<std::int64_t>(out) * in > most) {
+      throw std::invalid_argument("layers: expected at most " + std::to_string(most) +
+                                  " weights, got " + std::to_string(out) + " x " +
+                                  std::to_string(in));
+    }
     const std::int64_t chains = static_cast<std::int64_t>(out) * runs;
     const bool dense = !indptr && !indices;
     const bool fits =
@@ -84,20 +90,92 @@ Activation activation_of(const std::string& name) {
   throw std::invalid_argument("activation: unknown '" + name + "'");
 }
 
-std::optional<IntArray> maybe_array(const py::handle& given) {
-  if (given.is_none()) return std::nullopt;
-  return given.cast<IntArray>();
-}
-
 // (out, in, runs, indptr or None, indices or None, values, bias, activation, alpha)
+constexpr const char* kFields[] = {"out",    "in",   "runs",       "indptr", "indices",
+                                   "values", "bias", "activation", "alpha"};
+
+// One layer as Python gives it; what is of the wrong type is a TypeError that names it.
+class LayerTuple {
+ public:
+  LayerTuple(const py::handle& given, std::size_t number) : number_(number) {
+    const std::string wanted =
+        "expected a tuple of " + std::to_string(kSize) + ", got ";
+    if (!py::isinstance<py::tuple>(given)) refuse(wanted + type_of(given));
+    fields_ = py::reinterpret_borrow<py::tuple>(given);
+    if (fields_.size() != kSize) {
+      refuse(wanted + std::to_string(fields_.size()) + " entries");
+    }
+  }
+
+  LayerArrays arrays() const {
+    return {integer(0),
+            integer(1),
+            integer(2),
+            indices(3),
+            indices(4),
+            floats(5),
+            floats(6),
+            activation_of(field<std::string>(7, "a str")),
+            field<float>(8, "a number")};
+  }
+
+ private:
+  static constexpr std::size_t kSize = std::size(kFields);
+
+  static std::string type_of(const py::handle& given) {
+    return Py_TYPE(given.ptr())->tp_name;
+  }
+
+  [[noreturn]] void refuse(const std::string& what) const {
+    throw py::type_error("layers[" + std::to_string(number_) + "]: " + what);
+  }
+
+  template <typename T>
+  T field(std::size_t at, const char* wanted) const {
+    try {
+      return fields_[at].cast<T>();
+    } catch (const py::cast_error&) {
+      refuse(std::string(kFields[at]) + ": expected " + wanted + ", got " +
+             type_of(fields_[at]));
+    }
+  }
+
+  std::int32_t integer(std::size_t at) const {
+    return field<std::int32_t>(at, "an int32");
+  }
+
+  template <typename Array>
+  Array array(std::size_t at, const char* wanted) const {
+    Array made = Array::ensure(fields_[at]);
+    if (!made) {
+      refuse(std::string(kFields[at]) + ": expected " + wanted + ", got " +
+             type_of(fields_[at]));
+    }
+    return made;
+  }
+
+  FloatArray floats(std::size_t at) const {
+    return array<FloatArray>(at, "a float32 array");
+  }
+
+  std::optional<IntArray> indices(std::size_t at) const {
+    if (fields_[at].is_none()) return std::nullopt;
+    return array<IntArray>(at, "an int32 array");
+  }
+
+  std::size_t number_;
+  py::tuple fields_;
+};
+
 std::vector<LayerArrays> layers_of(const py::sequence& given) {
+  // Other sequences may say anything of themselves.
+  if (!PyList_Check(given.ptr()) && !PyTuple_Check(given.ptr())) {
+    throw py::type_error(std::string("layers: expected a list or a tuple, got ") +
+                         Py_TYPE(given.ptr())->tp_name);
+  }
   std::vector<LayerArrays> layers;
   for (const py::handle item : given) {
-    const auto t = py::reinterpret_borrow<py::tuple>(item);
-    layers.push_back({t[0].cast<std::int32_t>(), t[1].cast<std::int32_t>(),
-                      t[2].cast<std::int32_t>(), maybe_array(t[3]), maybe_array(t[4]),
-                      t[5].cast<FloatArray>(), t[6].cast<FloatArray>(),
-                      activation_of(t[7].cast<std::string>()), t[8].cast<float>()});
+    layers.push_back(LayerTuple(item, layers.size()).arrays());
   }
   return layers;
 }

@@ -4,19 +4,29 @@
 // pybind11's own conversion would cost several hundred and could copy silently.
 #pragma once
 
-#include <chrono>
+#include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <utility>
 
 #include "bind_arrays.h"
+#include "bind_lock.h"
 #include "core/plan.h"
+#include "core/stopwatch.h"
 
 namespace {
 
 // Calls shorter than this keep the interpreter's lock: giving it up and taking it back
 // costs more.
 constexpr double kReleaseNs = 50e3;
+
+// Long calls are cut into slices of about this time; between them signals are seen to.
+constexpr double kSliceNs = 20e6;
+
+// Calls of a prefetch: the first fetches, the second teaches the branch predictors.
+constexpr int kWarmUps = 2;
 
 class PyPlan {
  public:
@@ -35,13 +45,18 @@ class PyPlan {
     const std::vector<LayerView> views = views_of(arrays);
     ObservationStep step{observation_size, numbers(shift), numbers(scale), low, high};
     Head action{head_of(head), numbers(head_low), numbers(head_high)};
-    const Plan::Options options{
+    Plan::Options options{
         isa, format, threads, tune, {std::move(formats), std::move(ns)}};
     {
-      const py::gil_scoped_release release;
+      Unlocked unlocked;
+      options.checkpoint = [&] { unlocked.check_signals(); };
       plan_ =
           std::make_unique<Plan>(views, std::move(step), std::move(action), options);
     }
+    ones_ = FloatArray(plan_->input_size());
+    // Not zeros: a kernel that skips them would leave its weights where they are.
+    std::fill_n(ones_.mutable_data(), ones_.size(), 1.0f);
+    out_ = FloatArray(plan_->output_size());
     check_shape("observation_shape", observation_shape_, plan_->input_size());
     check_shape("action_shape", action_shape_,
                 plan_->head().discrete() ? 1 : plan_->output_size());
@@ -100,31 +115,69 @@ class PyPlan {
     std::vector<py::ssize_t> shape = action_shape_;
     if (!single) shape.insert(shape.begin(), batch);
     const Head& head = plan_->head();
+    const std::int32_t out = plan_->output_size();
     if (head.discrete()) {
       std::vector<float> outputs(count);
-      run(data, batch, outputs.data());
       py::array_t<std::int64_t> actions(shape);
-      head.apply(outputs.data(), batch, plan_->output_size(), actions.mutable_data());
+      std::int64_t* to = actions.mutable_data();
+      run(batch, [&](std::int64_t first, std::int64_t rows) {
+        float* y = outputs.data() + first * out;
+        plan_->forward(from(data, first), rows, y);
+        head.apply(y, rows, out, to + first);
+      });
       return py::make_tuple(std::move(actions), state);
     }
     FloatArray actions(shape);
-    run(data, batch, actions.mutable_data());
-    head.apply(actions.data(), batch, plan_->output_size(), actions.mutable_data());
+    float* to = actions.mutable_data();
+    run(batch, [&](std::int64_t first, std::int64_t rows) {
+      float* y = to + first * out;
+      plan_->forward(from(data, first), rows, y);
+      head.apply(y, rows, out, y);
+    });
     return py::make_tuple(std::move(actions), state);
   }
 
-  // Time of each of `calls` forwards, measured around the C++ call alone.
+  // Calls `self`, the plan's own object, as Python would, with arrays of its own: what
+  // a call reads is then close to the core, code and branch predictors included. Nobody
+  // reads the outputs, but no two threads may write them at once.
+  void prefetch(PyObject* self) const {
+    plan_->fetch_weights();
+    if (warming_.test_and_set(std::memory_order_acquire)) {
+      thread_local Buffer outputs;
+      const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(out_.size());
+      if (outputs.bytes() < bytes) outputs = Buffer(bytes);
+      run({ones_.data(), DType::float32}, 1, outputs.floats());
+      return;
+    }
+    PyObject* const arguments[] = {ones_.ptr(), out_.ptr()};
+    for (int i = 0; i < kWarmUps; ++i) {
+      PyObject* none = PyObject_Vectorcall(self, arguments, 2, nullptr);
+      if (none == nullptr) break;
+      Py_DECREF(none);
+    }
+    warming_.clear(std::memory_order_release);
+    if (PyErr_Occurred() != nullptr) throw py::error_already_set();
+  }
+
+  // Time of each of `calls` forwards, measured around the C++ call alone; of a long one
+  // around each of its slices.
   DoubleArray time(const py::array& observations, py::ssize_t calls) const {
     const std::int64_t batch = check_observations(observations);
     if (calls < 1) throw std::invalid_argument("calls: expected 1 or more");
     DoubleArray ns(calls);
+    double* taken = ns.mutable_data();
     std::vector<float> outputs(static_cast<std::size_t>(batch * plan_->output_size()));
-    using Clock = std::chrono::steady_clock;
+    const Observations data = {observations.data(), DType::float32};
+    Unlocked unlocked;
     for (py::ssize_t i = 0; i < calls; ++i) {
-      const auto start = Clock::now();
-      plan_->forward({observations.data(), DType::float32}, batch, outputs.data());
-      const std::chrono::duration<double, std::nano> taken = Clock::now() - start;
-      ns.mutable_data()[i] = taken.count();
+      taken[i] = 0;
+      in_slices(batch, &unlocked, [&](std::int64_t first, std::int64_t rows) {
+        float* y = outputs.data() + first * plan_->output_size();
+        const double start = clock_ns();
+        plan_->forward(from(data, first), rows, y);
+        taken[i] += clock_ns() - start;
+      });
+      unlocked.check_signals();
     }
     return ns;
   }
@@ -153,12 +206,44 @@ class PyPlan {
         "the shapes are equal, got memory that overlaps them");
   }
 
+  // The rows from `first` on.
+  Observations from(Observations observations, std::int64_t first) const {
+    const std::int64_t bytes = plan_->input_size() * bytes_of(observations.dtype);
+    return {static_cast<const char*>(observations.data) + first * bytes,
+            observations.dtype};
+  }
+
   void run(Observations observations, std::int64_t batch, float* out) const {
-    if (plan_->estimate_ns(batch) < kReleaseNs) {
-      plan_->forward(observations, batch, out);
-    } else {
-      const py::gil_scoped_release release;
-      plan_->forward(observations, batch, out);
+    run(batch, [&](std::int64_t first, std::int64_t rows) {
+      plan_->forward(from(observations, first), rows,
+                     out + first * plan_->output_size());
+    });
+  }
+
+  // work(first, rows) for the rows [0, batch), in order.
+  template <typename Work>
+  void run(std::int64_t batch, const Work& work) const {
+    if (plan_->estimate_ns(batch) < kReleaseNs) return work(0, batch);
+    Unlocked unlocked;
+    in_slices(batch, &unlocked, work);
+  }
+
+  // Slices start short, as the plan's estimate may be wrong, and come in whole tiles.
+  template <typename Work>
+  void in_slices(std::int64_t batch, Unlocked* unlocked, const Work& work) const {
+    const double total = plan_->estimate_ns(batch);
+    if (total < kSliceNs) return work(0, batch);
+    const std::int64_t unit = plan_->network().extent().columns;
+    double slice = static_cast<double>(batch) * (kSliceNs / 4) / total;
+    for (std::int64_t first = 0; first < batch;) {
+      const auto wanted = static_cast<std::int64_t>(slice) / unit * unit;
+      const std::int64_t rows = std::min(std::max(wanted, unit), batch - first);
+      const double start = clock_ns();
+      work(first, rows);
+      const double taken = clock_ns() - start;
+      slice = static_cast<double>(rows) * std::clamp(kSliceNs / taken, 0.1, 2.0);
+      first += rows;
+      unlocked->check_signals();
     }
   }
 
@@ -182,10 +267,8 @@ class PyPlan {
       const auto axes = static_cast<py::ssize_t>(shape->size());
       const py::ssize_t extra = given.ndim() - axes;
       if (extra != 0 && extra != 1) continue;
-      if (std::memcmp(given.shape() + extra, shape->data(),
-                      sizeof(py::ssize_t) * shape->size())) {
-        continue;
-      }
+      // Not by memcmp: an array without axes may have no shape to point to.
+      if (!std::equal(shape->begin(), shape->end(), given.shape() + extra)) continue;
       *single = extra == 0;
       return *single ? 1 : given.shape(0);
     }
@@ -198,13 +281,48 @@ class PyPlan {
   std::vector<py::ssize_t> observation_shape_;
   std::vector<py::ssize_t> action_shape_;
   std::unique_ptr<Plan> plan_;
+  // Arguments of the calls that prefetch() makes.
+  FloatArray ones_;
+  FloatArray out_;
+  mutable std::atomic_flag warming_ = ATOMIC_FLAG_INIT;  // a thread is making them
 };
 
-// `__new__` alone, as a copier calls it, would give an object with no plan behind it.
-PyObject* new_slot(PyTypeObject* type, PyObject* args, PyObject*) {
-  if (PyTuple_GET_SIZE(args) > 0) return py::detail::make_new_instance(type);
-  PyErr_SetString(PyExc_TypeError,
-                  "Plan: expected compile() to make it, got no arguments");
+// The plan behind an object that Python calls a Plan.
+const PyPlan* plan_of(PyObject* self) {
+  const auto* holder = reinterpret_cast<const py::detail::instance*>(self);
+  if (holder->simple_layout) {
+    return static_cast<const PyPlan*>(holder->simple_value_holder[0]);
+  }
+  return py::handle(self).cast<const PyPlan*>();  // beside another extension's class
+}
+
+constexpr py::ssize_t kPlanArguments = 17;
+
+// `__new__` runs the constructor: an object has a plan behind it, or there is none,
+// whatever a copier, a subclass or a failing `__init__` does. So no method has to look.
+// `__init__` then finds the work done.
+PyObject* new_slot(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
+  const Py_ssize_t given = PyTuple_GET_SIZE(args);
+  const bool named = kwargs != nullptr && PyDict_GET_SIZE(kwargs) > 0;
+  try {
+    if (given != kPlanArguments || named) {
+      throw py::type_error("Plan: expected compile() to make it, got " +
+                           std::to_string(given) + " positional arguments" +
+                           (named ? " and named ones" : ""));
+    }
+    auto self = py::reinterpret_steal<py::object>(py::detail::make_new_instance(type));
+    if (!self) return nullptr;
+    const py::object init = py::type::of<PyPlan>().attr("__init__");
+    init(self, *py::reinterpret_borrow<py::args>(args));
+    if (plan_of(self.ptr()) == nullptr) {
+      throw py::type_error("Plan: expected its own __init__, got another one");
+    }
+    return self.release().ptr();
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const py::builtin_exception& error) {
+    error.set_error();
+  }
   return nullptr;
 }
 
@@ -224,12 +342,7 @@ PyObject* call_slot(PyObject* self, PyObject* args, PyObject* kwargs) {
     return nullptr;
   }
   try {
-    const auto* holder = reinterpret_cast<py::detail::instance*>(self);
-    const auto* plan = static_cast<const PyPlan*>(holder->simple_value_holder[0]);
-    if (plan == nullptr) {
-      throw py::type_error(
-          "Plan: expected compile() to make it, got one without a plan");
-    }
+    const PyPlan* plan = plan_of(self);
     const auto& x = require_array("observations", &observations);
     if (out == nullptr || out == Py_None) return (*plan)(x).release().ptr();
     plan->into(x, require_array("out", &out));
@@ -240,6 +353,8 @@ PyObject* call_slot(PyObject* self, PyObject* args, PyObject* kwargs) {
     error.set_error();
   } catch (const std::invalid_argument& error) {
     PyErr_SetString(PyExc_ValueError, error.what());
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
   } catch (const std::exception& error) {
     PyErr_SetString(PyExc_RuntimeError, error.what());
   }
@@ -275,6 +390,11 @@ py::dict costs_of(const PyPlan& plan) {
 
 // The cuts of a batch: (regime, observations) in order.
 py::list cuts_of(const PyPlan& plan, std::int64_t batch) {
+  constexpr std::int64_t kMost = 1 << 24;
+  if (batch < 0 || batch > kMost) {
+    throw std::invalid_argument("batch: expected 0 to " + std::to_string(kMost) +
+                                ", got " + std::to_string(batch));
+  }
   const Network& network = plan.plan().network();
   py::list cuts;
   while (batch > 0) {

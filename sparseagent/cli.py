@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 
@@ -18,6 +19,10 @@ def main() -> None:
             file=sys.stderr,
         )
         raise SystemExit(1) from error
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A path that is no text, or a terminal that knows ASCII only, is no reason to stop.
+            stream.reconfigure(errors="backslashreplace")
     app()
 
 

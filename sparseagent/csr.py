@@ -17,8 +17,18 @@ Float64 = NDArray[np.float64]
 Int32 = NDArray[np.int32]
 
 
+class ReadOnly:
+    """A dataclass whose arrays come out of a pickle or a deep copy as they were: read-only."""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
+            object.__setattr__(self, name, value)
+
+
 @dataclass(frozen=True, eq=False)
-class CSR:
+class CSR(ReadOnly):
     """A sparse matrix `[out, in]` whose rows are added up in the order in which they are stored.
 
     Row `r` owns `runs` consecutive runs of entries. Each run is one chain of fused multiply-adds;
@@ -196,7 +206,7 @@ def _check_finite(values: Float32) -> None:
 
 def _count_distinct(places: NDArray[np.int64], size: int) -> int:
     """How many different numbers in [0, size) there are among `places`."""
-    if size > 1 << 26:  # beyond 64 MB of marks, sorting is the smaller evil
+    if size > (1 << 20) + 64 * places.size:  # marks would take far more memory than the matrix
         return int(np.unique(places).size)
     seen = np.zeros(size, np.bool_)
     seen[places] = True

@@ -10,16 +10,47 @@ import logging
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Literal
 
 import numpy as np
 
+_PLAIN_ID = re.compile(r"(?:[\w-]+/)?\w[\w.-]*", re.ASCII)
+_OWN = "sparseagent/"
 _MINATAR = "MinAtar/"
 _MINATAR_GAMES = ("asterix", "breakout", "freeway", "seaquest", "space_invaders")
 
 
+def noted_environment(metadata: Mapping[str, Any], source: str) -> str | None:
+    """The environment id that a policy file notes; None where it notes none.
+
+    gymnasium imports the Python module that stands before a colon in an id. A file that somebody
+    hands over must not choose what is imported, so it may note a plain id alone: an optional
+    namespace with a slash, a name, an optional version.
+
+    Args:
+        metadata: the policy's `metadata`.
+        source: what holds it, for the message.
+
+    Raises:
+        ValueError: what it notes is no plain id.
+    """
+    noted = metadata.get("environment")
+    if noted is None or noted == "":
+        return None
+    if not isinstance(noted, str) or not _PLAIN_ID.fullmatch(noted):
+        raise ValueError(
+            f"env: expected {source} to note a plain Gymnasium id such as 'CartPole-v1', got "
+            f"{noted!r:.80}; an id that imports a module is taken from the command line only: name "
+            "the environment there if you trust it"
+        )
+    return noted
+
+
 def register_environment(env_id: str) -> None:
-    """Make gymnasium know an environment of a package that does not register itself.
+    """Make gymnasium know an environment of a package that does not register itself, or of ours.
+
+    `sparseagent/CartPole-Noise200-v1` and its like are described in `distractors`.
 
     MinAtar's games (`MinAtar/Breakout-v1`; v1 has the game's own actions only, v0 all six) hand out
     their planes flattened, as float32 of zeros and ones. Unlike in the package, `reset` forgets the
@@ -29,7 +60,11 @@ def register_environment(env_id: str) -> None:
         ImportError: the package is not installed.
     """
     gymnasium = _import_gymnasium()
-    if not env_id.startswith(_MINATAR) or env_id in gymnasium.registry:
+    if env_id in gymnasium.registry:
+        return
+    if env_id.startswith(_OWN):
+        _register_distracted(env_id)
+    if not env_id.startswith(_MINATAR):
         return
     name, _, version = env_id.removeprefix(_MINATAR).rpartition("-v")
     game = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
@@ -40,6 +75,27 @@ def register_environment(env_id: str) -> None:
         entry_point=make_minatar,
         kwargs={"game": game, "use_minimal_action_set": version == "1"},
         disable_env_checker=True,
+    )
+
+
+def base_environment(env_id: str) -> str:
+    """The environment without what `distractors` adds to it; the id itself for all others."""
+    if not env_id.startswith(_OWN):
+        return env_id
+    from sparseagent.distractors import parse_distraction
+
+    found = parse_distraction(env_id)
+    return env_id if found is None else found.base
+
+
+def _register_distracted(env_id: str) -> None:
+    from sparseagent.distractors import make_distracted, parse_distraction
+
+    found = parse_distraction(env_id)
+    if found is None:
+        return  # gymnasium's own message says that there is no such environment
+    _import_gymnasium().register(
+        env_id, entry_point=make_distracted, kwargs=asdict(found), disable_env_checker=True
     )
 
 

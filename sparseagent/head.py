@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparseagent.csr import Float32
+from sparseagent.csr import Float32, ReadOnly
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Argmax:
 
 
 @dataclass(frozen=True, eq=False)
-class Box:
+class Box(ReadOnly):
     """Bounds of a continuous action space, shared by `Clip` and `Unscale`.
 
     Attributes:

@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparseagent.csr import Float32, Float64
+from sparseagent.csr import MAX_WIDTH, Float32, Float64, ReadOnly
+
+#: As many axes as every NumPy can give an array.
+MAX_AXES = 32
 
 #: Types an environment may hand in; the network itself always sees float32.
 DTYPES = ("float32", "float64", "uint8", "int8", "int32", "int64", "bool")
 
 
 @dataclass(frozen=True, eq=False)
-class Observation:
+class Observation(ReadOnly):
     """Normalise, clip and cast: `z = float32(clip((x - shift) / scale, low, high))`.
 
     The step is computed in float64 with a true division, so it equals Stable-Baselines3's
@@ -47,6 +50,11 @@ class Observation:
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
         if not self.shape or min(self.shape) < 1:
             raise ValueError(f"shape: expected at least one positive axis, got {self.shape}")
+        if len(self.shape) > MAX_AXES or max(self.shape) > MAX_WIDTH or self.size > MAX_WIDTH:
+            raise ValueError(
+                f"shape: expected at most {MAX_AXES} axes and {MAX_WIDTH} features, got "
+                f"{self.shape!s:.80}"
+            )
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, got {self.dtype!r}")
         # An np.dtype equals its name, but JSON takes the name alone.

@@ -32,8 +32,18 @@ class Plan(_core.Plan):
     step, network and action head; `[*shape]` or `[B, *shape]` of any common numeric type, copied
     where needed; returns `(actions, state)`.
 
+    `act.prefetch()` shortly before a call makes a loop that slept faster: after a sleep weights,
+    code and workspace are in no cache, and `act(obs, out)` takes several times as long. It makes
+    two calls on arrays of its own, so it takes as long as those, and changes no output. Sleep until
+    some 100 us before the observation comes, prefetch, read it, act: what runs in between evicts
+    again. It warms the calling thread's core; its first call in a thread may allocate.
+
     The same observation gives the same bits whatever the batch, thread count, format or ISA.
     `act.time(obs, calls)` gives the time of each C++ forward in ns, float64 `[calls]`.
+
+    Calls of more than about 50 us let other Python threads run; long ones, `time` and `compile` end
+    within some 0.2 s when a signal's handler raises (Ctrl-C), and `out` is then partly written. A
+    call that finds no memory raises `MemoryError`.
 
     Attributes:
         policy: the policy that was compiled.
@@ -111,17 +121,24 @@ def compile(
 ) -> Plan:
     """Pack `policy` for this machine; every choice is one of speed, none changes a bit.
 
+    Memory stays in proportion to the policy, see `load`: candidates that would pad a nearly empty
+    layer with more than 128 bytes for each weight are left out, and layers wider than 8128 take
+    fewer observations side by side. A `format` that is forced is packed whatever it takes, and
+    every further thread has a workspace of its own.
+
     Args:
         policy: what to run.
         threads: threads that share one call where that pays: the observations of a batch, from two
-            tiles on, or the rows of large layers for one observation. They start on first use. 1
-            never starts any.
+            tiles on, or the rows of large layers for one observation. They start on first use, no
+            more than the CPUs the process may use, and rest where sharing has lost time of late, as
+            beside a busy process. 1 never starts any.
         isa: instruction set, see `kernels()`; None takes `SPARSEAGENT_ISA`, or else the widest that
             this machine runs.
         format: `"auto"` lets every layer and batch regime have its fastest format; a name forces
             one. `compile(policy.repack("ascending"), format="dense")` is the dense baseline.
-        tune: time in ms to spend on timing candidates; 0 goes by a rule of thumb. Or what
-            `Plan.tuning` gave before, or the path of a JSON file of it, which is followed.
+        tune: time in ms by the clock to spend on timing candidates, besides packing them; a rule
+            of thumb decides what it is too short for, with 0 everything. Or what `Plan.tuning` gave
+            before, or the path of a JSON file of it, which is followed.
 
     Raises:
         ValueError: an unknown or unsupported `isa` or `format`, or a number out of range; a

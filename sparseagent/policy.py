@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sparseagent.csr import CSR, Float32, check_shape, frozen_array
+from sparseagent.csr import CSR, Float32, ReadOnly, check_shape, frozen_array
 from sparseagent.head import Argmax, Clip, Head, Raw, Unscale
 from sparseagent.observation import Observation
 
@@ -27,12 +27,15 @@ ACTIVATIONS: Mapping[str, float] = {
     "gelu": 0.0,
     "gelu_tanh": 0.0,
 }
+#: A self-test of more observations than this would make a small file slow to load.
+MAX_GOLDEN = 256
+_MAX_ALPHA = float(np.finfo(np.float32).max)  # what the compiled code can hold
 #: Summation orders by name, with the lanes of the kernel that each is made for; 0: any kernel.
 ORDERS: Mapping[str, int] = {"ascending": 0, "neon": 4, "avx2": 8, "avx512": 16}
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class Layer(ReadOnly):
     """`y = activation(W x + b)`: one matrix, sparse or dense, with its bias and activation.
 
     Attributes:
@@ -71,7 +74,7 @@ class Layer:
                 f"activation: expected one of {', '.join(ACTIVATIONS)}, got {self.activation!r}"
             )
         object.__setattr__(self, "alpha", float(self.alpha))
-        if not math.isfinite(self.alpha):
+        if not abs(self.alpha) <= _MAX_ALPHA:  # or NaN
             raise ValueError(f"alpha: expected a finite number, got {self.alpha}")
 
     @property
@@ -128,18 +131,30 @@ class Layer:
 
 
 @dataclass(frozen=True, eq=False)
-class Golden:
+class Golden(ReadOnly):
     """Observations with the outputs and actions they must give: the file's self-test.
 
     Attributes:
         observations: `[n, *shape]` in the environment's dtype.
         outputs: float32 `[n, out]`, bit for bit what the network gives.
         actions: `[n, ...]`, what `predict` returns.
+
+    All three are copied and read-only.
+
+    Raises:
+        ValueError: n is not 1 to `MAX_GOLDEN`.
     """
 
     observations: np.ndarray[Any, Any]
     outputs: Float32
     actions: np.ndarray[Any, Any]
+
+    def __post_init__(self) -> None:
+        _check_golden_count(self.observations)
+        for name in ("observations", "outputs", "actions"):
+            array = np.array(getattr(self, name), order="C")
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,6 +293,13 @@ class SparsePolicy:
         """The policy with a self-test: what it gives for `observations`, `[n, *shape]`.
 
         They are cast to the observation's dtype, which is what the environment will hand in.
+
+        Args:
+            observations: `[n, *shape]`, n from 1 to `MAX_GOLDEN`: every load of the file runs them
+                all, one slow scalar sum after the other.
+
+        Raises:
+            ValueError: another shape, or too many.
         """
         from sparseagent.reference import forward_exact
 
@@ -287,6 +309,7 @@ class SparsePolicy:
                 f"observations: expected [n, {', '.join(map(str, self.observation.shape))}], "
                 f"got shape {batch.shape}"
             )
+        _check_golden_count(batch)
         outputs = forward_exact(self, batch)
         return replace(self, golden=Golden(batch, outputs, self.head.apply(outputs)))
 
@@ -311,6 +334,13 @@ class SparsePolicy:
             )
         lines.append(f"{'all':<7}{'':>12}{self.nnz:>10}{self.sparsity:>10.4f}  -> {self.head.kind}")
         return "\n".join(lines)
+
+
+def _check_golden_count(observations: np.ndarray[Any, Any]) -> None:
+    if not 1 <= len(observations) <= MAX_GOLDEN:
+        raise ValueError(
+            f"golden: expected 1 to {MAX_GOLDEN} observations, got {len(observations)}"
+        )
 
 
 def _json_holds(content: Mapping[str, Any]) -> bool:

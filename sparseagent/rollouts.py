@@ -1,7 +1,7 @@
 """Roll a policy out in many environments at once: returns with an interval, speed, policy share.
 
 `rollout` takes anything that maps observations to actions: a compiled `Plan`, a Stable-Baselines3
-model, a function. It needs NumPy and gymnasium (or EnvPool), never torch.
+model, a function. It needs NumPy and gymnasium (or EnvPool), never torch or SciPy.
 
 Which episodes are counted. Of `n` environments, environment `i` plays the episodes `i, i + n,
 i + 2n, ...` below `episodes`, and every one of them is played to its end. Taking the first
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from sparseagent.bootstrap import bootstrap_interval, iqm
 from sparseagent.environments import (
     as_vector_env,
     autoreset_mode,
@@ -156,7 +157,7 @@ def rollout(
     Raises:
         ValueError: An argument is out of range, the id is unknown, or shapes do not fit.
         TypeError: `act` or `env` is none of the accepted kinds, or actions have the wrong type.
-        ImportError: gymnasium, EnvPool or SciPy is needed and not installed.
+        ImportError: gymnasium or EnvPool is needed and not installed.
     """
     _check_counts(episodes=episodes, num_envs=num_envs, seed=seed, max_steps=max_steps)
     choose = _as_choose(act)
@@ -322,8 +323,6 @@ class _Book:
 
 
 def _summary(returns: npt.NDArray[np.float64], seed: int) -> dict[str, Any]:
-    from sparseagent.report.statistics import bootstrap_interval, iqm
-
     return {
         "iqm": float(iqm(returns)),
         "mean": float(returns.mean()),

@@ -92,13 +92,65 @@ def test_kernels_lists_the_instruction_sets():
     assert all(isa.name in text for isa in sa.kernels())
 
 
-def test_convert_takes_the_normaliser_along(model, policy):
+def test_convert_takes_the_normaliser_along(model, policy, tmp_path):
     loaded = sa.load(policy)
     assert not loaded.observation.is_identity
     assert loaded.metadata["environment"] == "CartPole-v1"
     beside = model[0].with_suffix(".safetensors")
-    assert str(beside) in succeed("convert", model[0]).replace("\n", "")
-    assert sa.load(beside).observation.is_identity
+    text = succeed("convert", model[0])
+    assert str(beside) in text.replace("\n", "")
+    assert "observations: normalised by vecnormalize.pkl, found beside the zip" in text
+    assert sa.load(beside).observation.scale is not None
+    text = succeed("convert", model[0], tmp_path / "raw.safetensors", "--no-vecnormalize")
+    assert "observations: taken as they come, not normalised" in text
+    assert sa.load(tmp_path / "raw.safetensors").observation.is_identity
+    text = fail(
+        "convert", model[0], tmp_path / "x", "--vecnormalize", model[1], "--no-vecnormalize"
+    )
+    assert "vecnormalize: expected a file or --no-vecnormalize, got both" in text
+
+
+def test_convert_says_that_statistics_are_missing(model, tmp_path):
+    """A zip that says that there were some is refused; one that says nothing is converted."""
+    alone = tmp_path / "alone.zip"
+    alone.write_bytes(model[0].read_bytes())
+    text = fail("convert", alone)
+    assert "vecnormalize: expected statistics beside" in text
+    assert "--no-vecnormalize" in text
+    assert not alone.with_suffix(".safetensors").exists()
+    PPO("MlpPolicy", "CartPole-v1", device="cpu").save(tmp_path / "silent.zip")
+    text = succeed("convert", tmp_path / "silent.zip")
+    assert "warning:" in text
+    assert "--vecnormalize FILE" in text
+    assert "observations:" not in text
+    assert "warning:" not in succeed(
+        "convert", tmp_path / "silent.zip", "--no-vecnormalize", "--overwrite"
+    )
+
+
+def test_convert_replaces_a_file_only_when_told(model, tmp_path):
+    out = tmp_path / "agent.safetensors"
+    out.write_bytes(b"something")
+    text = fail("convert", model[0], out)
+    assert "which exists; name another, or replace it with --overwrite" in text
+    assert out.read_bytes() == b"something"
+    succeed("convert", model[0], out, "--overwrite")
+    assert sa.load(out).input_size == 4
+
+
+def test_rollout_does_not_play_another_environment_than_the_agent_knows(policy, tmp_path):
+    wrapped = tmp_path / "wrapped.safetensors"
+    sa.load(policy).with_metadata(wrappers=["TimeAwareObservation"]).save(wrapped)
+    text = fail("rollout", wrapped, "--episodes", 2)
+    assert "env: the agent was trained with TimeAwareObservation around CartPole-v1" in text
+    assert "CartPole-v1: return" in succeed("rollout", wrapped, "CartPole-v1", "--episodes", 2)
+
+
+def test_a_zip_is_no_policy_file(model):
+    for command in (["rollout", model[0]], ["bench", model[0]]):
+        text = fail(*command)
+        assert "not a policy file but a zip" in text
+        assert "`sparseagent convert`" in text
 
 
 def test_rollout_plays_the_environment_of_the_file(policy):
@@ -160,6 +212,12 @@ def test_run_ends_with_the_tables_and_report_writes_them_again(tmp_path):
     for part in ("dense", "pruned", "tiny dense", "return IQM [95 % interval]", "p50", "p99"):
         assert part in text
     assert f"report: {out / 'report.md'}" in text
+    tested = sa.load(out / "policy.safetensors").metadata
+    succeed("convert", out / "pruned.zip", out / "again.safetensors")
+    again = sa.load(out / "again.safetensors").metadata
+    for key in ("environment", "agent", "training_seed", "evaluated_return"):
+        assert again[key] == tested[key]
+    assert "--overwrite" in fail("convert", out / "dense.zip")
     (out / "report.md").unlink()
     succeed("report", out)
     assert "# CartPole-v1, PPO, sparsity 0.8" in (out / "report.md").read_text()

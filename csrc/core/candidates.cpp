@@ -35,6 +35,18 @@ constexpr double kWaitingBytes = 12;
 // Not worth packing if the guess is so many times the best one.
 constexpr double kHopeless = 6;
 
+// Bytes that a packed layer may take, at most: so many for each weight and chain. A
+// kernel that pads more than that is no faster than one that does not, and what a plan
+// costs stays in proportion to its policy. csr always keeps to it.
+constexpr double kBytesEach = 128;
+constexpr double kBytesFree = 1 << 14;
+
+bool affordable(std::size_t bytes, const LayerView& layer) {
+  const double most =
+      kBytesFree + kBytesEach * (static_cast<double>(layer.nnz()) + layer.chains());
+  return static_cast<double>(bytes) <= most;
+}
+
 // The kernel called `format`; null if `format` is empty.
 const Kernel* named_kernel(const Isa& isa, const std::string& format) {
   if (format.empty()) return nullptr;
@@ -106,7 +118,8 @@ Candidates pack_candidates(const LayerView& layer, int number, const Regime& reg
   double best = 0;
   for (const auto& [ns, kernel] : kernels) {
     if (!candidates.empty() && (one || ns > kHopeless * best)) break;
-    if (kernel->packed_bytes(layer, regime.path) == 0) continue;
+    const std::size_t bytes = kernel->packed_bytes(layer, regime.path);
+    if (bytes == 0 || (kernel != forced && !affordable(bytes, layer))) continue;
     if (candidates.empty()) best = ns;
     candidates.push_back(pack(*kernel, layer, regime.path, before));
   }

@@ -32,6 +32,9 @@ class Cover {
                : bulk_;
   }
 
+  // Observations of the cut that long batches start with.
+  std::int64_t bulk() const { return bulk_.count; }
+
   // What a batch costs, roughly.
   double ns(std::int64_t batch) const;
 

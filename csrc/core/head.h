@@ -13,6 +13,9 @@ struct Head {
   std::vector<float> low;  // bounds of clip and unscale, [out]
   std::vector<float> high;
 
+  // Throws std::invalid_argument unless the bounds are some for `out` outputs.
+  void check(std::int32_t out) const;
+
   bool discrete() const { return kind == Kind::argmax; }
 
   // outputs [batch, out] -> indices [batch]; for argmax. NaN counts as the largest.

@@ -11,6 +11,10 @@ namespace {
 
 constexpr std::int64_t kAlign = 16;  // floats of a cache line
 
+// Activations of one layer stay near the second cache: widths of up to 8128 leave room
+// for the 128 columns of the widest regime.
+constexpr std::int64_t kMostFloats = 1 << 20;
+
 std::int64_t round_up(std::int64_t n, std::int64_t unit) {
   return (n + unit - 1) / unit * unit;
 }
@@ -58,6 +62,17 @@ Extent extent_of(const std::vector<LayerView>& layers,
     extent.columns = std::max(extent.columns, regime.columns);
   }
   return extent;
+}
+
+std::vector<Regime> regimes_with_room(const std::vector<LayerView>& layers,
+                                      const std::vector<Regime>& all) {
+  const std::int64_t stride = extent_of(layers, all).stride();
+  std::vector<Regime> regimes;
+  for (const Regime& regime : all) {
+    const bool fits = stride * regime.columns <= kMostFloats;
+    if (fits || regime.columns == 1) regimes.push_back(regime);
+  }
+  return regimes;
 }
 
 void walk(const Extent& extent, const Layers& layers, const Regime& regime,

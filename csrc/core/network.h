@@ -25,6 +25,11 @@ struct Extent {
   std::size_t workspace() const { return 2 * half_workspace(); }
 };
 
+// The regimes of `all` that a workspace has room for: of wide layers fewer observations
+// go side by side, whatever a batch brings. A single one always does.
+std::vector<Regime> regimes_with_room(const std::vector<LayerView>& layers,
+                                      const std::vector<Regime>& all);
+
 Extent extent_of(const std::vector<LayerView>& layers,
                  const std::vector<Regime>& regimes);
 

@@ -1,6 +1,9 @@
 #include "core/observation.h"
 
 #include <cmath>
+#include <sstream>
+#include <stdexcept>
+#include <string>
 
 namespace sparseagent {
 namespace {
@@ -41,7 +44,34 @@ void apply_rows(const ObservationStep& step, const void* data, std::int64_t firs
   }
 }
 
+void check_part(const char* name, const std::vector<double>& part, std::int32_t size) {
+  if (part.empty()) return;
+  if (part.size() != static_cast<std::size_t>(size)) {
+    throw std::invalid_argument(std::string(name) + ": expected " +
+                                std::to_string(size) + " numbers, got " +
+                                std::to_string(part.size()));
+  }
+  for (const double v : part) {
+    if (std::isfinite(v)) continue;
+    throw std::invalid_argument(std::string(name) +
+                                ": expected finite numbers, got Inf or NaN");
+  }
+}
+
 }  // namespace
+
+void ObservationStep::check() const {
+  check_part("shift", shift, size);
+  check_part("scale", scale, size);
+  for (const double v : scale) {
+    if (v > 0) continue;
+    throw std::invalid_argument("scale: expected positive numbers, got 0 or less");
+  }
+  if (low < high) return;  // no NaN passes
+  std::ostringstream text;
+  text << "low, high: expected low < high, got " << low << " and " << high;
+  throw std::invalid_argument(text.str());
+}
 
 bool ObservationStep::identity() const {
   return shift.empty() && scale.empty() && std::isinf(low) && std::isinf(high);

@@ -39,6 +39,9 @@ struct ObservationStep {
   double low = 0;             // clip bounds; -inf and inf for none
   double high = 0;
 
+  // Throws std::invalid_argument unless every number is one that Python lets through.
+  void check() const;
+
   // Nothing but a cast to float.
   bool identity() const;
 

@@ -15,12 +15,36 @@ namespace {
 // What sharing a call costs: the others must notice, and at the end be waited for.
 constexpr double kShareNs = 400;
 
+// A multiplication and addition on the fastest machine there may be.
+constexpr double kLeastNs = 0.005;
+
+// How often a process is asked for the CPUs it may use.
+constexpr std::int64_t kLookNs = 100000000;
+
 // Calls that follow each other closer than this find the other threads awake.
 constexpr std::int64_t kCloseNs = 50000;
 
 std::int64_t now_ns() {
   const auto now = std::chrono::steady_clock::now().time_since_epoch();
   return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
+}
+
+// A column that a row names twice has two weights, of which a dense format holds one.
+void check_unique(const LayerView& layer, std::size_t number) {
+  std::vector<std::int32_t> seen(static_cast<std::size_t>(layer.in), -1);  // by row
+  for (std::int32_t r = 0; r < layer.out; ++r) {
+    const std::int64_t first = static_cast<std::int64_t>(r) * layer.runs;
+    for (std::int32_t k = layer.indptr[first]; k < layer.indptr[first + layer.runs];
+         ++k) {
+      std::int32_t& last = seen[static_cast<std::size_t>(layer.indices[k])];
+      if (last == r) {
+        refuse_layer(number,
+                     "indices: expected unique columns within a row, got a repeated "
+                     "one");
+      }
+      last = r;
+    }
+  }
 }
 
 void check_layer(const LayerView& layer, std::size_t number) {
@@ -43,6 +67,7 @@ void check_layer(const LayerView& layer, std::size_t number) {
                                "), got " + std::to_string(layer.indices[k]));
     }
   }
+  check_unique(layer, number);
   check_numbers(layer, number);
 }
 
@@ -56,8 +81,8 @@ void fetch(const char* rows, std::int64_t bytes) {
   for (std::int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(rows + at);
 }
 
-// Scratch memory of one thread, shared by all plans: grows to what the largest of them
-// needs.
+// Scratch memory of a calling thread, shared by all plans: grows to what the largest of
+// them needs. The threads of a pool have theirs from the start.
 float* thread_workspace(std::size_t floats) {
   thread_local Buffer workspace;
   const std::size_t bytes = sizeof(float) * floats;
@@ -84,8 +109,7 @@ Plan::Plan(const std::vector<LayerView>& layers, ObservationStep observation, He
            const Options& options)
     : isa_(choose_isa(options.isa.c_str())),
       observation_(std::move(observation)),
-      head_(std::move(head)),
-      pool_(options.threads) {
+      head_(std::move(head)) {
   if (options.threads < 1 || options.threads > ThreadPool::kMaxParts) {
     throw std::invalid_argument("threads: expected 1 to " +
                                 std::to_string(ThreadPool::kMaxParts) + ", got " +
@@ -95,23 +119,17 @@ Plan::Plan(const std::vector<LayerView>& layers, ObservationStep observation, He
     throw std::invalid_argument("tune: expected a time in ms, 0 or more");
   }
   check_layers(layers, observation_.size);
-  const auto in = static_cast<std::size_t>(layers.front().in);
-  const auto out = static_cast<std::size_t>(layers.back().out);
-  for (const auto* part : {&observation_.shift, &observation_.scale}) {
-    if (!part->empty() && part->size() != in) {
-      throw std::invalid_argument("observation: expected one number per input");
-    }
-  }
-  const bool bounded =
-      head_.kind == Head::Kind::clip || head_.kind == Head::Kind::unscale;
-  if (bounded && (head_.low.size() != out || head_.high.size() != out)) {
-    throw std::invalid_argument("head: expected one bound per output");
-  }
+  observation_.check();
+  head_.check(layers.back().out);
   const BuildOptions build = {options.format, options.tune_ms, options.threads,
-                              options.tuning};
+                              options.tuning, options.checkpoint};
   network_ = build_network(isa_, layers, build, &choices_);
   for (const Network::Step& step : network_->steps()) split_ |= !step.parts.empty();
-  for (const LayerView& layer : layers) structure_.emplace_back(layer);
+  for (const LayerView& layer : layers) {
+    structure_.emplace_back(layer);
+    least_ns_ += kLeastNs * layer.nnz();
+  }
+  pool_.emplace(options.threads, sizeof(float) * workspace_floats());
 }
 
 std::size_t Plan::workspace_floats() const {
@@ -131,8 +149,7 @@ const float* Plan::prepare(Observations observations, std::int64_t first,
 }
 
 void Plan::forward_range(Observations observations, std::int64_t first,
-                         std::int64_t count, float* outputs) const {
-  float* workspace = thread_workspace(workspace_floats());
+                         std::int64_t count, float* outputs, float* workspace) const {
   float* rows = workspace + network_->extent().workspace();
   const std::int64_t row_bytes = input_size() * bytes_of(observations.dtype);
   const bool far = count * row_bytes > kFarBytes;
@@ -158,7 +175,7 @@ std::int64_t Plan::share_of(std::int64_t batch) const {
   const std::int64_t unit = isa_.kernels[0]->lanes;
   double best = cover.ns(batch);
   std::int64_t best_share = batch;
-  for (int threads = pool_.threads(); threads > 1; threads /= 2) {
+  for (int threads = pool_->usable(); threads > 1; threads /= 2) {
     const std::int64_t even = (batch + threads - 1) / threads;
     const std::int64_t share = std::min(batch, (even + unit - 1) / unit * unit);
     const double ns = cover.ns(share) + kShareNs;
@@ -173,7 +190,7 @@ std::int64_t Plan::share_of(std::int64_t batch) const {
 void Plan::forward_shared(Observations observations, std::int64_t batch,
                           std::int64_t share, float* outputs) const {
   // Long shares are cut again, so that a thread that is held up leaves work to others.
-  const std::int64_t widest = network_->extent().columns;
+  const std::int64_t widest = network_->cover().bulk();
   if (share > 2 * widest) share = (share / 4 + widest - 1) / widest * widest;
   constexpr std::int64_t kMost = ThreadPool::kMaxParts;
   if (share * kMost < batch) {
@@ -187,37 +204,35 @@ void Plan::forward_shared(Observations observations, std::int64_t batch,
     float* outputs;
   };
   const Shares shares = {this, observations, batch, share, outputs};
-  pool_.run(
-      [](const void* context, int part) {
+  pool_->run(
+      [](const void* context, int part, void* scratch) {
         const Shares& s = *static_cast<const Shares*>(context);
         const std::int64_t first = part * s.share;
         const std::int64_t count = std::min(s.share, s.batch - first);
-        s.plan->forward_range(s.observations, first, count, s.outputs);
+        s.plan->forward_range(s.observations, first, count, s.outputs,
+                              static_cast<float*>(scratch));
       },
-      &shares, static_cast<int>((batch + share - 1) / share), true);
+      &shares, static_cast<int>((batch + share - 1) / share), true,
+      thread_workspace(workspace_floats()));
 }
 
 // One observation, layer by layer, the rows of a large layer split among the threads.
-void Plan::forward_split(Observations observations, float* output) const {
+void Plan::forward_split(Observations observations, float* output, bool wake) const {
   struct Task {
     const Plan* plan;
     const std::vector<RowPart>* parts;
     const float* x;
     float* y;
   };
-  const auto run_part = [](const void* context, int part) {
+  const auto run_part = [](const void* context, int part, void* scratch) {
     const Task& task = *static_cast<const Task*>(context);
     const RowPart& rows = (*task.parts)[static_cast<std::size_t>(part)];
     // Kernels write beyond their last row: each part has an output of its own first.
-    float* own = thread_workspace(task.plan->workspace_floats()) +
-                 task.plan->network_->extent().workspace();
+    float* own =
+        static_cast<float*>(scratch) + task.plan->network_->extent().workspace();
     rows.packed->kernel->one(rows.packed->data.get(), task.x, own);
     std::copy(own, own + rows.rows, task.y + rows.first);
   };
-  // Waking the other threads takes longer than the call: only where calls follow each
-  // other closely will they be awake for the next one.
-  const std::int64_t start = now_ns();
-  const bool wake = start - last_split_.load(std::memory_order_relaxed) < kCloseNs;
   const Extent& extent = network_->extent();
   float* workspace = thread_workspace(workspace_floats());
   float* x = workspace;
@@ -231,22 +246,62 @@ void Plan::forward_split(Observations observations, float* output) const {
     } else {
       x[step.packed.front()->in] = 0.0f;
       const Task task = {this, &step.parts, x, y};
-      pool_.run(run_part, &task, static_cast<int>(step.parts.size()), wake);
+      pool_->run(run_part, &task, static_cast<int>(step.parts.size()), wake, workspace);
     }
     std::swap(x, y);
   }
   copy_outputs(x, output_size(), output);
-  last_split_.store(now_ns(), std::memory_order_relaxed);
+}
+
+// The CPUs that the process may use can change while it runs.
+void Plan::look_around(std::int64_t now) const {
+  if (now - last_look_.load(std::memory_order_relaxed) < kLookNs) return;
+  last_look_.store(now, std::memory_order_relaxed);
+  pool_->look_around();
+}
+
+void Plan::forward_threaded(Observations observations, std::int64_t batch,
+                            float* outputs) const {
+  if (pool_->usable() < threads()) look_around(now_ns());
+  const bool splits = batch == 1 && split_ && pool_->usable() > 1;
+  const std::int64_t share = splits ? 0 : share_of(batch);
+  if (share == batch) return forward_alone(observations, batch, outputs);
+  const std::int64_t start = now_ns();
+  look_around(start);
+  Sharing& sharing = splits ? rows_ : batches_;
+  const bool shares = sharing.pays(start);
+  if (!shares) {
+    forward_alone(observations, batch, outputs);
+  } else if (splits) {
+    // Waking the other threads takes longer than the call: only where calls follow each
+    // other closely will they be awake for the next one.
+    const std::int64_t last = last_split_.load(std::memory_order_relaxed);
+    forward_split(observations, outputs, start - last < kCloseNs);
+  } else {
+    forward_shared(observations, batch, share, outputs);
+  }
+  const std::int64_t end = now_ns();
+  if (splits) last_split_.store(end, std::memory_order_relaxed);
+  sharing.note(shares, start, end, network_->cover().ns(batch));
+}
+
+void Plan::forward_alone(Observations observations, std::int64_t batch,
+                         float* outputs) const {
+  forward_range(observations, 0, batch, outputs, thread_workspace(workspace_floats()));
 }
 
 void Plan::forward(Observations observations, std::int64_t batch,
                    float* outputs) const {
-  if (threads() > 1) {
-    if (batch == 1 && split_) return forward_split(observations, outputs);
-    const std::int64_t share = share_of(batch);
-    if (share < batch) return forward_shared(observations, batch, share, outputs);
+  threads() > 1 ? forward_threaded(observations, batch, outputs)
+                : forward_alone(observations, batch, outputs);
+}
+
+void Plan::fetch_weights() const {
+  for (const Network::Step& step : network_->steps()) {
+    const PackedLayer& packed = *step.packed.front();
+    fetch(static_cast<const char*>(packed.data.get()),
+          static_cast<std::int64_t>(packed.bytes));
   }
-  forward_range(observations, 0, batch, outputs);
 }
 
 }  // namespace sparseagent

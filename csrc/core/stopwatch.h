@@ -1,8 +1,6 @@
 // Timing of short functions on a machine that does other things too.
 #pragma once
 
-#include <time.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
@@ -14,14 +12,6 @@ namespace sparseagent {
 inline double clock_ns() {
   const auto now = std::chrono::steady_clock::now().time_since_epoch();
   return std::chrono::duration<double, std::nano>(now).count();
-}
-
-// Time that this thread has had the processor, in ns: budgets are kept in it, as what
-// others take away would leave nothing to measure in.
-inline double own_ns() {
-  timespec now{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec);
 }
 
 // The least time of one call, in ns: interruptions only add. Samples of several calls,
@@ -44,21 +34,26 @@ class Stopwatch {
 };
 
 // Times f(0), f(1), ... in turns, so that a disturbance hits all of them, until
-// own_ns() says `deadline_ns`; three rounds at least, for the first ones find the
-// weights of a large network in memory. Those that turn out hopeless against the
-// fastest leave the race: at first at a factor of 2, later at 1.3. Never after one
-// sample, which a single interruption would make hopeless.
-template <typename F>
-std::vector<double> race(std::size_t count, double deadline_ns, F&& f) {
+// clock_ns() says `deadline_ns`; the first is timed in any case. Those that turn out
+// hopeless against the fastest leave the race: at first at a factor of 2, later at 1.3.
+// Never after one sample, which a single interruption would make hopeless. After three
+// rounds at the earliest those of a large network find their weights in a cache; who
+// was not timed at all took infinitely long. checkpoint() is called between samples.
+template <typename F, typename Checkpoint>
+std::vector<double> race(std::size_t count, double deadline_ns, F&& f,
+                         Checkpoint&& checkpoint) {
   std::vector<Stopwatch> watches(count);
   std::vector<bool> racing(count, true);
-  for (int round = 0; round < 3 || own_ns() < deadline_ns; ++round) {
+  double now = clock_ns();
+  for (int round = 0; round == 0 || now < deadline_ns; ++round) {
     double best = std::numeric_limits<double>::infinity();
     for (std::size_t i = 0; i < count; ++i) {
-      if (!racing[i]) continue;
+      if (!racing[i] || (i > 0 && now >= deadline_ns)) continue;
       if (round == 0) f(i);  // touch the data
       watches[i].sample([&] { f(i); });
       best = std::min(best, watches[i].ns());
+      checkpoint();
+      now = clock_ns();
     }
     for (std::size_t i = 0; i < count; ++i) {
       const double hopeless = best * (round < 4 ? 2.0 : 1.3);

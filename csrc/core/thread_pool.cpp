@@ -1,14 +1,19 @@
 #include "core/thread_pool.h"
 
 #include <pthread.h>
+#include <sched.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <mutex>
-#include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
+
+#include "core/buffer.h"
 
 namespace sparseagent {
 namespace {
@@ -34,6 +39,15 @@ inline void relax() {
 constexpr int kSpins =
     4000;  // some 20 to 100 microseconds, then the kernel's help is taken
 
+// Of the CPUs in `set`: other ones, another number.
+std::uint64_t digest(const cpu_set_t& set) {
+  std::uint64_t hash = 0;
+  for (std::uint64_t cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &set)) hash = (hash ^ (cpu + 1)) * 1099511628211ull;
+  }
+  return hash;
+}
+
 }  // namespace
 
 struct ThreadPool::Crew {
@@ -44,10 +58,14 @@ struct ThreadPool::Crew {
   std::atomic<int> unfinished{0};  // of those once open
   Task task = nullptr;
   const void* context = nullptr;
+  std::atomic<bool> failed{false};
+  std::exception_ptr failure;  // of whoever set `failed`
   // Rarely written: looked at while waiting.
   alignas(64) std::atomic<bool> stop{false};
   std::atomic<int> sleepers{0};
   std::uint64_t forks = fork_count.load();
+  std::uint64_t cpus;
+  std::vector<Buffer> scratch;  // of each worker
   std::vector<std::thread> workers;
   std::mutex mutex;
   std::condition_variable wake;
@@ -64,10 +82,18 @@ struct ThreadPool::Crew {
     return -1;
   }
 
+  void attempt(int part, void* own_scratch) {
+    try {
+      task(context, part, own_scratch);
+    } catch (...) {
+      if (!failed.exchange(true)) failure = std::current_exception();
+    }
+  }
+
   // Takes and does parts until none is left.
-  void share(int own) {
+  void share(int own, void* own_scratch) {
     for (int part = take(own); part >= 0; part = take(own)) {
-      task(context, part);
+      attempt(part, own_scratch);
       unfinished.fetch_sub(1);
     }
   }
@@ -87,11 +113,17 @@ struct ThreadPool::Crew {
     for (;;) {
       await_work();
       if (stop.load()) return;
-      share(own);
+      share(own, scratch[static_cast<std::size_t>(own - 1)].data());
     }
   }
 
-  void rouse() {
+  void await_others() {
+    for (int spins = 0; unfinished.load() > 0; ++spins) {
+      spins < kSpins ? relax() : std::this_thread::yield();
+    }
+  }
+
+  void rouse() noexcept {
     if (sleepers.load() == 0) return;
     const std::lock_guard<std::mutex> lock(mutex);
     wake.notify_all();
@@ -104,43 +136,78 @@ struct ThreadPool::Crew {
   }
 };
 
-ThreadPool::~ThreadPool() {
-  Crew* crew = crew_.load();
-  // In a forked child the workers are gone and cannot be joined; their record is left
-  // behind.
+// The caller's turn as the user ends however the call does.
+struct ThreadPool::Turn {
+  std::atomic<std::uint64_t>& user;
+  ~Turn() { user.store(0); }
+};
+
+ThreadPool::ThreadPool(int threads, std::size_t scratch_bytes)
+    : threads_(threads), scratch_bytes_(scratch_bytes), usable_(threads) {
+  look_around();
+}
+
+ThreadPool::~ThreadPool() { dismiss(crew_.load()); }
+
+void ThreadPool::look_around() {
+  cpu_set_t set;
+  // The call fails where there are more CPUs than the set has room for: then there are
+  // enough.
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return;
+  usable_.store(std::min(threads_, CPU_COUNT(&set)), std::memory_order_relaxed);
+  cpus_.store(digest(set), std::memory_order_relaxed);
+}
+
+// In a forked child the workers are gone and cannot be joined; their record is left
+// behind.
+void ThreadPool::dismiss(Crew* crew) {
   if (crew == nullptr || crew->forks != fork_count.load()) return;
   crew->dismiss();
   delete crew;
 }
 
-// Called by the one thread that is the user. Null if the system grants no thread.
+// Called by the one thread that is the user. Null if the system grants no thread or no
+// memory for one.
 ThreadPool::Crew* ThreadPool::crew() {
+  const std::uint64_t cpus = cpus_.load(std::memory_order_relaxed);
   Crew* known = crew_.load();
-  if (known != nullptr && known->forks == fork_count.load()) return known;
-  // A forked child leaves the parent's crew behind: its threads are not there to be
-  // joined.
-  auto fresh = std::make_unique<Crew>();
+  if (known != nullptr && known->forks == fork_count.load() && known->cpus == cpus) {
+    return known;
+  }
+  dismiss(known);
+  crew_.store(nullptr);
+  std::unique_ptr<Crew> fresh;
   try {
-    for (int part = 1; part < threads_; ++part) {
-      fresh->workers.emplace_back([raw = fresh.get(), part] { raw->work(part); });
+    fresh = std::make_unique<Crew>();
+    fresh->cpus = cpus;
+    const auto count = static_cast<std::size_t>(usable() - 1);
+    while (fresh->scratch.size() < count) fresh->scratch.emplace_back(scratch_bytes_);
+    fresh->workers.reserve(count);
+    while (fresh->workers.size() < count) {
+      const auto own = static_cast<int>(fresh->workers.size()) + 1;
+      fresh->workers.emplace_back([raw = fresh.get(), own] { raw->work(own); });
     }
-  } catch (const std::system_error&) {
-    fresh->dismiss();
+  } catch (const std::exception&) {
+    if (fresh != nullptr) fresh->dismiss();
     return nullptr;
   }
   crew_.store(fresh.get());
   return fresh.release();
 }
 
-void ThreadPool::run(Task task, const void* context, int parts, bool wake) {
+void ThreadPool::run(Task task, const void* context, int parts, bool wake,
+                     void* scratch) {
   count_forks();
   const std::uint64_t me = fork_count.load() + 1;
   std::uint64_t user = user_.load();
-  const bool mine = user != me && user_.compare_exchange_strong(user, me);
-  Crew* crew = mine ? this->crew() : nullptr;
+  if (usable() < 2 || user == me || !user_.compare_exchange_strong(user, me)) {
+    for (int part = 0; part < parts; ++part) task(context, part, scratch);
+    return;
+  }
+  const Turn turn{user_};
+  Crew* crew = this->crew();
   if (crew == nullptr) {
-    for (int part = 0; part < parts; ++part) task(context, part);
-    if (mine) user_.store(0);
+    for (int part = 0; part < parts; ++part) task(context, part, scratch);
     return;
   }
   crew->task = task;
@@ -149,12 +216,12 @@ void ThreadPool::run(Task task, const void* context, int parts, bool wake) {
   // Part 0 is the caller's from the start.
   crew->open.store((~std::uint64_t{0} >> (kMaxParts - parts)) & ~std::uint64_t{1});
   if (wake) crew->rouse();
-  task(context, 0);
-  crew->share(0);
-  for (int spins = 0; crew->unfinished.load() > 0; ++spins) {
-    spins < kSpins ? relax() : std::this_thread::yield();
-  }
-  user_.store(0);
+  crew->attempt(0, scratch);
+  crew->share(0, scratch);
+  crew->await_others();
+  if (!crew->failed.load()) return;
+  crew->failed.store(false);
+  std::rethrow_exception(std::exchange(crew->failure, nullptr));
 }
 
 }  // namespace sparseagent

@@ -1,6 +1,7 @@
 #include "core/tune.h"
 
 #include <algorithm>
+#include <cmath>
 #include <stdexcept>
 #include <utility>
 
@@ -18,8 +19,19 @@ constexpr double kSplitNs = 2000;
 // Dense needs no luck with the structure: it wins where others are hardly better.
 constexpr double kDenseBonus = 0.98;
 
+// Assignments that are timed as a whole, at most: with a thousand layers there would be
+// thousands, of a thousand numbers each.
+constexpr std::size_t kMostEntrants = 64;
+
 // Of a regime's time, the part in which layers are timed alone.
 constexpr double kAlone = 0.5;
+
+// A regime is timed if there is time for so many passes through the network: one that
+// finds the weights in memory and one to measure, for the layers and for the whole.
+constexpr double kPasses = 4;
+
+// A regime's part of the time: wide ones take longer.
+double weight_of(const Regime& regime) { return 1 + regime.columns / 16.0; }
 
 // Observations of a plausible size with a fixed pattern: no two lanes alike, no zeros.
 std::vector<float> probe(std::size_t count) {
@@ -40,11 +52,12 @@ class RegimeTuner {
  public:
   RegimeTuner(const std::vector<LayerView>& layers,
               const std::vector<Candidates>& candidates, const Regime& regime,
-              const Extent& extent)
+              const Extent& extent, const std::function<void()>& checkpoint)
       : layers_(layers),
         candidates_(candidates),
         regime_(regime),
         extent_(extent),
+        checkpoint_(checkpoint),
         rows_(probe(static_cast<std::size_t>(regime.columns) *
                     static_cast<std::size_t>(extent.input_size))),
         outputs_(static_cast<std::size_t>(regime.columns) *
@@ -54,20 +67,22 @@ class RegimeTuner {
     for (const Candidates& c : candidates) alone_.emplace_back(c.size(), -1.0);
   }
 
-  // The candidates come with the best guess first, which stays.
-  void guess() {
-    for (std::size_t i = 0; i < layers_.size(); ++i) {
-      ns_ += guess_ns(*candidates_[i][0]->kernel, layers_[i], regime_);
-    }
-  }
-
   // There is one candidate for each layer, as told.
   void follow(double ns) { ns_ = ns; }
 
-  void time(double budget_ns) {
-    const double start = own_ns();
+  // The candidates come with the best guess first, which stays where there is no time.
+  // `pace`: ns measured for each one guessed, so far; the same of this regime after it.
+  void time(double budget_ns, double* pace) {
+    double guess = 0;
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      guess += guess_ns(*candidates_[i][0]->kernel, layers_[i], regime_);
+    }
+    ns_ = *pace * guess;
+    if (budget_ns < kPasses * ns_) return;
+    const double start = clock_ns();
     time_alone(start + kAlone * budget_ns);
     time_together(start + budget_ns);
+    *pace = ns_ / guess;
   }
 
   double ns() const { return ns_; }
@@ -81,8 +96,9 @@ class RegimeTuner {
         static_cast<int>(layer), regime_, packed(layer)->kernel->format, {}};
     for (std::size_t i = 0; i < candidates_[layer].size(); ++i) {
       const PackedLayer& candidate = *candidates_[layer][i];
+      const double ns = alone_[layer][i];
       choice.candidates.push_back(
-          {candidate.kernel->format, alone_[layer][i], candidate.bytes});
+          {candidate.kernel->format, std::isinf(ns) ? -1.0 : ns, candidate.bytes});
     }
     return choice;
   }
@@ -104,12 +120,14 @@ class RegimeTuner {
       x[i / each * next + i % each] = rows_[i];
     for (std::size_t i = 0; i < layers_.size(); ++i) {
       const auto left = static_cast<double>(layers_.size() - i);
-      const double now = own_ns();
+      const double now = clock_ns();
+      if (now >= deadline_ns) return;
       const auto run = [&](std::size_t c) {
         candidates_[i][c]->run(regime_, x, y, extent_.stride());
       };
-      if (candidates_[i].size() > 1 && now < deadline_ns) {
-        alone_[i] = race(candidates_[i].size(), now + (deadline_ns - now) / left, run);
+      if (candidates_[i].size() > 1) {
+        alone_[i] = race(candidates_[i].size(), now + (deadline_ns - now) / left, run,
+                         checkpoint_);
         picked_[i] = static_cast<std::size_t>(
             std::min_element(alone_[i].begin(), alone_[i].end()) - alone_[i].begin());
       }
@@ -124,11 +142,11 @@ class RegimeTuner {
     std::vector<Assignment> entrants = alternatives();
     std::vector<Layers> networks;
     for (const Assignment& entrant : entrants) networks.push_back(layers_of(entrant));
-    const std::vector<double> ns =
-        race(networks.size(), deadline_ns, [&](std::size_t i) {
-          walk(extent_, networks[i], regime_, regime_.columns, rows_.data(),
-               outputs_.data(), workspace_.floats());
-        });
+    const auto run = [&](std::size_t i) {
+      walk(extent_, networks[i], regime_, regime_.columns, rows_.data(),
+           outputs_.data(), workspace_.floats());
+    };
+    const auto ns = race(networks.size(), deadline_ns, run, checkpoint_);
     std::size_t best = 0;
     const auto rank = [&](std::size_t i) {
       return ns[i] * (is_dense(entrants[i]) ? kDenseBonus : 1.0);
@@ -147,7 +165,8 @@ class RegimeTuner {
     const double limit = 1.25 * sum(picked_);
     const auto offer = [&](const Assignment& other) {
       const bool known = std::find(all.begin(), all.end(), other) != all.end();
-      if (!known && sum(other) <= limit) all.push_back(other);
+      if (known || all.size() == kMostEntrants) return;
+      if (sum(other) <= limit) all.push_back(other);
     };
     for (const auto& candidate : candidates_[0]) {
       Assignment uniform;
@@ -204,6 +223,7 @@ class RegimeTuner {
   const std::vector<Candidates>& candidates_;
   const Regime regime_;
   const Extent extent_;
+  const std::function<void()>& checkpoint_;
   std::vector<float> rows_;
   std::vector<float> outputs_;
   Buffer workspace_;
@@ -215,7 +235,7 @@ class RegimeTuner {
 void check_tuning(const Tuning& tuning, std::size_t regimes, std::size_t layers) {
   bool fits = tuning.formats.size() == regimes && tuning.ns.size() == regimes;
   for (const auto& formats : tuning.formats) fits = fits && formats.size() == layers;
-  for (const double ns : tuning.ns) fits = fits && ns > 0;
+  for (const double ns : tuning.ns) fits = fits && ns > 0 && std::isfinite(ns);
   if (!fits) {
     throw std::invalid_argument(
         "tune: expected a format for each of " + std::to_string(layers) +
@@ -229,7 +249,7 @@ std::unique_ptr<Network> build_network(const Isa& isa,
                                        const std::vector<LayerView>& layers,
                                        const BuildOptions& options,
                                        std::vector<Choice>* choices) {
-  const std::vector<Regime> regimes = regimes_of(isa);
+  const std::vector<Regime> regimes = regimes_with_room(layers, regimes_of(isa));
   const Extent extent = extent_of(layers, regimes);
   const bool told = !options.tuning.empty();
   const bool untimed = told || options.budget_ms <= 0;
@@ -237,7 +257,10 @@ std::unique_ptr<Network> build_network(const Isa& isa,
   std::vector<Network::Step> steps(layers.size());
   std::vector<double> ns;
   std::vector<Candidates> candidates;
-  const double share_ns = options.budget_ms * 1e6 / static_cast<double>(regimes.size());
+  double left_ns = options.budget_ms * 1e6;
+  double pace = 1;
+  double weights = 0;
+  for (const Regime& regime : regimes) weights += weight_of(regime);
   for (std::size_t r = 0; r < regimes.size(); ++r) {
     const Regime& regime = regimes[r];
     // Regimes of one path and ISA follow each other and share the packed layers.
@@ -248,19 +271,21 @@ std::unique_ptr<Network> build_network(const Isa& isa,
     if (!shares) {
       candidates.resize(layers.size());
       for (std::size_t i = 0; i < layers.size(); ++i) {
+        options.checkpoint();
         const std::string& format =
             told ? options.tuning.formats[r][i] : options.format;
         candidates[i] = pack_candidates(layers[i], static_cast<int>(i), regime, format,
                                         untimed, candidates[i]);
       }
     }
-    RegimeTuner tuner(layers, candidates, regime, extent);
+    RegimeTuner tuner(layers, candidates, regime, extent, options.checkpoint);
     if (told) {
       tuner.follow(options.tuning.ns[r]);
-    } else if (options.budget_ms > 0) {
-      tuner.time(share_ns);
     } else {
-      tuner.guess();
+      const double start = clock_ns();
+      tuner.time(left_ns * weight_of(regime) / weights, &pace);
+      left_ns -= clock_ns() - start;
+      weights -= weight_of(regime);
     }
     ns.push_back(tuner.ns());
     for (std::size_t i = 0; i < layers.size(); ++i) {

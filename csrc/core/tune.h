@@ -2,6 +2,7 @@
 // this machine, alone and within the whole network; the fastest stay.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -34,9 +35,10 @@ struct Tuning {
 
 struct BuildOptions {
   std::string format;  // one kernel for all layers, on the paths it has; empty: choose
-  double budget_ms;    // for timing; 0: a rule of thumb
+  double budget_ms;    // of the clock, for timing; 0: a rule of thumb
   int threads;         // rows of large layers are split for so many
   Tuning tuning;       // not empty: follow it, time nothing
+  std::function<void()> checkpoint;  // called often; what it throws ends it all
 };
 
 // Packs the network. Throws std::invalid_argument if a format is unknown or cannot

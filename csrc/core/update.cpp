@@ -1,7 +1,9 @@
 // New weights and biases in a plan that is there already.
 #include <algorithm>
 #include <cmath>
+#include <sstream>
 #include <stdexcept>
+#include <utility>
 
 #include "core/plan.h"
 #include "core/split.h"
@@ -25,6 +27,11 @@ void refuse_layer(std::size_t layer, const std::string& what) {
 void check_numbers(const LayerView& layer, std::size_t number) {
   if (!all_finite(layer.values, layer.nnz()) || !all_finite(layer.bias, layer.out)) {
     refuse_layer(number, "expected finite weights and biases");
+  }
+  if (!std::isfinite(layer.alpha)) {
+    std::ostringstream text;
+    text << "alpha: expected a finite number, got " << layer.alpha;
+    refuse_layer(number, text.str());
   }
 }
 
@@ -55,6 +62,7 @@ bool Plan::Structure::fits(const LayerView& layer) const {
 
 void Plan::find_places(const std::vector<LayerView>& layers) {
   const auto& steps = network_->steps();
+  std::vector<Refresh> found;
   for (std::size_t i = 0; i < layers.size(); ++i) {
     std::vector<RowPart> all = steps[i].parts;
     std::vector<std::shared_ptr<void>> known;
@@ -65,10 +73,11 @@ void Plan::find_places(const std::vector<LayerView>& layers) {
     }
     for (const RowPart& part : all) {
       const RowSlice slice(layers[i], part.first, part.rows);
-      refreshes_.push_back(
+      found.push_back(
           {i, part.first, part.rows, part.packed, Scatter(*part.packed, slice.view())});
     }
   }
+  refreshes_ = std::move(found);  // all of them, or after an error none
 }
 
 void Plan::update(std::vector<LayerView> layers) {

@@ -1,4 +1,4 @@
-"""What all commands share: the app, its console, answers to bad input, tables."""
+"""What all commands share: the app, answers to bad input, tables."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from sparseagent.console import open_console
+
+__all__ = ["app", "friendly_errors", "open_console", "print_table"]
+
 app = typer.Typer(
     name="sparseagent",
     help="Train, prune, convert, compile and compare deep-RL agents.",
@@ -19,20 +23,13 @@ app = typer.Typer(
 )
 
 
-def open_console(*, error: bool = False) -> Console:
-    """The console, or the one for errors."""
-    console = Console(stderr=error)
-    # A pipe has no width; 80 columns would break the tables.
-    return console if console.is_terminal else Console(stderr=error, width=120)
-
-
 @contextmanager
 def friendly_errors() -> Iterator[None]:
     """Bad input is answered with one line and exit code 2, not with a traceback."""
     try:
         yield
     except (ValueError, TypeError, OSError, ImportError) as error:
-        open_console(error=True).print(f"error: {error}", style="bold red", markup=False)
+        open_console(error=True).print(f"error: {error}", style="bold red")
         raise typer.Exit(2) from error
 
 
@@ -45,4 +42,4 @@ def print_table(
         table.add_column(title, justify="left" if number < left else "right", no_wrap=True)
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
-    console.print(table)
+    console.print(table, soft_wrap=False)

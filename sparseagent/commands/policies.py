@@ -8,6 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sparseagent.commands.console import app, friendly_errors, open_console, print_table
+from sparseagent.commands.converting import (
+    check_unwrapped,
+    normaliser_line,
+    printed_warnings,
+    run_facts,
+    stated_normaliser,
+    target_of,
+)
 
 if TYPE_CHECKING:
     from sparseagent.policy import SparsePolicy
@@ -26,8 +34,15 @@ def convert(
     ] = None,
     vecnormalize: Annotated[
         Path | None,
-        typer.Option(help="The file that VecNormalize.save wrote, if training normalised."),
+        typer.Option(
+            help="The file that VecNormalize.save wrote. Default: the one beside the model, where "
+            "RL Zoo, the hub and `run` put it."
+        ),
     ] = None,
+    no_vecnormalize: Annotated[
+        bool,
+        typer.Option("--no-vecnormalize", help="Training did not normalise observations."),
+    ] = False,
     algo: Annotated[
         str | None, typer.Option(help="The algorithm, where the zip does not tell.")
     ] = None,
@@ -37,23 +52,31 @@ def convert(
     env: Annotated[
         str | None, typer.Option(help="Environment id to note in the file, for `rollout`.")
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
 ) -> None:
     """Convert a Stable-Baselines3 model to a policy file; nothing of the zip is executed."""
     import sparseagent as sa
 
-    target = model.with_suffix(".safetensors") if out is None else out
     with friendly_errors():
-        policy = sa.from_sb3(
-            model,
-            vecnormalize=vecnormalize,
-            algo=algo,
-            activation=activation,
-            metadata={} if env is None else {"environment": env},
-        )
+        target = target_of(model, out, overwrite=overwrite)
+        stated = stated_normaliser(vecnormalize, no_vecnormalize)
+        facts = run_facts(model)
+        with printed_warnings():
+            policy = sa.from_sb3(
+                model,
+                vecnormalize=stated,
+                algo=algo,
+                activation=activation,
+                metadata=facts if env is None else {**facts, "environment": env},
+            )
         policy.save(target)
     console = open_console()
     console.print(policy.summary(), highlight=False, markup=False)
-    console.print(f"policy: {target} ({target.stat().st_size:,} bytes)", highlight=False)
+    if line := normaliser_line(policy.metadata, found=stated is None):
+        console.print(line, highlight=False, markup=False)
+    console.print(
+        f"policy: {target} ({target.stat().st_size:,} bytes)", highlight=False, markup=False
+    )
 
 
 @app.command()
@@ -61,7 +84,11 @@ def rollout(
     *,
     policy: PolicyFile,
     env: Annotated[
-        str | None, typer.Argument(help="Environment id. Default: the one noted in the file.")
+        str | None,
+        typer.Argument(
+            help="Environment id; module:id imports the module first. Default: the one noted in "
+            "the file."
+        ),
     ] = None,
     episodes: Annotated[int, typer.Option(help="Episodes to play.")] = 100,
     num_envs: Annotated[int, typer.Option(help="Environments stepped together.")] = 8,
@@ -70,15 +97,18 @@ def rollout(
 ) -> None:
     """Play episodes with a policy file: return with its 95 % interval, steps per second."""
     import sparseagent as sa
+    from sparseagent.environments import noted_environment
 
     with friendly_errors():
         loaded = sa.load(policy)
-        name = env or loaded.metadata.get("environment")
+        name = env or noted_environment(loaded.metadata, str(policy))
         if not name:
             raise ValueError("env: expected an environment id, for the file names none")
+        if not env:
+            check_unwrapped(loaded.metadata)
         act = sa.compile(loaded, threads=threads)
         result = sa.rollout(act, name, episodes=episodes, num_envs=num_envs, seed=seed)
-    open_console().print(str(result), highlight=False, markup=False)
+    open_console().print(str(result))
 
 
 @app.command()
@@ -138,14 +168,14 @@ def robustness(
             episodes=episodes,
             num_envs=num_envs,
             seed=seed,
-            say=lambda line: console.print(line, highlight=False, markup=False),
+            say=console.print,
         )
         draw_robustness(out, picture)
         if report is not None:
             write_robustness_page(out, report, picture)
-    console.print(f"table: {out}\nplot: {picture}", highlight=False, markup=False)
+    console.print(f"table: {out}\nplot: {picture}")
     if report is not None:
-        console.print(f"page: {report}", highlight=False, markup=False)
+        console.print(f"page: {report}")
 
 
 @app.command()
@@ -169,9 +199,9 @@ def bench(
         loaded = load(policy)
         for size in batch or [1]:
             header, rows = latency_rows(bench_policy(loaded, size, calls))
-            console.print(f"batch {size}, {calls:,} calls each", highlight=False)
+            console.print(f"batch {size}, {calls:,} calls each")
             print_table(console, header, rows)
-    console.print(_explain(loaded), highlight=False, markup=False)
+    console.print(_explain(loaded))
 
 
 def _explain(policy: SparsePolicy) -> str:

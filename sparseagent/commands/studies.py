@@ -33,17 +33,24 @@ def study(
     """Train and test many agents: environments x algorithms x methods x sparsities x seeds.
 
     Give the same command again to go on after an interruption: what has a row in the table is not
-    run again. Several commands may work on one study at a time. Exit code 1: a cell failed.
+    run again. Several commands may work on one study at a time. With several processes, one
+    that is killed ends nothing: its cell is trained again. Exit code 1: a cell has no row.
 
     Example: sparseagent study bench/studies/tier_a.yaml --processes 4
     """
-    from sparseagent.study.command import open_studies, report_studies, run_studies
+    from sparseagent.study.command import (
+        missing_line,
+        open_studies,
+        report_studies,
+        run_studies,
+    )
 
     console = open_console()
     with friendly_errors():
         opened = open_studies(files, csv, out)
-        failed = 0 if report else run_studies(opened, processes, seeds)
+        missing = () if report else run_studies(opened, processes, seeds)
         told = report_studies(opened, files)
-    console.print(told, highlight=False, markup=False, soft_wrap=True)
-    if failed:
+    console.print(told)
+    if missing:
+        open_console(error=True).print(f"error: {missing_line(missing)}", style="bold red")
         raise typer.Exit(1)

@@ -14,6 +14,9 @@ from sparseagent.policy import Layer
 
 #: Bounds up to this size are narrow: roundings of such numbers are below a millionth.
 _NARROW = 8.0
+#: Entries of all matrices that are made for activations alone, 256 MiB dense: they grow with the
+#: square of a layer's width, which costs a file a few bytes.
+_MOST_MADE = 1 << 26
 
 
 @dataclass
@@ -53,6 +56,7 @@ class Chain:
         self._masks = masks
         self._drafts: list[_Draft] = []
         self._waiting: list[_Waiting] = []
+        self._made = 0
 
     def linear(self, path: str, weight: Float32, bias: Float32 | None, key: str) -> None:
         """Add `y = W x + b`.
@@ -162,6 +166,12 @@ class Chain:
         alpha: float = 0.0,
     ) -> None:
         """Add one small map, `rows` and `biases`, for every feature; by default `y = x`."""
+        self._made += width * width * len(rows) * len(rows[0])
+        if self._made > _MOST_MADE:
+            raise ValueError(
+                f"{path}: expected a layer of at most some 4,000 features under what takes an "
+                f"identity matrix (Hardtanh, ReLU6, activations in a row), got {width:,}"
+            )
         matrix: Any = np.kron(np.eye(width, dtype=np.float32), np.array(rows, np.float32))
         bias = np.tile(np.array(biases, np.float32), width)
         self._drafts.append(_Draft(path, matrix, bias, None, name, alpha))

@@ -52,7 +52,8 @@ def golden_observations(
     values = np.clip(values, bottom, top).reshape(count, *observation.shape)
     if dtype.kind == "b":
         return values > 0.5
-    return (np.rint(values) if dtype.kind in "iu" else values).astype(dtype)
+    with np.errstate(over="ignore"):  # statistics may lie beyond float32
+        return (np.rint(values) if dtype.kind in "iu" else values).astype(dtype)
 
 
 def _bounds(given: NDArray[Any] | None, default: float, size: int) -> NDArray[np.float64]:

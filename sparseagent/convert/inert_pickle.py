@@ -4,12 +4,17 @@ A pickle is a small program; the usual loader runs it, and whoever wrote the fil
 calls. Here the same program only builds a tree: a global becomes a `Name`, a call becomes a `Call`
 that nobody carries out. What is needed, numbers and arrays, is then decoded from the tree, and
 everything else is left alone. The opcodes are those of protocols 0 to 5 (Python's `pickletools`);
-persistent ids, extension codes and out-of-band buffers are refused.
+extension codes and out-of-band buffers are refused, and persistent ids unless they are asked for.
+
+A short pickle may make a tree that shares its branches and counts 2^100 leaves: nothing here walks
+a tree, hashes or prints one, and `describe` is what messages say about a node.
 """
 
 from __future__ import annotations
 
 import pickletools
+import struct
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -43,29 +48,72 @@ class Call:
     items: list[Any] = field(default_factory=list)
 
 
+#: What a persistent id "calls", where such ids are read: `Call(PERSISTENT, (id,))`.
+PERSISTENT = Name("", "persistent id")
+#: A pickle of more operations is refused: spaces, classes and statistics need some hundreds.
+_MOST_OPERATIONS = 200_000
+_MOST_TUPLE_KEYS = 10_000
+_MOST_KEY_PARTS = 16
+_SHOWN = 100
+
+
 def describe(node: Any) -> str:
-    """What a node is, in a few words: never its whole tree, which may be huge or endless."""
+    """What a foreign object is, in a few words: never its whole tree, which may be endless.
+
+    The only way in which a message may speak of anything that came out of a file.
+    """
     if isinstance(node, Call):
-        return f"a pickled {node.callee}" if isinstance(node.callee, Name) else "a pickled object"
-    return str(node) if isinstance(node, Name) else f"a {type(node).__name__}"
+        called = describe(node.callee) if isinstance(node.callee, Name) else "object"
+        return f"a pickled {called}"
+    if isinstance(node, Name):
+        return brief(f"{node.module[:_SHOWN]}.{node.qualname[:_SHOWN]}")
+    if node is None or isinstance(node, bool | float):
+        return repr(node)
+    if isinstance(node, int) and node.bit_length() <= 128:
+        return repr(node)
+    if isinstance(node, str):
+        return repr(node[:_SHOWN])
+    return f"a {type(node).__name__}"
 
 
-def read_pickle(name: str, data: bytes) -> Any:
+def brief(text: object) -> str:
+    """A line of at most some 100 characters, without control characters."""
+    line = str(text)[:_SHOWN]
+    return "".join(sign if sign.isprintable() else "?" for sign in line)
+
+
+def read_pickle(name: str, data: bytes, *, persistent: bool = False) -> Any:
     """The tree of a pickle: plain containers and numbers, `Name` and `Call`.
 
     Args:
         name: what messages call the pickle.
         data: the pickle's bytes.
+        persistent: whether persistent ids are read, as a `Call` of `PERSISTENT`.
 
     Raises:
         ValueError: `data` is no pickle, or uses what is refused.
     """
     try:
-        return _Tree().build(data)
-    except (ValueError, TypeError, IndexError, KeyError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{name}: expected a readable pickle, got one that fails: {error}") from (
-            error
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd escapes in texts
+            return _Tree(persistent=persistent).build(data)
+    except _DAMAGE as error:
+        raise ValueError(
+            f"{name}: expected a readable pickle, got one that fails: {brief(error)}"
+        ) from error
+
+
+# What the wrong operand of an operation can end in.
+_DAMAGE = (
+    AttributeError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 
 
 class _Tree:
@@ -91,14 +139,18 @@ class _Tree:
         "EMPTY_SET": set,
     }
 
-    def __init__(self) -> None:
+    def __init__(self, *, persistent: bool) -> None:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
+        self.persistent = persistent
+        self.tuple_keys = 0
 
     def build(self, data: bytes) -> Any:
-        for opcode, argument, _ in pickletools.genops(data):
+        for number, (opcode, argument, _) in enumerate(pickletools.genops(data)):
             name = opcode.name
+            if number == _MOST_OPERATIONS:
+                raise ValueError(f"more than {_MOST_OPERATIONS:,} operations")
             if name == "STOP":
                 return self.stack.pop()
             if name in self.literals:
@@ -171,7 +223,7 @@ class _Tree:
         self.stack.append(self._since_mark())
 
     def op_frozenset(self, _: Any) -> None:
-        self.stack.append(frozenset(map(_key, self._since_mark())))
+        self.stack.append(frozenset(map(self._key, self._since_mark())))
 
     def op_dict(self, _: Any) -> None:
         items = self._since_mark()
@@ -186,7 +238,7 @@ class _Tree:
 
     def op_additems(self, _: Any) -> None:
         items = self._since_mark()
-        self.stack[-1].update(map(_key, items))
+        self.stack[-1].update(map(self._key, items))
 
     def op_setitem(self, _: Any) -> None:
         self._set_items(self._pop(2))
@@ -228,23 +280,37 @@ class _Tree:
         target.state = state
         self.stack.append(target)
 
+    def op_binpersid(self, _: Any) -> None:
+        if not self.persistent:
+            raise ValueError("opcode BINPERSID is refused")
+        self.stack.append(Call(PERSISTENT, (self.stack.pop(),)))
+
     def _extend(self, items: list[Any]) -> None:
         target = self.stack[-1]
         (target.items if isinstance(target, Call) else target).extend(items)
 
     def _set_items(self, items: list[Any]) -> None:
-        pairs = [(_key(key), value) for key, value in zip(items[::2], items[1::2], strict=True)]
+        pairs = [
+            (self._key(key), value) for key, value in zip(items[::2], items[1::2], strict=True)
+        ]
         target = self.stack[-1]
         if isinstance(target, Call):
             target.items.extend(pairs)
         else:
             target.update(pairs)
 
+    def _key(self, value: Any) -> Any:
+        """`value` if it is cheap to hash: a deep tuple of shared tuples would take for ever."""
+        if not isinstance(value, tuple):
+            return _simple(value)
+        self.tuple_keys += 1  # their hashes have no secret, so that many can be made to collide
+        if len(value) > _MOST_KEY_PARTS or self.tuple_keys > _MOST_TUPLE_KEYS:
+            raise ValueError("too many tuples as keys, or too long ones")
+        return tuple(map(_simple, value))
 
-def _key(value: Any) -> Any:
-    """`value` if it is cheap to hash: a deep tuple of shared tuples would take for ever."""
-    simple = (str, bytes, int, float, type(None), Name, Call)
-    parts = value if isinstance(value, tuple) else (value,)
-    if not all(isinstance(part, simple) for part in parts):
-        raise ValueError("a key is neither simple nor a tuple of simple values")
-    return value
+
+def _simple(value: Any) -> Any:
+    plain = (str, bytes, float, type(None), Name, Call)
+    if isinstance(value, plain) or (isinstance(value, int) and value.bit_length() <= 64):
+        return value
+    raise ValueError("a key is neither simple nor a tuple of simple values")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
 from sparseagent.convert.assemble import assemble, versions
+from sparseagent.convert.beside import statement_beside, warn_of_silence
 from sparseagent.convert.masks import read_masks
-from sparseagent.convert.normaliser import read_normaliser
+from sparseagent.convert.normaliser import Normaliser, Statement, statement_of
 from sparseagent.convert.sb3_source import Source
-from sparseagent.convert.sb3_zip import Stated, read_zip
+from sparseagent.convert.sb3_zip import Stated, read_zip, zip_file
 from sparseagent.convert.spaces import BoxSpace, action_head, observation_step
 from sparseagent.policy import SparsePolicy
 
@@ -35,19 +37,26 @@ def from_sb3(
     deterministic=True)` gives: equal discrete actions (short of ties within rounding), continuous
     ones within 1e-5. Hidden neurons that cannot influence the output are removed.
 
-    A zip is read without unpickling: nothing that it holds is imported or called. It does not
-    hold the statistics of a VecNormalize, nor does it say whether there was one, and neither does
-    a model that was loaded without its environment: pass `vecnormalize` if the agent was trained
-    with one, or the policy acts on raw observations (`metadata["vecnormalize"]` records which).
-    Images come in as the model takes them, channels first.
+    A zip is read without unpickling: nothing that it holds is imported or called, and whatever it
+    holds, reading ends soon and with nothing worse than a `ValueError`. A zip does not hold the
+    statistics of a VecNormalize. Unless `vecnormalize` says otherwise they are looked for beside
+    it: `<name>/vecnormalize.pkl` (RL Zoo), `<name>_vecnormalize.pkl` (`sparseagent run`),
+    `vec_normalize.pkl` or `vecnormalize.pkl` in its folder (the hub), the names of
+    `CheckpointCallback`. Where there are none it is an error if the zip or its training's
+    configuration says that there was a VecNormalize, and a `NormaliserWarning` if nothing says
+    that there was not. `metadata["vecnormalize"]` is "built in", "none" or "not stated".
+
+    Of a live model's environment, gymnasium's `NormalizeObservation` and `FlattenObservation` are
+    built in where the policy sees them first; `metadata["wrappers"]` names everything else that
+    changes observations or actions. Images come in as the model takes them, channels first.
 
     Args:
         model_or_path: a live model, which is not changed, or the path of its zip.
         vecnormalize: the observation statistics: a live `VecNormalize`, the path of the file that
             its `save` wrote (read as data, never unpickled) or of an `.npz`, or a mapping with
             `mean`, `var`, `epsilon`, `clip_obs`. False states that observations arrive normalised
-            or need no normalisation. None is refused for a live model whose environment
-            normalises observations.
+            or need no normalisation. None looks for them, see above, and is refused for a live
+            model whose environment has a VecNormalize.
         algo: zip only; the algorithm, where the policy's class does not tell.
         activation: zip only; the hidden activation, a name of `sparseagent.policy.ACTIVATIONS`,
             an `nn.Module` or its class, where the zip does not tell.
@@ -66,49 +75,48 @@ def from_sb3(
         The policy, with a self-test of eight observations.
 
     Raises:
-        TypeError: an algorithm, class, module or space that cannot be represented, by name.
-        ValueError: something that contradicts or is missing, by name.
+        TypeError: an algorithm, class, module or space that cannot be represented, by name; where
+            it comes from a file, a `ValueError` at the same time.
+        ValueError: something that contradicts or is missing, by name; a file that is damaged.
         FileNotFoundError: no such zip.
     """
+    space_given = observation_space is not None
     if isinstance(model_or_path, str | Path):
+        file = zip_file(Path(model_or_path))
         stated = Stated(algo, activation, observation_space, action_space)
-        source = read_zip(Path(model_or_path), stated, read_masks(masks))
-        silent = vecnormalize is None
-        keep = masks is not None
-        return _policy(source, vecnormalize, metadata, order, silent=silent, keep_structure=keep)
-    if algo is not None or activation is not None:
-        raise ValueError("algo, activation: expected None for a live model, which knows them")
-    from sparseagent.convert.sb3_live import read_model
+        source = read_zip(file, stated, read_masks(masks))
+        statement = _statement_of_zip(file, source, vecnormalize)
+    else:
+        if algo is not None or activation is not None:
+            raise ValueError("algo, activation: expected None for a live model, which knows them")
+        from sparseagent.convert.sb3_live import read_model
 
-    arrays = read_masks(masks, prefix="policy.")
-    source = read_model(model_or_path, observation_space, action_space, arrays)
-    _check_normaliser_stated(model_or_path, vecnormalize)
-    silent = vecnormalize is None and model_or_path.get_env() is None
-    keep = masks is not None
-    return _policy(source, vecnormalize, metadata, order, silent=silent, keep_structure=keep)
+        arrays = read_masks(masks, prefix="policy.")
+        source = read_model(model_or_path, observation_space, action_space, arrays)
+        source, statement = _with_surroundings(
+            model_or_path, source, vecnormalize, reshape=not space_given
+        )
+    return _policy(source, statement, metadata, order, keep_structure=masks is not None)
 
 
 def _policy(
     source: Source,
-    vecnormalize: Any,
+    statement: Statement,
     metadata: Mapping[str, Any] | None,
     order: str | None,
     *,
-    silent: bool,
     keep_structure: bool,
 ) -> SparsePolicy:
-    """The policy of `source`; `silent` says that nobody knows whether there was a normaliser."""
     layers = source.chain.layers()
     space = source.observation_space
-    normaliser = read_normaliser(vecnormalize)
-    step = observation_step(space, normaliser, normalize_images=source.normalize_images)
+    step = observation_step(space, statement.normaliser, normalize_images=source.normalize_images)
     head = action_head(source.action_space, layers[-1].shape[0], squashed=source.squashed)
     facts = {
         "source": "stable-baselines3",
         "algorithm": source.algorithm,
         "observation_space": str(space),
         "action_space": str(source.action_space),
-        "vecnormalize": "not stated" if silent else "none" if normaliser is None else "built in",
+        **statement.facts,
         "versions": versions("torch", "stable-baselines3", "gymnasium"),
         **source.facts,
     }
@@ -123,6 +131,57 @@ def _policy(
         order=order,
         keep_structure=keep_structure,
     )
+
+
+def _statement_of_zip(file: Path, source: Source, vecnormalize: Any) -> Statement:
+    """What the caller says about the normaliser of a zip, or what lies beside it."""
+    if vecnormalize is not None:
+        return statement_of(vecnormalize)
+    space = source.observation_space
+    shape = space.shape if isinstance(space, BoxSpace) else ()
+    return statement_beside(file, source.normalised, shape)
+
+
+def _with_surroundings(
+    model: Any, source: Source, vecnormalize: Any, *, reshape: bool
+) -> tuple[Source, Statement]:
+    """A live model with what its environment says about it: normalisers and other wrappers."""
+    from sparseagent.convert.sb3_env import read_surroundings
+
+    env = model.get_env()
+    _check_normaliser_stated(model, vecnormalize)
+    statement = statement_of(vecnormalize)
+    given: Normaliser | Literal[False] | None = None
+    if vecnormalize is not None:
+        given = statement.normaliser or False
+    around = read_surroundings(env, given)
+    if around.normaliser is not None and given is None:
+        statement = Statement(
+            around.normaliser, {"vecnormalize": "built in", "normaliser": "NormalizeObservation"}
+        )
+    elif env is None and vecnormalize is None:
+        statement = _statement_without_environment(type(model).__name__, source.normalised)
+    space = source.observation_space
+    if around.shape is not None and reshape and isinstance(space, BoxSpace):
+        space = space.reshaped(around.shape)
+        if statement.normaliser is not None:
+            reshaped = statement.normaliser.reshaped(around.shape)
+            statement = replace(statement, normaliser=reshaped)
+    facts = {**source.facts, **around.facts}
+    return replace(source, observation_space=space, facts=facts), statement
+
+
+def _statement_without_environment(name: str, normalised: bool | None) -> Statement:
+    """What a model that was loaded without its environment remembers."""
+    if normalised:
+        raise ValueError(
+            "vecnormalize: expected a statement, for the model remembers an observation from "
+            "before a VecNormalize: pass the VecNormalize, the file that its save wrote, or False "
+            "if observations were not normalised"
+        )
+    if normalised is None:
+        warn_of_silence(f"{name} model without an environment")
+    return Statement(None, {"vecnormalize": "not stated" if normalised is None else "none"})
 
 
 def _check_normaliser_stated(model: Any, vecnormalize: Any) -> None:

@@ -17,7 +17,7 @@ from torch import nn
 
 from sparseagent.convert.chain import Chain
 from sparseagent.convert.masks import Masks
-from sparseagent.convert.sb3_source import FAMILIES, Source
+from sparseagent.convert.sb3_source import FAMILIES, Source, remembers_normaliser
 from sparseagent.convert.spaces import Space, read_space
 from sparseagent.convert.torch_modules import add_module
 
@@ -59,12 +59,11 @@ def read_model(
             ("action_space", action_space),
         )
     }
-    parts, squashed = _READERS[FAMILIES[algorithm]](model.policy)
+    family = FAMILIES[algorithm]
+    parts, squashed = _READERS[family](model.policy)
     chain = Chain(masks)
     for path, module in parts:
         add_module(chain, path, module)
-    environment = _environment(model)
-    facts = {} if environment is None else {"environment": environment}
     return Source(
         algorithm,
         chain,
@@ -72,7 +71,8 @@ def read_model(
         spaces["observation_space"],
         spaces["action_space"],
         bool(model.policy.normalize_images),
-        facts,
+        {},
+        remembers_normaliser(family, model.num_timesteps, model._last_original_obs),
     )
 
 
@@ -158,13 +158,3 @@ _READERS: Mapping[str, Callable[[Any], tuple[Parts, bool]]] = {
     "sac": _sac,
     "td3": _td3,
 }
-
-
-def _environment(model: Any) -> str | None:
-    """Id of the environment that the model was made with, where it is known."""
-    env = model.get_env()
-    try:
-        spec = env.get_attr("spec", indices=[0])[0]
-    except (AttributeError, NotImplementedError):
-        return None  # no environment set, or one that is not gymnasium's
-    return None if spec is None else str(spec.id)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-import torch
 from torch import nn
 
 from sparseagent.convert.chain import Chain
+from sparseagent.convert.inert_pickle import describe
 from sparseagent.convert.masks import Masks
-from sparseagent.convert.torch_modules import add_module, float32_array
+from sparseagent.convert.torch_modules import add_module
 from sparseagent.csr import Float32
 
-Tensors = Mapping[str, torch.Tensor]
+Tensors = Mapping[str, Float32]
+
+#: Linears in a row; deeper actors are not seen, and every layer costs time however small it is.
+_MOST_LAYERS = 64
 
 #: Where the actor's tensors lie; a name that ends in a dot is a Sequential.
 _PARTS: Mapping[str, tuple[str, ...]] = {
@@ -38,20 +41,21 @@ def add_network(
 
     Args:
         family: one of the values of `sb3_source.FAMILIES`.
-        tensors: the policy's state dict.
+        tensors: the policy's state dict, float32.
         activation: the module between two Linears.
         squashed: whether a tanh follows the last Linear.
         clip_mean: bound that SAC with gSDE puts on its mean; 0 for none.
         masks: which weights exist, by their names among the tensors; None for the nonzero ones.
 
     Raises:
-        TypeError: a tensor that is not float32, or an activation that is not known.
+        UnsupportedError: a tensor that is not float32, or an activation that is not known.
         ValueError: tensors that no MlpPolicy has; the message names one.
     """
     foreign = [key for key in tensors if "features_extractor." in key or "shared_net." in key]
     if foreign:
         raise ValueError(
-            f"policy.pth: expected no learned features extractor (MlpPolicy), got {foreign[0]!r}"
+            f"policy.pth: expected no learned features extractor (MlpPolicy), got "
+            f"{describe(foreign[0])}"
         )
     chain = Chain(masks)
     for part in _PARTS[family]:
@@ -60,6 +64,11 @@ def add_network(
             _add_sequence(chain, part, tensors, activation, ends_in_activation)
         elif f"{part}.0.weight" in tensors or f"{part}.0.weight_orig" in tensors:
             _add_linear(chain, f"{part}.0", tensors)  # SAC with gSDE bounds its mean
+            if not clip_mean > 0:
+                raise ValueError(
+                    f"policy_kwargs: clip_mean: expected more than 0 beside {part}.0, got "
+                    f"{clip_mean}"
+                )
             add_module(chain, f"{part}.1", nn.Hardtanh(-clip_mean, clip_mean))
         else:
             _add_linear(chain, part, tensors)
@@ -79,10 +88,12 @@ def _add_sequence(
             if match is None or int(match[1]) % 2:
                 raise ValueError(
                     f"policy.pth: expected {prefix}0, {prefix}2, ... with weight and bias, "
-                    f"got {key!r}"
+                    f"got {describe(key)}"
                 )
             places.add(int(match[1]))
     count = len(places)
+    if count > _MOST_LAYERS:
+        raise ValueError(f"policy.pth: {prefix}: expected at most {_MOST_LAYERS} layers")
     if places != set(range(0, 2 * count, 2)):
         raise ValueError(
             f"policy.pth: expected {prefix}0, {prefix}2, ... without a gap, got {sorted(places)}"
@@ -107,7 +118,9 @@ def _add_linear(chain: Chain, path: str, tensors: Tensors) -> None:
 def _tensor(tensors: Tensors, path: str, attribute: str) -> Float32 | None:
     """A parameter, with the mask of `torch.nn.utils.prune` where the file holds one."""
     name = f"{path}.{attribute}"
-    tensor = tensors.get(name)
-    if tensor is None and f"{name}_orig" in tensors:
-        tensor = tensors[f"{name}_orig"] * tensors[f"{name}_mask"]
-    return None if tensor is None else float32_array(f"policy.pth: {name}", tensor)
+    if name in tensors or f"{name}_orig" not in tensors:
+        return tensors.get(name)
+    weight, mask = tensors[f"{name}_orig"], tensors.get(f"{name}_mask")
+    if mask is None or mask.shape != weight.shape:
+        raise ValueError(f"policy.pth: {name}_mask: expected the mask of {name}_orig")
+    return weight * mask

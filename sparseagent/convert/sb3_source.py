@@ -32,6 +32,8 @@ class Source:
         action_space: what the environment takes.
         normalize_images: whether uint8 images are divided by 255.
         facts: metadata that only this source knows.
+        normalised: whether the agent remembers that it was trained with a VecNormalize; None where
+            it does not say.
     """
 
     algorithm: str
@@ -41,3 +43,20 @@ class Source:
     action_space: Space
     normalize_images: bool
     facts: Mapping[str, Any]
+    normalised: bool | None = None
+
+
+def remembers_normaliser(family: str, timesteps: Any, original: Any) -> bool | None:
+    """Whether an agent was trained with a VecNormalize; None where it does not say.
+
+    When PPO and A2C start to learn, Stable-Baselines3 keeps the observation as it was before the
+    VecNormalize, and none where there was no VecNormalize. The other algorithms keep one always.
+
+    Args:
+        family: one of the values of `FAMILIES`.
+        timesteps: the agent's `num_timesteps`.
+        original: its `_last_original_obs`, or whatever stands for one that is not None.
+    """
+    if family != "on-policy" or not isinstance(timesteps, int) or timesteps < 1:
+        return None
+    return original is not None

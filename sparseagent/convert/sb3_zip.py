@@ -1,33 +1,35 @@
 """Reads the zip of a Stable-Baselines3 model without running anything that it holds.
 
-The tensors come from `policy.pth` through torch's `weights_only` loader. The rest lies in the
-JSON file `data`, partly as pickles: those are read as data (`inert_pickle`), which yields the
-policy's class, the spaces and the keyword arguments exactly. The text that Stable-Baselines3
-writes beside the pickles is not used: NumPy rounds it to the print options of the day.
+The tensors come from `policy.pth` (`torch_file`). The rest lies in the JSON file `data`, partly as
+pickles: those are read as data (`inert_pickle`), which yields the policy's class, the spaces and
+the keyword arguments exactly. The text that Stable-Baselines3 writes beside the pickles is not
+used: NumPy rounds it to the print options of the day. Whatever the file holds, it is read in
+bounded time and memory, or a `ValueError` says what is wrong.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
-import pickle
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
+from torch.nn.modules import activation as activation_modules
 
-from sparseagent.convert.inert_pickle import Name, describe, read_pickle
+from sparseagent.convert.archive import Archive
+from sparseagent.convert.inert_pickle import Name, brief, describe, read_pickle
 from sparseagent.convert.masks import Masks
+from sparseagent.convert.pickled_numpy import number
 from sparseagent.convert.sb3_network import add_network
-from sparseagent.convert.sb3_source import FAMILIES, Source
+from sparseagent.convert.sb3_source import FAMILIES, Source, remembers_normaliser
 from sparseagent.convert.spaces import read_space
+from sparseagent.convert.torch_file import TensorFile
 from sparseagent.convert.torch_modules import ACTIVATION_MODULES
+from sparseagent.convert.unsupported import UnsupportedError
 
 _POLICIES: Mapping[str, str] = {
     "stable_baselines3.common.policies.ActorCriticPolicy": "on-policy",
@@ -51,8 +53,11 @@ _DEFAULT_ACTIVATION: Mapping[str, type[nn.Module]] = {
     "sac": nn.ReLU,
     "td3": nn.ReLU,
 }
-#: `data` holds small things: spaces, numbers, the last observation.
-_DATA_LIMIT = 1 << 30
+#: Bytes that are read of a model, and of its members. `data` holds small things: spaces, numbers,
+#: the last observation. See `archive` for what a packed member may unpack to.
+_FILE_LIMIT = 1 << 30
+_DATA_LIMIT = 8 << 20
+_POLICY_LIMIT = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -65,28 +70,33 @@ class Stated:
     action_space: Any = None
 
 
-def read_zip(path: Path, stated: Stated, masks: Masks | None) -> Source:
+def zip_file(path: Path) -> Path:
+    """The zip that `path` means: `.zip` is added where no such file exists, as in `model.load`."""
+    named = path.exists() or path.suffix == ".zip"
+    return path if named else path.with_name(path.name + ".zip")
+
+
+def read_zip(file: Path, stated: Stated, masks: Masks | None) -> Source:
     """Read the actor of a saved PPO, A2C, DQN, SAC, TD3 or DDPG model.
 
     Args:
-        path: the zip; `.zip` is added where the file has no such name, as in `model.load`.
+        file: the zip.
         stated: what the caller says.
         masks: which weights exist, by their names in the policy; None for the nonzero ones.
 
     Raises:
         FileNotFoundError: no such file.
-        TypeError: a class or space that cannot be represented.
+        UnsupportedError: a class or space that cannot be represented.
         ValueError: a file that is damaged, unsafe, or does not say what is needed.
     """
-    named = path.exists() or path.suffix == ".zip"
-    file = path if named else path.with_name(path.name + ".zip")
-    content = file.read_bytes()
+    content = _content(file)
     data, tensors = _open(file, content)
     family, algorithm = _algorithm(data, stated.algo)
     keywords = _keywords(data)
     squashed = family in ("sac", "td3")
     if family == "on-policy":
-        squashed = bool(data.get("use_sde")) and bool(keywords.get("squash_output", False))
+        squashed = _flag("use_sde", data.get("use_sde", False))
+        squashed = _flag("squash_output", keywords.get("squash_output", False)) and squashed
     spaces = {
         name: read_space(name, _entry(data, name) if given is None else given)
         for name, given in (
@@ -95,7 +105,7 @@ def read_zip(path: Path, stated: Stated, masks: Masks | None) -> Source:
         )
     }
     activation = _activation(keywords.get("activation_fn"), stated.activation, family)
-    clip_mean = float(keywords.get("clip_mean", 2.0))
+    clip_mean = number("policy_kwargs: clip_mean", keywords.get("clip_mean", 2.0))
     return Source(
         algorithm,
         add_network(
@@ -104,30 +114,39 @@ def read_zip(path: Path, stated: Stated, masks: Masks | None) -> Source:
         squashed,
         spaces["observation_space"],
         spaces["action_space"],
-        bool(keywords.get("normalize_images", True)),
+        _flag("policy_kwargs: normalize_images", keywords.get("normalize_images", True)),
         {"source_sha256": hashlib.sha256(content).hexdigest()},
+        _normalised(data, family),
     )
 
 
-def _open(file: Path, content: bytes) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+def _content(file: Path) -> bytes:
+    size = file.stat().st_size
+    if size > _FILE_LIMIT:
+        raise ValueError(f"{file}: expected a model of at most {_FILE_LIMIT:,} bytes, got {size:,}")
+    return file.read_bytes()
+
+
+def _open(file: Path, content: bytes) -> tuple[dict[str, Any], TensorFile]:
+    name = f"{file}: expected the zip of a Stable-Baselines3 model with data and policy.pth"
+    archive = Archive(name, content)
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if archive.getinfo("data").file_size > _DATA_LIMIT:
-                raise ValueError(f"{file}: data: expected at most {_DATA_LIMIT} bytes")
-            data = json.loads(archive.read("data"))
-            policy = archive.read("policy.pth")
-    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"{file}: expected the zip of a Stable-Baselines3 model with data and policy.pth: "
-            f"{error}"
-        ) from error
-    try:
-        tensors = torch.load(io.BytesIO(policy), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise ValueError(f"{file}: policy.pth: expected tensors alone: {error}") from error
-    if not isinstance(data, dict) or not isinstance(tensors, dict):
-        raise ValueError(f"{file}: expected a JSON object in data and a dict in policy.pth")
+        data = json.loads(archive.read("data", _DATA_LIMIT))
+    except RecursionError as error:
+        raise ValueError(f"{name}: data: too deeply nested") from error
+    except ValueError as error:
+        text = str(error) if str(error).startswith(name) else f"{name}: data: {brief(error)}"
+        raise ValueError(text) from error
+    tensors = TensorFile("policy.pth", archive.read("policy.pth", _POLICY_LIMIT))
+    if not isinstance(data, dict):
+        raise ValueError(f"{file}: expected a JSON object in data, got {describe(data)}")
     return data, tensors
+
+
+def _normalised(data: Mapping[str, Any], family: str) -> bool | None:
+    if "_last_original_obs" not in data:
+        return None
+    return remembers_normaliser(family, data.get("num_timesteps"), data["_last_original_obs"])
 
 
 def _entry(data: Mapping[str, Any], key: str) -> Any:
@@ -135,7 +154,10 @@ def _entry(data: Mapping[str, Any], key: str) -> Any:
     value = data.get(key)
     if not isinstance(value, dict) or ":serialized:" not in value:
         return value
-    return read_pickle(f"data: {key}", base64.b64decode(str(value[":serialized:"])))
+    coded = value[":serialized:"]
+    if not isinstance(coded, str):
+        raise ValueError(f"data: {key}: expected a pickle in base64, got {describe(coded)}")
+    return read_pickle(f"data: {key}", base64.b64decode(coded))
 
 
 def _algorithm(data: Mapping[str, Any], stated: str | None) -> tuple[str, str]:
@@ -146,10 +168,12 @@ def _algorithm(data: Mapping[str, Any], stated: str | None) -> tuple[str, str]:
     family = _POLICIES.get(str(policy_class)) if isinstance(policy_class, Name) else None
     if stated is not None:
         if family not in (None, FAMILIES[stated]):
-            raise ValueError(f"algo: expected one that fits {policy_class}, got {stated!r}")
+            raise ValueError(
+                f"algo: expected one that fits {describe(policy_class)}, got {stated!r}"
+            )
         return FAMILIES[stated], stated
     if family is None:
-        raise TypeError(
+        raise UnsupportedError(
             f"policy_class: expected the MlpPolicy of {', '.join(FAMILIES)}, got "
             f"{describe(policy_class)}; pass algo= if it acts as one of them"
         )
@@ -168,14 +192,13 @@ def _keywords(data: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     if not isinstance(keywords, dict):
         raise ValueError(f"policy_kwargs: expected a dict, got {describe(keywords)}")
-    unknown = sorted(str(key) for key in keywords if key not in _KNOWN_KEYWORDS)
+    unknown = sorted(brief(key) for key in keywords if key not in _KNOWN_KEYWORDS)
     if unknown:
-        raise ValueError(
-            f"policy_kwargs: expected those of an MlpPolicy, got {', '.join(unknown)} as well"
-        )
+        names = f"{', '.join(unknown[:5])}{' and others' if len(unknown) > 5 else ''}"
+        raise ValueError(f"policy_kwargs: expected those of an MlpPolicy, got {names} as well")
     extractor = keywords.get("features_extractor_class", _FLATTEN)
     if extractor != _FLATTEN:
-        raise TypeError(
+        raise UnsupportedError(
             f"policy_kwargs: features_extractor_class: expected FlattenExtractor, got "
             f"{describe(extractor)}"
         )
@@ -197,15 +220,29 @@ def _activation(pickled: Any, stated: Any, family: str) -> nn.Module:
         return ACTIVATION_MODULES[stated]()
     if pickled is None:
         return _DEFAULT_ACTIVATION[family]()
-    kind = getattr(nn, pickled.qualname, None) if _is_torch_activation(pickled) else None
-    if kind is None:
+    module = _torch_activation(pickled)
+    if module is None:
         raise ValueError(
             f"policy_kwargs: activation_fn: expected a class of torch.nn, got "
             f"{describe(pickled)}; pass activation= with the module, such as nn.LeakyReLU(0.2)"
         )
-    module: nn.Module = kind()
     return module
 
 
-def _is_torch_activation(node: Any) -> bool:
-    return isinstance(node, Name) and node.module == "torch.nn.modules.activation"
+def _torch_activation(node: Any) -> nn.Module | None:
+    """The activation that a name means, if torch has it and it needs no arguments."""
+    known = isinstance(node, Name) and node.module == activation_modules.__name__
+    if not known or node.qualname not in activation_modules.__all__:
+        return None
+    try:
+        module: nn.Module = getattr(activation_modules, node.qualname)()
+    except TypeError:
+        return None
+    return module
+
+
+def _flag(name: str, value: Any) -> bool:
+    found = number(name, value)
+    if found not in (0, 1):
+        raise ValueError(f"{name}: expected True or False, got {found}")
+    return bool(found)

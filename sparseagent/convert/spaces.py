@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sparseagent.convert.inert_pickle import Call, Name, describe
 from sparseagent.convert.normaliser import Normaliser
 from sparseagent.convert.pickled_numpy import array, attributes, number
+from sparseagent.convert.unsupported import UnsupportedError
 from sparseagent.head import Argmax, Head, clip_to, unscale_to
 from sparseagent.observation import DTYPES, Observation
 
@@ -38,6 +39,10 @@ class BoxSpace:
         """Stable-Baselines3's rule for what it divides by 255: uint8, 3 axes, 0 to 255."""
         plain = self.dtype == "uint8" and len(self.shape) == 3
         return plain and bool((self.low == 0).all() and (self.high == 255).all())
+
+    def reshaped(self, shape: tuple[int, ...]) -> BoxSpace:
+        """The same bounds in another shape."""
+        return BoxSpace(self.low.reshape(shape), self.high.reshape(shape))
 
     def __str__(self) -> str:
         low, high = (
@@ -68,19 +73,19 @@ def read_space(name: str, space: Any) -> Space:
         space: a `gymnasium.spaces.Space`, or what `inert_pickle.read_pickle` made of one.
 
     Raises:
-        TypeError: neither Box nor Discrete.
+        UnsupportedError: neither Box nor Discrete.
         ValueError: a Discrete that does not start at 0, or an unreadable pickle.
     """
     if isinstance(space, Call):
         return _from_tree(name, space)
     kind = _kind(type(space))
     if kind == "Box":
-        return BoxSpace(np.array(space.low), np.array(space.high))
+        return _box(name, np.array(space.low), np.array(space.high))
     if kind == "Discrete":
         return _discrete(name, space.n, space.start)
-    raise TypeError(
-        f"{name}: expected a Box or Discrete space, got {type(space).__name__} ({space})"
-    )
+    is_space = any(_of_gym(base.__module__) for base in type(space).__mro__)
+    got = type(space).__name__ if is_space else describe(space)
+    raise UnsupportedError(f"{name}: expected a Box or Discrete space, got {got}")
 
 
 def observation_step(
@@ -89,12 +94,12 @@ def observation_step(
     """What happens to an observation of `space` before the first layer.
 
     Raises:
-        TypeError: a space that is not a Box (one-hot coding is no step of `Observation`).
+        UnsupportedError: a space that is not a Box (one-hot coding is no step of `Observation`).
         ValueError: statistics of another shape, a dtype that no `Observation` takes, or an image
             that is normalised and scaled as well.
     """
     if not isinstance(space, BoxSpace):
-        raise TypeError(f"observation_space: expected a Box, got {space}")
+        raise UnsupportedError(f"observation_space: expected a Box, got {space}")
     scaled = normalize_images and space.is_image
     if normaliser is None:
         if space.dtype not in DTYPES:
@@ -142,32 +147,46 @@ def action_head(space: Space, outputs: int, *, squashed: bool) -> Head:
 
 def _kind(cls: type) -> str:
     """Name of the gymnasium (or old gym) space that `cls` is or derives from."""
-    for base in cls.__mro__:
-        if base.__module__.split(".")[0] in ("gymnasium", "gym"):
-            return base.__name__
-    return cls.__name__
+    return next((base.__name__ for base in cls.__mro__ if _of_gym(base.__module__)), cls.__name__)
+
+
+def _of_gym(module: str) -> bool:
+    return module.split(".", maxsplit=1)[0] in ("gymnasium", "gym")
 
 
 def _from_tree(name: str, node: Call) -> Space:
     callee = node.callee
-    known = isinstance(callee, Name) and callee.module.split(".")[0] in ("gymnasium", "gym")
+    known = isinstance(callee, Name) and _of_gym(callee.module)
     if known and callee.qualname == "Box":
         state = attributes(name, node)
-        return BoxSpace(*(array(f"{name}: {key}", state.get(key)) for key in ("low", "high")))
+        return _box(name, *(array(f"{name}: {key}", state.get(key)) for key in ("low", "high")))
     if known and callee.qualname == "Discrete":
         state = attributes(name, node)
         start = number(f"{name}: start", state.get("start", 0))
         return _discrete(name, number(f"{name}: n", state.get("n")), start)
-    raise TypeError(
+    raise UnsupportedError(
         f"{name}: expected a Box or Discrete space, got {describe(node)}; pass {name}= if it "
         f"behaves as one"
     )
 
 
+def _box(name: str, low: NDArray[Any], high: NDArray[Any]) -> BoxSpace:
+    if low.shape != high.shape or low.dtype != high.dtype:
+        raise ValueError(
+            f"{name}: expected low and high of one shape and type, got {low.shape} {low.dtype} and "
+            f"{high.shape} {high.dtype}"
+        )
+    if not (low <= high).all():
+        raise ValueError(f"{name}: expected low <= high in every place, got a Box that has others")
+    return BoxSpace(low, high)
+
+
 def _discrete(name: str, n: Any, start: Any) -> DiscreteSpace:
-    if int(start) != 0:
+    if n != int(n) or n < 1:
+        raise ValueError(f"{name}: expected Discrete actions, at least one, got {n}")
+    if start != 0:
         raise ValueError(
             f"{name}: expected Discrete actions that start at 0, as Stable-Baselines3 gives "
-            f"them, got start {int(start)}"
+            f"them, got start {start}"
         )
     return DiscreteSpace(int(n))

@@ -11,6 +11,7 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.prune import BasePruningMethod
 
 from sparseagent.convert.chain import Chain
+from sparseagent.convert.unsupported import UnsupportedError
 from sparseagent.csr import Float32
 
 #: Modules that leave features alone at evaluation.
@@ -52,7 +53,8 @@ def add_module(chain: Chain, path: str, module: nn.Module) -> None:
         module: chains of the modules in the message below.
 
     Raises:
-        TypeError: a module that no chain of layers represents, or weights that are not float32.
+        UnsupportedError: a module that no chain of layers represents, or weights that are not
+            float32.
         ValueError: an option or a number that a policy cannot hold.
     """
     name = f"module '{path}' ({type(module).__name__})"
@@ -93,11 +95,11 @@ def float32_array(name: str, tensor: torch.Tensor) -> Float32:
     The array may share the tensor's memory; a `Layer` copies it.
 
     Raises:
-        TypeError: another dtype: casting it would round, and that choice is the caller's.
+        UnsupportedError: another dtype: casting it would round, and that choice is the caller's.
         ValueError: a tensor without numbers (on the meta device).
     """
     if tensor.dtype != torch.float32:
-        raise TypeError(
+        raise UnsupportedError(
             f"{name}: expected float32, got {tensor.dtype}; call .float() on the module first, "
             f"so that the rounding is yours"
         )
@@ -162,4 +164,4 @@ def _add_activation(chain: Chain, name: str, module: Any) -> None:
         return chain.activation(name, "gelu" if module.approximate == "none" else "gelu_tanh")
     if _acts_as(module, nn.Hardtanh):  # ReLU6 is one
         return chain.clamp(name, float(module.min_val), float(module.max_val))
-    raise TypeError(f"{name}: not representable as a layer; expected one of {_SUPPORTED}")
+    raise UnsupportedError(f"{name}: not representable as a layer; expected one of {_SUPPORTED}")

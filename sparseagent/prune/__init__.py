@@ -57,13 +57,16 @@ from sparseagent.prune.schedule import Cubic as Cubic
 from sparseagent.prune.schedule import Geometric as Geometric
 from sparseagent.prune.schedule import OneShot as OneShot
 from sparseagent.prune.schedule import Schedule as Schedule
+from sparseagent.prune.score.drift import Drift as Drift
 from sparseagent.prune.score.fisher import Fisher as Fisher
+from sparseagent.prune.score.input_norm import InputNorm as InputNorm
 from sparseagent.prune.score.magnitude import Magnitude as Magnitude
 from sparseagent.prune.score.movement import Movement as Movement
 from sparseagent.prune.score.protocol import Score as Score
 from sparseagent.prune.score.random import Random as Random
 from sparseagent.prune.score.snip import Snip as Snip
 from sparseagent.prune.score.taylor import Taylor as Taylor
+from sparseagent.prune.selection import First as First
 from sparseagent.prune.selection import Hidden as Hidden
 from sparseagent.prune.selection import Top as Top
 from sparseagent.prune.shrinking import shrink as shrink

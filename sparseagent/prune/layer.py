@@ -20,11 +20,14 @@ class Layer:
         module: The layer itself; its weight is `[out, in]`.
         observed: What the score or growth that is asked has observed of this layer, averaged over
             the updates, `[out, in]`; `None` before the first one. See `Observer`.
+        reads_input: Whether its columns are the inputs of its network; found only for scores that
+            ask for it, such as `InputNorm`.
     """
 
     name: str
     module: nn.Linear
     observed: Tensor | None = None
+    reads_input: bool = False
 
     @property
     def weight(self) -> Tensor:

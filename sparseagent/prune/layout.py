@@ -11,9 +11,11 @@ from torch import nn
 from sparseagent.prune.allocation import budget
 from sparseagent.prune.chains import find_chains
 from sparseagent.prune.checks import require_sparsity
+from sparseagent.prune.inputs import input_layers
 from sparseagent.prune.joint import find_sources
 from sparseagent.prune.layer import (
     Layer,
+    Pick,
     Selection,
     below,
     has_pick,
@@ -80,8 +82,10 @@ def find_layout(
     layers: Selection | None,
     targets: Targets,
     critic_sparsity: CriticSparsity,
+    critic_layers: Pick | None,
     floored: bool,
     joint: bool,
+    inputs: bool,
 ) -> Layout:
     """Find out what to prune in a module or a Stable-Baselines3 policy.
 
@@ -91,8 +95,10 @@ def find_layout(
         layers: Which layers; see `layer.select`.
         targets: Target networks of a plain module.
         critic_sparsity: Final sparsity of the critics of a policy.
+        critic_layers: Which layers of the critics alone; `None` for all that `layers` leaves.
         floored: Whether output layers have a floor.
         joint: Whether the pattern asks which layer reads which.
+        inputs: Whether a score asks which layers read the observation.
 
     Raises:
         TypeError: An argument is of the wrong type, or the policy is of an unknown kind.
@@ -106,8 +112,13 @@ def find_layout(
                 "targets: expected None for a Stable-Baselines3 policy, whose target networks are "
                 f"found by themselves, got {type(targets).__name__}"
             )
-        layout = _policy_layout(module, final, layers, critic_sparsity)
+        layout = _policy_layout(module, final, layers, critic_sparsity, critic_layers)
     else:
+        if critic_layers is not None:
+            raise ValueError(
+                "critic_layers: expected None for a plain module, which has no critic, got "
+                f"{critic_layers}"
+            )
         if critic_sparsity != "auto":
             raise ValueError(
                 "critic_sparsity: expected 'auto' for a plain module, which has no critic, got "
@@ -126,7 +137,29 @@ def find_layout(
     if joint:
         parts = (replace(i, sources=find_sources(module, i.layers)) for i in layout.parts)
         layout = replace(layout, parts=tuple(parts))
-    return layout
+    return _with_inputs(module, layout) if inputs else layout
+
+
+def _with_inputs(module: nn.Module, layout: Layout) -> Layout:
+    """The layout whose layers know whether they read the observation."""
+    names = input_layers(module, [layer for part in layout.parts for layer in part.layers])
+    if not names:
+        raise ValueError(
+            "score: expected a pruned layer that reads the observation itself, for a score of "
+            "whole inputs, got none: it is left out by layers=, or behind a features extractor"
+        )
+    return replace(
+        layout,
+        parts=tuple(
+            replace(
+                part,
+                layers=tuple(
+                    replace(layer, reads_input=layer.name in names) for layer in part.layers
+                ),
+            )
+            for part in layout.parts
+        ),
+    )
 
 
 def _require_module(module: object) -> None:
@@ -137,7 +170,11 @@ def _require_module(module: object) -> None:
 
 
 def _policy_layout(
-    policy: nn.Module, final: float, layers: Selection | None, critic_sparsity: CriticSparsity
+    policy: nn.Module,
+    final: float,
+    layers: Selection | None,
+    critic_sparsity: CriticSparsity,
+    critic_layers: Pick | None,
 ) -> Layout:
     nets = policy_roles(policy)
     critic_final = _critic_final(nets, final, critic_sparsity)
@@ -153,6 +190,8 @@ def _policy_layout(
     # A features extractor that both use counts as the actor's: it runs when the agent acts.
     of_critic = [layer for layer in chosen if layer.module in critics - acting]
     of_actor = [layer for layer in chosen if layer not in of_critic]
+    if critic_layers is not None:
+        of_critic = _picked(of_critic, critic_layers, chains, critic_final)
     if of_critic and not critic_final:
         raise ValueError(
             f"layers: expected no critic layers while critic_sparsity is {critic_sparsity!r}, "
@@ -165,6 +204,25 @@ def _policy_layout(
         )
     parts = _parts(chains, (nets.acting_name, of_actor, final), ("critic", of_critic, critic_final))
     return Layout(parts, tuple(_policy_twins(nets.targets, chosen)))
+
+
+def _picked(
+    of_critic: Sequence[Layer],
+    critic_layers: Pick,
+    chains: Iterable[Sequence[Layer]],
+    critic_final: float,
+) -> list[Layer]:
+    """The layers of critics that `critic_layers` chooses."""
+    if not has_pick(critic_layers) or isinstance(critic_layers, type):
+        raise TypeError(
+            f"critic_layers: expected a choice such as First(1), got {type(critic_layers).__name__}"
+        )
+    if not critic_final:
+        raise ValueError(
+            "critic_layers: expected None beside critics that stay dense, got "
+            f"{critic_layers}; say how far with critic_sparsity"
+        )
+    return select(of_critic, critic_layers, chains)
 
 
 def _chains(nets: Roles, layers: Sequence[Layer]) -> list[list[Layer]]:

@@ -28,6 +28,7 @@ class Observer(Protocol):
         """What to average, `[out, in]`, seen after the backward pass and before the step.
 
         `layer.weight.grad` is the dense gradient: that of the pruned weights is in it.
+        `layer.observed` is the average so far, `None` at first.
         """
         ...
 
@@ -68,7 +69,7 @@ class Averages:
         for layer in layers:
             if layer.weight.grad is None:
                 continue
-            seen = observer.observe(layer).detach()
+            seen = observer.observe(self.show(layer)).detach()
             count = self._counts.get(layer.name, 0) + 1
             self._counts[layer.name] = count
             if count == 1:

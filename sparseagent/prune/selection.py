@@ -15,6 +15,24 @@ from sparseagent.prune.layer import Layer
 
 
 @dataclass(frozen=True)
+class First:
+    """The first layers of each network, those that run first.
+
+    Attributes:
+        count: How many, at least 1.
+    """
+
+    count: int
+
+    def __post_init__(self) -> None:
+        require_count("count", self.count)
+
+    def pick(self, chain: Sequence[Layer]) -> Sequence[Layer]:
+        """Those of one network, whose layers come in the order in which they run."""
+        return chain[: self.count]
+
+
+@dataclass(frozen=True)
 class Top:
     """The last layers of each network, its output layer included.
 

@@ -14,8 +14,9 @@ from sparseagent.prune.checks import require_count, require_fraction
 from sparseagent.prune.course import Course
 from sparseagent.prune.drop import Drop
 from sparseagent.prune.growth.protocol import Growth
+from sparseagent.prune.inputs import asks_for_inputs
 from sparseagent.prune.joint import is_joint
-from sparseagent.prune.layer import Layer, Selection
+from sparseagent.prune.layer import Layer, Pick, Selection
 from sparseagent.prune.layout import CriticSparsity, Targets, find_layout
 from sparseagent.prune.legality import require_legal
 from sparseagent.prune.masking import Attachment, Attachments
@@ -83,6 +84,8 @@ class Sparsifier:
             some of its submodules under the same names. Those of a policy are found.
         critic_sparsity: Final sparsity of the critics of a policy, in [0, 1); `None` for dense
             critics; `"auto"` for the default above.
+        critic_layers: Which layers of the critics are pruned, such as `First(1)`, those that read
+            the observation; `critic_sparsity` is theirs then. `None` for all that `layers` leaves.
         every: Gradient updates between two changes of the masks; `None` for about 1,000 changes
             in a run, 100 with `grow`. The change that reaches the final sparsity is never late.
 
@@ -111,6 +114,7 @@ class Sparsifier:
         layers: Selection | None = None,
         targets: Targets = None,
         critic_sparsity: CriticSparsity = "auto",
+        critic_layers: Pick | None = None,
         every: int | None = None,
     ) -> None:
         self._method = Method(
@@ -134,8 +138,10 @@ class Sparsifier:
             layers=layers,
             targets=targets,
             critic_sparsity=critic_sparsity,
+            critic_layers=critic_layers,
             floored=output_floor > 0.0,
             joint=is_joint(pattern),
+            inputs=asks_for_inputs(score) or asks_for_inputs(initial),
         )
         require_legal(layout, self._method, allocate)
         self._course = Course(layout, self._method, Pace(self._method, every, schedule(1.0)))

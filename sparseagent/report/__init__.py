@@ -1,8 +1,9 @@
 """What a study reports: statistics of returns, latencies, tables and plots.
 
-Nothing here loads torch; matplotlib and SciPy are loaded by the functions that need them.
+Nothing here loads torch; matplotlib is loaded by the functions that need it.
 """
 
+from sparseagent.bootstrap import bootstrap_interval, iqm, stratified_bootstrap_interval
 from sparseagent.report.comparison import (
     mean_share_of_dense,
     normalise,
@@ -31,12 +32,9 @@ from sparseagent.report.plots import (
 )
 from sparseagent.report.reliability import Stability, stability, worst_decile
 from sparseagent.report.statistics import (
-    bootstrap_interval,
-    iqm,
     optimality_gap,
     performance_profile,
     probability_of_improvement,
-    stratified_bootstrap_interval,
 )
 from sparseagent.report.study_plots import (
     disturbance_curves,

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sparseagent.bootstrap import Statistic, as_finite, check_bootstrap, iqm
 from sparseagent.report.intervals import Estimate
-from sparseagent.report.statistics import Statistic, as_finite, check_bootstrap, iqm
 
 __all__ = ["mean_share_of_dense", "normalise", "paired_differences", "share_of_dense"]
 

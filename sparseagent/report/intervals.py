@@ -9,17 +9,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sparseagent.report.statistics import (
+from sparseagent.bootstrap import (
     Scores,
     Statistic,
     as_finite,
     by_task,
     check_bootstrap,
     iqm,
+    stratified_bootstrap_interval,
+)
+from sparseagent.report.statistics import (
     optimality_gap,
     performance_profile,
     probability_of_improvement,
-    stratified_bootstrap_interval,
 )
 from sparseagent.report.table import format_number
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sparseagent.report.statistics import as_finite
+from sparseagent.bootstrap import as_finite
 
 __all__ = ["Stability", "stability", "worst_decile"]
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sparseagent.bootstrap import bootstrap_interval
 from sparseagent.report.reliability import worst_decile
-from sparseagent.report.statistics import bootstrap_interval
 from sparseagent.robustness.disturbance import Disturbance, Setting
 from sparseagent.robustness.noise import NOISE_LEVELS, Watch, observation_noise
 from sparseagent.robustness.parameters import parameters_of

@@ -12,6 +12,7 @@ from typing import Any
 
 import gymnasium
 
+from sparseagent.environments import base_environment
 from sparseagent.robustness.disturbance import Disturbance, Setting
 
 #: Factors on a parameter, unless an environment allows only others.
@@ -72,7 +73,8 @@ def changed_argument(
 def parameters_of(env: str) -> tuple[Disturbance, ...]:
     """The parameters that are known for an environment; none for one that is not known.
 
-    Known are CartPole, Acrobot, MountainCar, Pendulum, LunarLander and gymnasium's MuJoCo tasks.
+    Known are CartPole, Acrobot, MountainCar, Pendulum, LunarLander and gymnasium's MuJoCo tasks,
+    also with features added by `distractors`.
 
     Args:
         env: Environment id.
@@ -81,7 +83,7 @@ def parameters_of(env: str) -> tuple[Disturbance, ...]:
         ValueError: gymnasium does not know the id.
     """
     try:
-        entry = gymnasium.spec(env).entry_point
+        entry = gymnasium.spec(base_environment(env)).entry_point
     except gymnasium.error.Error as error:
         raise ValueError(f"env: gymnasium has no {env!r}: {error}") from error
     if not isinstance(entry, str):

@@ -9,7 +9,7 @@ from pathlib import Path
 from sparseagent.study.cells import Cell, cells_of, select_seeds
 from sparseagent.study.config import Study, load_study
 from sparseagent.study.report import write_report
-from sparseagent.study.runner import Work, check_settings_agree, progress, run_cells
+from sparseagent.study.runner import Missing, Work, check_settings_agree, progress, run_cells
 from sparseagent.study.table import key_of, read_table
 
 
@@ -61,8 +61,8 @@ def open_studies(
     return Opened(studies, cells, table, studies[0].report if report is None else report)
 
 
-def run_studies(opened: Opened, processes: int, seeds: int | None = None) -> int:
-    """Run every cell that has no row yet, study by study; gives the number of failed cells.
+def run_studies(opened: Opened, processes: int, seeds: int | None = None) -> tuple[Missing, ...]:
+    """Run every cell that has no row yet, study by study; gives those that have none afterwards.
 
     Args:
         opened: the studies.
@@ -71,16 +71,18 @@ def run_studies(opened: Opened, processes: int, seeds: int | None = None) -> int
 
     Raises:
         ValueError: an environment or a hyperparameter does not exist; nothing was trained then.
+            Or the table is damaged.
+        OSError: the table cannot be read or written.
     """
     if processes < 1:
         raise ValueError(f"processes: expected 1 or more, got {processes}")
     _check_environments(opened)
-    failed = 0
+    missing: tuple[Missing, ...] = ()
     for study in opened.studies:
         cells = tuple(cell for cell in opened.cells if cell.study == study.name)
         work = Work(select_seeds(cells, seeds), opened.csv, study.wandb, processes)
-        failed += run_cells(work)
-    return failed
+        missing += run_cells(work)
+    return missing
 
 
 def _check_environments(opened: Opened) -> None:
@@ -100,3 +102,11 @@ def report_studies(opened: Opened, files: Sequence[Path]) -> str:
     """Write the report; gives a line about what it covers."""
     write_report(opened.studies, opened.cells, opened.csv, opened.report, files)
     return f"{progress(opened.cells, opened.csv)} cells in {opened.csv}; report: {opened.report}"
+
+
+def missing_line(missing: Sequence[Missing]) -> str:
+    """One line on cells that have no row, of which there is at least one."""
+    first, others = missing[0], len(missing) - 1
+    more = f"; and {others} more" if others else ""
+    cells = f"{len(missing)} cell{'s' * (others > 0)}"
+    return f"{cells} without a row: {first}{more}. Give the same command again to try once more"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -51,7 +52,7 @@ def execute(cell: Cell, display: Display, wandb: str = "off") -> dict[str, Any]:
 
 def evaluate(cell: Cell, folder: RunFolder, trained: Trained) -> dict[str, Any]:
     """Test a trained agent through its compiled policy; writes `policy.safetensors` beside it."""
-    config = cell.config
+    config = replace(cell.config, env=trained.env or cell.config.env)
     agent = deploy(config, folder, trained.agent, cell.seed)
     agent.require_parity()
     size = _size(cell, agent.model)

@@ -24,7 +24,8 @@ def train_agent(
     Args:
         job: the training asked for.
         agent: `"dense"`, `"tiny"` or `"pruned"`; only the last is pruned.
-        actor: widths of the actor's hidden layers, where they are not those of the run.
+        actor: widths of the actor's hidden layers, where they are not those of the run; none for a
+            linear actor.
         callbacks: what the method does besides.
     """
     from sparseagent.study.method.protocol import Trained
@@ -32,7 +33,13 @@ def train_agent(
 
     config = job.config
     timesteps = config.pruned_timesteps if agent == "pruned" else config.total_timesteps
-    stage = Stage(agent, job.seed, timesteps, actor or config.net_arch, ((agent, timesteps),))
+    stage = Stage(
+        agent,
+        job.seed,
+        timesteps,
+        config.net_arch if actor is None else actor,
+        ((agent, timesteps),),
+    )
     train_stage(config, stage, job.folder, job.display, Extras(callbacks, job.logger))
     facts = job.folder.facts(agent, job.seed)
     return Trained(agent, int(facts["timesteps"]), float(facts["seconds"]))

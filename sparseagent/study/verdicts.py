@@ -157,7 +157,7 @@ def _seeds(count: int) -> str:
 def _pruned_with_tiny(place: Place) -> Iterator[tuple[Group, Comparison]]:
     """Those that kept no more weights than they were allowed, with tiny dense agents to match."""
     for group in place.groups:
-        is_pruned = group.method.name not in (DENSE, TINY) and group.sparsity <= TINY_UP_TO
+        is_pruned = group.method.prunes and group.sparsity <= TINY_UP_TO
         against = compare(group, place.find(TINY, group.sparsity)) if is_pruned else None
         if against is not None and against.same_size:
             yield group, against
@@ -167,7 +167,7 @@ def _near_dense(place: Place) -> Iterator[tuple[Group, Estimate, int]]:
     """Pruned agents that lose next to nothing of the dense one's return: share, common seeds."""
     dense = place.find(DENSE)
     for group in place.groups:
-        if dense is None or group.method.name in (DENSE, TINY):
+        if dense is None or not group.method.prunes:
             continue
         kept = share(group, dense, place.random)
         if kept is not None and kept.value >= _NEAR:

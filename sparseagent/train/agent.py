@@ -124,13 +124,14 @@ def make_model(
         config: the run.
         env: what it trains in.
         seed: of its weights and its exploration.
-        actor: hidden widths of the actor instead of the run's; the critic keeps its own.
+        actor: hidden widths of the actor instead of the run's, none for a linear one; the critic
+            keeps its own.
         timesteps: environment steps of its training; None for the run's. `"hold_x"` falls from the
             step at which pruning stops.
     """
     given = dict(config.hyperparameters)
     policy_kwargs = {key: given.pop(key) for key in _POLICY_KEYS if key in given}
-    policy_kwargs["net_arch"] = _net_arch(config, actor or config.net_arch)
+    policy_kwargs["net_arch"] = _net_arch(config, config.net_arch if actor is None else actor)
     if config.activation is not None:
         policy_kwargs["activation_fn"] = _ACTIVATIONS[config.activation]
     if not config.on_policy:

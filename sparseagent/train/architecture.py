@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 
-def weight_count(inputs: int, hidden: Sequence[int], outputs: int) -> int:
-    """Number of weights of a dense chain inputs-hidden...-outputs, biases not counted."""
+def weight_count(inputs: int, hidden: Sequence[int], outputs: int, *, biases: bool = False) -> int:
+    """Number of weights of a dense chain inputs-hidden...-outputs; biases only where asked for."""
     widths = (inputs, *hidden, outputs)
     if min(widths) < 1:
         raise ValueError(f"widths: expected 1 or more everywhere, got {widths}")
-    return sum(a * b for a, b in pairwise(widths))
+    return sum((a + biases) * b for a, b in pairwise(widths))
 
 
-def tiny_hidden(inputs: int, outputs: int, weights: int, depth: int) -> tuple[int, ...]:
+def tiny_hidden(
+    inputs: int, outputs: int, weights: int, depth: int, *, biases: bool = False
+) -> tuple[int, ...]:
     """Hidden layers of equal width whose weight count comes closest to `weights`.
 
     The count grows strictly with the width, so the best width is one of the two neighbours of the
@@ -25,6 +27,7 @@ def tiny_hidden(inputs: int, outputs: int, weights: int, depth: int) -> tuple[in
         outputs: outputs of the last layer, 1 or more.
         weights: weights that the pruned network keeps, 1 or more.
         depth: number of hidden layers, 1 or more.
+        biases: whether `weights` counts biases as well.
 
     Returns:
         `depth` times the same width, at least 1 (even if that is more than `weights` allow).
@@ -42,7 +45,7 @@ def tiny_hidden(inputs: int, outputs: int, weights: int, depth: int) -> tuple[in
             raise ValueError(f"{name}: expected 1 or more, got {value}")
 
     def count(width: int) -> int:
-        return weight_count(inputs, (width,) * depth, outputs)
+        return weight_count(inputs, (width,) * depth, outputs, biases=biases)
 
     low, high = 1, 2
     while count(high) < weights:

@@ -18,9 +18,11 @@ SCORES: Mapping[str, str] = {
     "taylor": "small (weight x gradient)^2 goes first; Molchanov, 2019",
     "movement": "weights that shrink in training go first; Sanh, 2020",
     "fisher": "small weight^2 x gradient^2 goes first; Theis, 2018",
+    "inputs": "whole inputs of small norm go first, in other layers small weights",
+    "drift": "weights that training moved least go first",
 }
 #: Scores that have seen nothing before the first gradient update.
-GRADIENT_SCORES = ("snip", "taylor", "movement", "fisher")
+GRADIENT_SCORES = ("snip", "taylor", "movement", "fisher", "drift")
 PATTERNS: Mapping[str, str] = {
     "unstructured": "any weight may be zero",
     "block_16x1": "16 neighbouring outputs of an input together, for one observation at a time",
@@ -40,6 +42,11 @@ ALLOCATIONS: Mapping[str, str] = {
     "global": "one threshold over all layers, with a floor for each of them",
     "lamp": "one threshold over all layers for shares of each layer's norm; Lee, 2021",
     "pattern": "as the pattern says (2:4, 1:4, neurons), else erk",
+}
+#: Which layers of the critics are pruned, where they are.
+CRITIC_LAYERS: Mapping[str, str] = {
+    "all": "all of them",
+    "first": "those that read the observation",
 }
 SCHEDULES: Mapping[str, str] = {
     "cubic": "fast at first, then slower; Zhu and Gupta, 2017",

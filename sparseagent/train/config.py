@@ -12,6 +12,7 @@ from sparseagent.train.choices import (
     ACTIVATIONS,
     ALGORITHMS,
     ALLOCATIONS,
+    CRITIC_LAYERS,
     DROP_FRACTION,
     GRADIENT_SCORES,
     GROWTHS,
@@ -38,6 +39,8 @@ class RunConfig:
         critic_sparsity: the same for the critics, or "auto": dense for PPO and A2C, whose pruned
             critic costs return, 0.1 below the actor's for SAC, TD3 and DDPG. Only the actor is
             deployed and counted. DQN has no critic.
+        critic_layers: one of `CRITIC_LAYERS`: the layers of the critics that `critic_sparsity` is
+            for. "first" not beside critics that stay dense.
         score: one of `SCORES`. Those of `GRADIENT_SCORES` cannot prune before training, and
             "movement" not with the allocation "lamp", which takes no scores below 0.
         pattern: one of `PATTERNS`.
@@ -84,6 +87,7 @@ class RunConfig:
     algo: str = "ppo"
     sparsity: float = 0.9
     critic_sparsity: float | Literal["auto"] = "auto"
+    critic_layers: str = "all"
     score: str = "magnitude"
     pattern: str = "unstructured"
     neurons: float = HYBRID_NEURONS
@@ -206,6 +210,7 @@ class RunConfig:
             ("score", SCORES),
             ("pattern", PATTERNS),
             ("allocation", ALLOCATIONS),
+            ("critic_layers", CRITIC_LAYERS),
             ("schedule", SCHEDULES),
             ("grow", GROWTHS),
         ):
@@ -246,7 +251,7 @@ class RunConfig:
         if by_score and self.score in GRADIENT_SCORES and self.prune_start == 0:
             raise ValueError(
                 f"prune_start: expected more than 0 beside the schedule 'early' and the score "
-                f"{self.score!r}, which judges by gradients, got {self.prune_start}"
+                f"{self.score!r}, which judges by training, got {self.prune_start}"
             )
         if self.grow != "none" and self.schedule == "one_shot":
             raise ValueError(

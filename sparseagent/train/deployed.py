@@ -108,5 +108,5 @@ def deploy(config: RunConfig, folder: RunFolder, name: str, seed: int) -> Deploy
     """Load an agent of a run, convert it and compile it."""
     model = load_model(config, folder, name, seed)
     statistics = load_statistics(config, folder, name, seed)
-    policy = sa.from_sb3(model, vecnormalize=statistics)
+    policy = sa.from_sb3(model, vecnormalize=False if statistics is None else statistics)
     return Deployed(config, name, seed, model, statistics, policy, sa.compile(policy))

@@ -15,18 +15,16 @@ from sparseagent.train.deployed import Deployed, deploy
 from sparseagent.train.folder import AGENTS, RunFolder
 from sparseagent.train.progress import Display
 from sparseagent.train.records import write_rows
+from sparseagent.train.run_tables import (
+    AGENT_COLUMNS,
+    EPISODE_COLUMNS,
+    LATENCY_COLUMNS,
+    LAYER_COLUMNS,
+    PARITY_COLUMNS,
+)
 from sparseagent.train.strategy import make_sparsifier
 
 LATENCY_CALLS = 5_000
-
-AGENT_COLUMNS = (
-    *("agent", "seed", "network", "weights", "kept", "effective", "sparsity"),
-    *("reached", "timesteps", "seconds", "resumed", "file_bytes"),
-)
-EPISODE_COLUMNS = ("agent", "seed", "episode", "return", "length")
-PARITY_COLUMNS = ("agent", "seed", "observations", "different", "largest")
-LAYER_COLUMNS = ("seed", "part", "layer", "inputs", "outputs", "weights", "kept", "sparsity")
-LATENCY_COLUMNS = ("contender", "p50_ns", "p99_ns", "mean_ns", "calls")
 
 Row = dict[str, Any]
 

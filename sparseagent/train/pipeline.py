@@ -22,6 +22,7 @@ from sparseagent.train.machine import describe_machine
 from sparseagent.train.progress import Display
 from sparseagent.train.records import read_rows, write_json, write_rows
 from sparseagent.train.run_report import write_report
+from sparseagent.train.run_tables import read_run_tables
 from sparseagent.train.stage import Stage, load_model, sections_of, train_stage
 from sparseagent.train.strategy import Strategy, check_pruning, choose_strategy
 
@@ -182,10 +183,13 @@ def _tested_files(run: OpenRun) -> list[Path]:
 
 
 def outcome(root: Path) -> RunOutcome:
-    """Read from a run folder whether the run kept its promises."""
-    reached = all(row["reached"] == "True" for row in read_rows(root / "agents.csv"))
-    parity = all(row["different"] == "0" for row in read_rows(root / "parity.csv"))
-    return RunOutcome(root, reached, parity)
+    """Read from a run folder whether the run kept its promises.
+
+    Raises:
+        ValueError: a table is not whole.
+    """
+    tables = read_run_tables(root, RunConfig.load(root / "config.json"))
+    return RunOutcome(root, tables.reached, not tables.differing)
 
 
 @contextmanager
@@ -212,10 +216,11 @@ def _say_strategy(run: OpenRun, strategy: Strategy, resumed: bool) -> None:
     config, display = run.config, run.display
     verb = "resuming" if resumed else "writing"
     display.say(
-        f"[bold]{config.env}, {config.algo.upper()}, sparsity {config.sparsity:g}[/bold] "
-        f"({verb} {run.folder.root}/)"
+        f"{config.env}, {config.algo.upper()}, sparsity {config.sparsity:g} "
+        f"({verb} {run.folder.root}/)",
+        style="bold",
     )
-    display.say("[bold]1/5 choose the strategy[/bold]")
+    display.say("1/5 choose the strategy", style="bold")
     width = min(100, display.console.width)
     for word, text in (("what", strategy.what), ("how", strategy.how), ("why", strategy.why)):
         display.say(textwrap.fill(f"  {word:<5}{text}", width, **_HANGING))

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sparseagent.environments import base_environment
 from sparseagent.train.choices import ALGORITHMS
 
 
@@ -241,9 +242,11 @@ PRESETS: Mapping[tuple[str, str], Preset] = {
 def preset(env: str, algo: str) -> Preset:
     """The tuned preset of an algorithm on an environment, or the algorithm's defaults.
 
+    An environment with added features has the preset of the one inside, see `distractors`.
+
     Raises:
         ValueError: an unknown algorithm.
     """
     if algo not in ALGORITHMS:
         raise ValueError(f"algo: expected one of {', '.join(ALGORITHMS)}, got {algo!r}")
-    return PRESETS.get((algo, env), DEFAULTS[algo])
+    return PRESETS.get((algo, base_environment(env)), DEFAULTS[algo])

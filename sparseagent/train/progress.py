@@ -8,6 +8,9 @@ from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.text import Text
+
+from sparseagent.console import open_console
 
 #: Seconds between two lines where there is no terminal.
 LINE_SECONDS = 5.0
@@ -55,11 +58,11 @@ class TerminalBar:
     def __init__(self, console: Console, title: str, total: int, done: int) -> None:
         self._pace = Pace(total, done)
         self._progress = Progress(
-            TextColumn("{task.description:<15}"),
+            TextColumn("{task.description:<15}", markup=False),
             BarColumn(bar_width=10),
             TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[pace]}"),
-            TextColumn("[dim]{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
             console=console,
         )
         self._task: TaskID = self._progress.add_task(
@@ -113,23 +116,23 @@ class LineBar:
         self._spoke = time.monotonic()
         parts = [f"{self._done:,} of {self._total:,}", self._pace.text(self._done), self._note]
         line = f"{self._title:<15} " + " | ".join(part for part in parts if part)
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(Text(line), soft_wrap=True)
 
 
 class Display:
     """Where a run shows its progress: a rich console, or nowhere."""
 
     def __init__(self, console: Console | None = None, *, quiet: bool = False) -> None:
-        self.console = Console(quiet=quiet) if console is None else console
+        self.console = open_console(quiet=quiet) if console is None else console
 
     def bar(self, title: str, total: int, done: int = 0) -> Bar:
         """A bar for `total` units of which `done` are behind us already."""
         kind = TerminalBar if self.console.is_terminal else LineBar
         return kind(self.console, title, total, done)
 
-    def say(self, text: str) -> None:
-        """One line or paragraph; rich markup is understood."""
-        self.console.print(text, highlight=False, soft_wrap=not self.console.is_terminal)
+    def say(self, text: str, style: str = "") -> None:
+        """One line or paragraph as it is, in a style of rich such as `"bold"`."""
+        self.console.print(Text(text, style), soft_wrap=not self.console.is_terminal)
 
 
 def _rate(rate: float) -> str:

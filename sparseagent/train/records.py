@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -83,6 +84,88 @@ def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, A
             raise ValueError(f"rows: expected the columns {list(columns)}, got {sorted(row)}")
         writer.writerow(row)
     write_text(path, stream.getvalue())
+
+
+def read_table(
+    path: Path,
+    columns: Sequence[str],
+    *,
+    key: Sequence[str],
+    remedy: str,
+    added: Mapping[str, str] | None = None,
+) -> list[dict[str, str]]:
+    """The rows of a table that something is concluded from, as strings: all of them, or an error.
+
+    Args:
+        path: the file, as `write_rows` writes it.
+        columns: what its header must say.
+        key: the columns that tell a row from all others; none where the caller looks for himself.
+        remedy: what to do about a bad file, for the message.
+        added: columns that tables of older versions lack, all of them, and what they mean by that.
+
+    Raises:
+        ValueError: the file is not there, is cut off, has other columns, no row, a row that is too
+            short or too long, or a row twice. The message names the file.
+    """
+    if not path.is_file():
+        raise bad_table(path, "a table", "none", remedy)
+    try:
+        text = path.read_bytes().decode()
+        header, *lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    except (ValueError, csv.Error) as error:
+        got = str(error) if path.stat().st_size else "an empty file"
+        raise bad_table(path, "a CSV table", got, remedy) from error
+    older = added if added and header == [name for name in columns if name not in added] else {}
+    if header != list(columns) and not older:
+        raise bad_table(path, f"the columns {', '.join(columns)}", ", ".join(header), remedy)
+    if not lines:
+        raise bad_table(path, "at least one row", "none", remedy)
+    if not text.endswith("\n"):
+        raise bad_table(path, "a last line that ends", "one that is cut off", remedy)
+    seen: set[tuple[str, ...]] = set()
+    rows = []
+    for number, cells in enumerate(lines, 2):
+        if len(cells) != len(header):
+            what = f"{len(header)} cells in row {number}"
+            raise bad_table(path, what, str(len(cells)), remedy)
+        row = {**dict(zip(header, cells, strict=True)), **older}
+        name = tuple(row[column] for column in key)
+        if key and name in seen:
+            raise bad_table(path, "each row once", f"{', '.join(name)} again", remedy)
+        seen.add(name)
+        rows.append(row)
+    return rows
+
+
+def bad_table(path: Path, expected: str, got: str, remedy: str) -> ValueError:
+    """The error of a table that nothing may be concluded from."""
+    return ValueError(f"table: expected {expected} in {path}, got {got}; {remedy}")
+
+
+def read_number(
+    path: Path,
+    row: Mapping[str, str],
+    column: str,
+    remedy: str,
+    *,
+    least: float = -math.inf,
+    most: float = math.inf,
+) -> float:
+    """A finite number of a row of a table, from `least` to `most`.
+
+    Raises:
+        ValueError: it is none; the message names the file, the row and the column.
+    """
+    try:
+        number = float(row[column])
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and least <= number <= most):
+        within = "" if least == -math.inf else f" of {least:g} or more"
+        within = within if most == math.inf else f" from {least:g} to {most:g}"
+        place = ", ".join(list(row.values())[:6])
+        raise bad_table(path, f"a number{within} as {column} of [{place}]", row[column], remedy)
+    return number
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

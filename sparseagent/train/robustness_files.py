@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import sparseagent as sa
+from sparseagent.environments import noted_environment
 from sparseagent.report import IntervalCurve, disturbance_curves, estimate
 from sparseagent.robustness import (
     NOISE_LEVELS,
@@ -20,13 +21,14 @@ from sparseagent.robustness import (
     parameters_of,
     robustness,
 )
-from sparseagent.train.records import read_rows, write_rows
+from sparseagent.train.records import bad_table, read_number, read_table, write_rows
 
 #: `training_seed` is empty where a policy file does not tell.
 ROBUSTNESS_COLUMNS = (
     *("policy", "agent", "training_seed"),
     *(field.name for field in fields(RobustnessRow)),
 )
+_REMEDY = "measure again with `sparseagent robustness`"
 Row = dict[str, Any]
 
 
@@ -95,7 +97,7 @@ def measure_files(
     if not files:
         raise ValueError("files: expected at least one policy file, got none")
     policies = [sa.load(file) for file in files]
-    env = env or _environment(policies)
+    env = env or _environment(files, policies)
     chosen = _parameters(env, parameters)
     entries = _entries(files, policies)
     std = None
@@ -121,6 +123,35 @@ def measure_files(
     return rows
 
 
+def read_robustness(table: Path) -> list[dict[str, str]]:
+    """The rows of a table of `measure_files`.
+
+    Raises:
+        ValueError: the table is empty or cut off, has a row twice, a policy without a level that
+            another one has, several environments or numbers of episodes, or a value that is no
+            number; the message names the file.
+    """
+    key = ("policy", "disturbance", "level")
+    rows = read_table(table, ROBUSTNESS_COLUMNS, key=key, remedy=_REMEDY)
+    for column in ("environment", "episodes", "seed"):
+        if len(names := {row[column] for row in rows}) > 1:
+            raise bad_table(table, f"one {column}", ", ".join(sorted(names)), _REMEDY)
+    levels = {(row["disturbance"], row["level"], row["disturbed"]) for row in rows}
+    for policy, found in _by(rows, "policy").items():
+        if len({(row["agent"], row["training_seed"]) for row in found}) > 1:
+            raise bad_table(table, f"one agent and seed of {policy}", "several", _REMEDY)
+        if missing := levels - {(r["disturbance"], r["level"], r["disturbed"]) for r in found}:
+            name, level, _ = min(missing)
+            raise bad_table(table, f"each level of {policy}", f"no {name} {level}", _REMEDY)
+    for row in rows:
+        if row["disturbed"] not in ("True", "False"):
+            raise bad_table(table, "True or False as disturbed", row["disturbed"], _REMEDY)
+        for column in ("level", "mean", "mean_low", "mean_high"):
+            read_number(table, row, column, _REMEDY)
+        read_number(table, row, "episodes", _REMEDY, least=1)
+    return rows
+
+
 def draw_robustness(table: Path, path: Path) -> Path:
     """Plot a table of `measure_files`: a panel for each disturbance, a curve for each agent.
 
@@ -129,11 +160,9 @@ def draw_robustness(table: Path, path: Path) -> Path:
     the episodes that fail.
 
     Raises:
-        ValueError: the table is empty, or `path` does not end in .png.
+        ValueError: as `read_robustness`, or `path` does not end in .png.
     """
-    rows = read_rows(table)
-    if not rows:
-        raise ValueError(f"table: expected rows of robustness, got none in {table}")
+    rows = read_robustness(table)
     panels = {
         name: [_curve(agent, of_agent) for agent, of_agent in _by(of_panel, "agent").items()]
         for name, of_panel in _by(rows, "disturbance").items()
@@ -166,8 +195,9 @@ def _by(rows: Sequence[Mapping[str, str]], column: str) -> dict[str, list[Mappin
     return groups
 
 
-def _environment(policies: Sequence[sa.SparsePolicy]) -> str:
-    names = {str(policy.metadata.get("environment", "")) for policy in policies}
+def _environment(files: Sequence[Path], policies: Sequence[sa.SparsePolicy]) -> str:
+    pairs = zip(files, policies, strict=True)
+    names = {noted_environment(policy.metadata, str(file)) or "" for file, policy in pairs}
     if len(names) != 1 or names == {""}:
         raise ValueError(
             "env: expected an environment id, for the files do not name one environment, "

@@ -17,7 +17,8 @@ from sparseagent.report import (
     outcome_of,
     paired_differences,
 )
-from sparseagent.train.records import read_rows, write_text
+from sparseagent.train.records import write_text
+from sparseagent.train.robustness_files import read_robustness
 
 _UNDISTURBED = "undisturbed"
 Row = Mapping[str, str]
@@ -53,11 +54,9 @@ def write_robustness_page(table: Path, page: Path, picture: Path) -> None:
         picture: the plot of the same table (`draw_robustness`).
 
     Raises:
-        ValueError: the table is empty.
+        ValueError: as `read_robustness`.
     """
-    rows = read_rows(table)
-    if not rows:
-        raise ValueError(f"table: expected rows of robustness, got none in {table}")
+    rows = read_robustness(table)
     levels = _levels(rows)
     agents = list(dict.fromkeys(row["agent"] for row in rows))
     verdicts = [line for pair in combinations(agents, 2) for line in _verdict(*pair, levels)]

@@ -9,7 +9,8 @@ from typing import Any
 
 from sparseagent.report import Latency
 from sparseagent.train.config import RunConfig
-from sparseagent.train.records import read_json, read_rows
+from sparseagent.train.records import read_json
+from sparseagent.train.run_tables import RunTables, read_run_tables
 from sparseagent.train.summary import (
     Difference,
     ReturnSummary,
@@ -30,9 +31,7 @@ class RunData:
     config: RunConfig
     strategy: Mapping[str, Any]
     machine: Mapping[str, str]
-    agents: Sequence[Mapping[str, str]]
-    layers: Sequence[Mapping[str, str]]
-    parities: Sequence[Mapping[str, str]]
+    tables: RunTables
     latencies: Sequence[Latency]
     returns: Mapping[str, ReturnSummary]
     pruned_minus_dense: Difference
@@ -40,26 +39,26 @@ class RunData:
 
     def first_row(self, agent: str) -> Mapping[str, str]:
         """The row of `agents.csv` of an agent's first seed."""
-        return next(row for row in self.agents if row["agent"] == agent)
+        return next(row for row in self.tables.agents if row["agent"] == agent)
 
 
 def load_run(root: Path) -> RunData:
     """Read the raw files of a finished run.
 
     Raises:
-        ValueError: the folder holds no finished run.
+        ValueError: the folder holds no finished run, or one of its tables is not whole.
     """
     if not (root / "machine.json").exists():
         raise ValueError(f"folder: expected a finished run, got {root}")
-    returns = returns_by_agent(read_rows(root / "episodes.csv"))
+    config = RunConfig.load(root / "config.json")
+    tables = read_run_tables(root, config)
+    returns = returns_by_agent(tables.episodes)
     return RunData(
         root=root,
-        config=RunConfig.load(root / "config.json"),
+        config=config,
         strategy=read_json(root / "strategy.json"),
         machine=read_json(root / "machine.json"),
-        agents=read_rows(root / "agents.csv"),
-        layers=read_rows(root / "layers.csv"),
-        parities=read_rows(root / "parity.csv"),
+        tables=tables,
         latencies=[
             Latency(
                 row["contender"],
@@ -68,7 +67,7 @@ def load_run(root: Path) -> RunData:
                 float(row["mean_ns"]),
                 int(row["calls"]),
             )
-            for row in read_rows(root / "latency.csv")
+            for row in tables.latencies
         ],
         returns={agent: summarise(values) for agent, values in returns.items()},
         pruned_minus_dense=difference(returns["pruned"], returns["dense"]),

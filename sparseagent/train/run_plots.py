@@ -41,7 +41,7 @@ def draw_plots(run: RunData) -> None:
         run.latencies, folder / "latency.png", title=f"{title}: latency of one call, batch 1"
     )
     seed = str(run.config.seeds[0])
-    layers = [row for row in run.layers if row["seed"] == seed]
+    layers = [row for row in run.tables.layers if row["seed"] == seed]
     sparsity_per_layer(
         [row["layer"] for row in layers],
         [float(row["sparsity"]) for row in layers],

@@ -168,18 +168,17 @@ def _scope(config: RunConfig) -> str:
 
 def _failures(run: RunData) -> list[str]:
     lines = []
-    if any(row["reached"] != "True" for row in run.agents):
+    if not run.tables.reached:
         lines.append(f"**FAILED: the sparsity {run.config.sparsity:g} was not reached.**")
-    broken = [row for row in run.parities if row["different"] != "0"]
-    if broken:
-        names = ", ".join(sorted({row["agent"] for row in broken}))
+    if differing := run.tables.differing:
+        names = ", ".join(sorted({row["agent"] for row in differing}))
         lines.append(f"**FAILED: the compiled policy does not act like the model ({names}).**")
     return lines
 
 
 def _layer_table(run: RunData) -> str:
     header = ["seed", "part", "layer", "inputs", "outputs", "weights", "kept", "sparsity"]
-    rows = [[row[name] for name in header] for row in run.layers]
+    rows = [[row[name] for name in header] for row in run.tables.layers]
     return markdown_table(header, rows, align=["right", "left", "left", *["right"] * 5])  # type: ignore[list-item]
 
 
@@ -193,6 +192,6 @@ def _parity_table(run: RunData) -> str:
             row["different"],
             f"{float(row['largest']):.1e}",
         ]
-        for row in run.parities
+        for row in run.tables.parities
     ]
     return markdown_table(header, rows, align=["left", *["right"] * 4])  # type: ignore[list-item]

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.markup import escape
 
 from sparseagent.report import iqm
 from sparseagent.train.agent import check_environment, fresh_policy
@@ -103,7 +102,7 @@ def search_run(
         except ValueError as error:
             # Whether a pattern has masks for what an allocation by scores leaves to each layer
             # shows only in training.
-            run.display.say(f"{name}: cannot be made: {escape(str(error))}")
+            run.display.say(f"{name}: cannot be made: {error}")
             return None
         found = _tested(candidate, opened, "pruned")
         run.display.say(f"{name}: IQM {found[0]:.1f}")

@@ -28,6 +28,8 @@ _SCORES: Mapping[str, Callable[[int], prune.Score]] = {
     "taylor": lambda seed: prune.Taylor(),
     "movement": lambda seed: prune.Movement(),
     "fisher": lambda seed: prune.Fisher(),
+    "inputs": lambda seed: prune.InputNorm(),
+    "drift": lambda seed: prune.Drift(),
 }
 _PATTERNS: Mapping[str, Callable[[RunConfig], prune.Pattern]] = {
     "unstructured": lambda config: prune.Unstructured(),
@@ -40,6 +42,7 @@ _PATTERNS: Mapping[str, Callable[[RunConfig], prune.Pattern]] = {
     "2:4": lambda config: prune.NM(2, 4),
     "1:4": lambda config: prune.NM(1, 4),
 }
+_CRITIC_LAYERS: Mapping[str, prune.First | None] = {"all": None, "first": prune.First(1)}
 _SCHEDULES: Mapping[str, Callable[[float, float, float], prune.Schedule]] = {
     "cubic": lambda to, start, stop: prune.Cubic(to=to, start=start, stop=stop),
     "one_shot": lambda to, start, stop: prune.OneShot(to=to, at=stop),
@@ -165,6 +168,7 @@ def _where(config: RunConfig) -> dict[str, Any]:
         "allocate": _ALLOCATIONS[config.allocation],
         "output_floor": config.output_floor,
         "critic_sparsity": None if critic == 0 else critic,
+        "critic_layers": _CRITIC_LAYERS[config.critic_layers],
     }
 
 

@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 import sparseagent as sa
+from sparseagent.convert import NormaliserWarning
 
 CASES = {
     "PPO-discrete": ("PPO", spaces.Discrete(4), {}),
@@ -58,7 +59,8 @@ def observations(count: int = 64) -> np.ndarray[Any, Any]:
 
 
 def both_ways(model: Any, folder: Path, **options: Any) -> dict[str, sa.SparsePolicy]:
-    """The policy from the live model and from its zip."""
+    """The policy from the live model and from its zip, not normalised unless `options` say so."""
+    options.setdefault("vecnormalize", False)
     model.save(folder / "model.zip")
     live = sa.from_sb3(model, **options)
     return {"live": live, "zip": sa.from_sb3(folder / "model.zip", **options)}
@@ -124,7 +126,8 @@ def test_a_normaliser_is_never_lost_silently(tmp_path: Path) -> None:
     assert sa.from_sb3(model, vecnormalize=tmp_path / "vec.pkl").observation.is_identity
     model.save(tmp_path / "model.zip")
     for source in (tmp_path / "model.zip", PPO.load(tmp_path / "model.zip", device="cpu")):
-        assert sa.from_sb3(source).metadata["vecnormalize"] == "not stated"
+        with pytest.warns(NormaliserWarning, match=r"--vecnormalize FILE.*--no-vecn"):
+            assert sa.from_sb3(source).metadata["vecnormalize"] == "not stated"
         assert sa.from_sb3(source, vecnormalize=False).metadata["vecnormalize"] == "none"
 
 
@@ -222,8 +225,8 @@ def test_float64_actions_need_a_statement(tmp_path: Path) -> None:
     stated = spaces.Box(-1.0, 2.0, (3,), np.float32)
     for source in (model, tmp_path / "model.zip"):
         with pytest.raises(ValueError, match=r"action_space: expected float32 actions.*float64"):
-            sa.from_sb3(source)
-        act = sa.compile(sa.from_sb3(source, action_space=stated), tune=0)
+            sa.from_sb3(source, vecnormalize=False)
+        act = sa.compile(sa.from_sb3(source, action_space=stated, vecnormalize=False), tune=0)
         actions, _ = act.predict(observations(), deterministic=True)
         expected, _ = model.predict(observations(), deterministic=True)
         assert actions.dtype == np.float32
@@ -259,7 +262,8 @@ def test_a_zip_tells_td3_from_ddpg(tmp_path: Path) -> None:
         ("DDPG", {}),
     ):
         make_model(algorithm, **settings).save(tmp_path / "model.zip")
-        assert sa.from_sb3(tmp_path / "model.zip").metadata["algorithm"] == algorithm
+        policy = sa.from_sb3(tmp_path / "model.zip", vecnormalize=False)
+        assert policy.metadata["algorithm"] == algorithm
 
 
 def test_the_self_test_travels_with_the_file(tmp_path: Path) -> None:
@@ -279,7 +283,8 @@ def test_the_self_test_travels_with_the_file(tmp_path: Path) -> None:
 def test_a_path_without_its_suffix(tmp_path: Path) -> None:
     model = make_model("PPO")
     model.save(tmp_path / "agent")
-    assert_same_actions(model, sa.from_sb3(str(tmp_path / "agent")), observations())
+    policy = sa.from_sb3(str(tmp_path / "agent"), vecnormalize=False)
+    assert_same_actions(model, policy, observations())
     with pytest.raises(FileNotFoundError, match="nothing"):
         sa.from_sb3(tmp_path / "nothing")
 

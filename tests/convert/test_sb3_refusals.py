@@ -23,6 +23,9 @@ from torch import nn
 
 import sparseagent as sa
 
+# What is tested here has nothing to do with normalisers; zips of untrained models tell of none.
+pytestmark = pytest.mark.filterwarnings("ignore::sparseagent.convert.NormaliserWarning")
+
 IMAGE = spaces.Box(0, 255, (3, 36, 36), np.uint8)
 
 

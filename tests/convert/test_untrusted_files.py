@@ -29,6 +29,9 @@ import sparseagent as sa
 from sparseagent.convert.inert_pickle import Call, Name, read_pickle
 from sparseagent.convert.pickled_numpy import array, attributes, number
 
+# What is tested here has nothing to do with normalisers; zips of untrained models tell of none.
+pytestmark = pytest.mark.filterwarnings("ignore::sparseagent.convert.NormaliserWarning")
+
 
 class Payload:
     """Unpickling this makes a folder: the proof that a file was run."""

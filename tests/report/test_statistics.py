@@ -79,6 +79,30 @@ def test_bootstrap_interval_covers_the_truth_about_as_often_as_it_says() -> None
     assert 0.88 <= hits / 200 <= 0.99
 
 
+@pytest.mark.parametrize("count", [2, 7, 100, 1_000])
+@pytest.mark.parametrize("statistic", [iqm, np.mean, np.median])
+def test_bootstrap_interval_is_that_of_scipy(count: int, statistic: Any) -> None:
+    x = np.random.default_rng(count).gamma(2.0, 3.0, count)
+    theirs = stats.bootstrap(
+        (x,), statistic, method="percentile", random_state=np.random.default_rng(7)
+    ).confidence_interval
+    assert bootstrap_interval(x, statistic, seed=7) == pytest.approx(tuple(theirs), rel=1e-12)
+
+
+def test_stratified_interval_is_that_of_scipy_within_its_error() -> None:
+    rng = np.random.default_rng(8)
+    tasks = {"a": rng.normal(0.0, 1.0, 20), "b": rng.normal(3.0, 2.0, 12), "c": rng.normal(size=5)}
+    theirs = stats.bootstrap(
+        list(tasks.values()),
+        lambda *redrawn, axis: iqm(np.concatenate(redrawn, axis=axis), axis=axis),
+        method="percentile",
+        n_resamples=50_000,
+        random_state=np.random.default_rng(9),
+    ).confidence_interval
+    ours = stratified_bootstrap_interval(tasks, resamples=50_000)
+    assert ours == pytest.approx(tuple(theirs), abs=0.02 * (theirs.high - theirs.low))
+
+
 def test_bootstrap_interval_repeats_and_widens() -> None:
     x = np.random.default_rng(3).normal(size=50)
     narrow, wide = bootstrap_interval(x, confidence=0.5), bootstrap_interval(x, confidence=0.99)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 gym = pytest.importorskip("gymnasium")
-pytest.importorskip("scipy")
 
 SLOPE = "SparseagentSlope-v0"
 STEPS = 20

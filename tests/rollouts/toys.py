@@ -1,4 +1,4 @@
-"""Toy environments and policies; a test that imports them needs gymnasium and scipy."""
+"""Toy environments and policies; a test that imports them needs gymnasium."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 gym = pytest.importorskip("gymnasium")
-pytest.importorskip("scipy")
 
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorWrapper  # noqa: E402
 

@@ -19,6 +19,6 @@ int main() {
     if (i == 0 && ++calls == 2) busy(1e6);
     busy(i == 0 ? 2e3 : 20e3);
   };
-  const auto ns = sparseagent::race(2, sparseagent::own_ns() + 5e6, run);
+  const auto ns = sparseagent::race(2, sparseagent::clock_ns() + 5e6, run, [] {});
   return ns[0] < ns[1] ? 0 : 1;
 }

@@ -42,5 +42,17 @@ def test_a_child_forked_while_the_threads_start_gets_its_own(run: Callable[..., 
     assert code == 0, "1: a part not done once, 2: no threads of its own"
 
 
+def test_what_a_part_throws_arrives_when_all_parts_are_done(run: Callable[..., int]) -> None:
+    assert run("throwing_pool.cpp", "csrc/core/thread_pool.cpp") == 0, "see the program"
+
+
+def test_the_threads_follow_the_cpus_that_may_be_used(run: Callable[..., int]) -> None:
+    assert run("affine_pool.cpp", "csrc/core/thread_pool.cpp") == 0, "see the program"
+
+
+def test_sharing_rests_where_it_loses(run: Callable[..., int]) -> None:
+    assert run("sharing.cpp", "csrc/core/sharing.cpp") == 0, "see the program"
+
+
 def test_one_interruption_puts_nobody_out_of_the_race(run: Callable[..., int]) -> None:
     assert run("race.cpp") == 0

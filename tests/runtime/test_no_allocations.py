@@ -84,6 +84,7 @@ for name, sizes, activation in (("S", (8, 64, 64, 4), "tanh"), ("M", (17, 128, 1
                 case = f"{name} {info.name} {order} {format} {batch}"
                 results[case] = count(act, obs, out)
                 results[f"returning {case}"] = count(act, obs)
+            results[f"prefetch {name} {info.name} {order} {format}"] = count(act.prefetch)
 print(json.dumps(results))
 """
 
@@ -133,6 +134,12 @@ def test_a_call_into_out_makes_no_system_call(counts: dict[str, list[int]]) -> N
     if counts["getpid"][2] == -1:
         pytest.skip("this kernel has no seccomp filters")
     assert {name: found for name, found in _calls(counts).items() if found[2]} == {}
+
+
+def test_a_prefetch_allocates_nothing_after_the_first(counts: dict[str, list[int]]) -> None:
+    found = {name: few for name, few in counts.items() if name.startswith("prefetch ")}
+    assert len(found) >= 5
+    assert {name: few for name, few in found.items() if few[0]} == {}
 
 
 def _calls(counts: dict[str, list[int]]) -> dict[str, list[int]]:

@@ -155,3 +155,22 @@ def test_tuning_keeps_to_its_time() -> None:
 
     short = min(taken(0.001) for _ in range(3))
     assert min(taken(20) for _ in range(5)) - short < 0.1
+
+
+@pytest.mark.parametrize("isa", [ISAS[0], ISAS[-1]])
+def test_tuning_takes_the_time_it_is_given(isa: str) -> None:
+    """Whatever the number of layers and their size: on the plain instruction set one pass of the
+    wide network through the widest regime takes longer than all of the budget."""
+    deep = random_policy(RNG, (32, *[48] * 60, 4), 0.5)
+    wide = random_policy(RNG, (348, 1024, 1024, 17), 0.5)
+    for policy in (deep, wide):
+
+        def taken(tune: float, policy: sa.SparsePolicy = policy) -> float:
+            start = time.perf_counter()
+            sa.compile(policy, isa=isa, tune=tune)
+            return time.perf_counter() - start
+
+        packing = min(taken(1e-6) for _ in range(3))
+        untimed = min(taken(0) for _ in range(3))
+        assert packing < 10 * untimed + 0.15
+        assert min(taken(30) for _ in range(4)) - packing < 0.06

@@ -47,6 +47,7 @@ def row():
             "sparsity": "0",
             "seed": 0,
             "random": 0.0,
+            "full": 1_000_000,
         }
         if cell is not None:
             names = ("study", "env", "algo", "method", "sparsity", "seed")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 from rich.console import Console
 
@@ -9,7 +11,7 @@ import sparseagent as sa
 from sparseagent.study.cells import cells_of
 from sparseagent.study.config import parse_study
 from sparseagent.study.execute import execute
-from sparseagent.study.method import METHODS
+from sparseagent.study.method import METHODS, tiny_latency
 from sparseagent.study.table import COLUMNS
 from sparseagent.train.progress import Display
 
@@ -38,12 +40,13 @@ def _execute(cell):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_keeps_its_promise(name, cell_of):
+def test_a_method_keeps_its_promise(name, cell_of, monkeypatch):
+    monkeypatch.setattr(tiny_latency, "WIDTHS", {("CartPole-v1", 0.9): 12})
     cell = cell_of(name)
     row = _execute(cell)
     assert set(row) == set(COLUMNS)
     assert (row["full"], row["different_actions"]) == (FULL, 0)
-    critic = 0.9 if name == "gmp_critic" else 0.0
+    critic = 0.9 if name in ("gmp_critic", "gmp_inputs", "gmp_drift") else 0.0
     assert row["critic_sparsity"] == pytest.approx(critic, abs=1e-3)
     assert 0 < row["effective"] <= row["kept"]
     if METHODS[name].must_reach:
@@ -76,3 +79,8 @@ def test_an_agent_above_its_budget_is_an_error(cell_of, monkeypatch):
     monkeypatch.setattr(type(cell.method), "train", lambda self, job: dense.train(job))
     with pytest.raises(RuntimeError, match="expected 448 weights at most, got 4480 of 4480"):
         _execute(cell)
+
+
+def test_methods_travel_to_other_processes() -> None:
+    for name, method in METHODS.items():
+        assert pickle.loads(pickle.dumps(method)).name == name

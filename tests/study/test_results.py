@@ -127,10 +127,10 @@ def test_more_weights_than_the_tiny_agent_are_no_comparison(filled, content, row
     study, cells, table = filled({k: v for k, v in RETURNS.items() if k[0] != "gmp"}, seeds=5)
     for cell in cells:
         if (cell.method.name, cell.sparsity) == ("gmp", 0.9):
-            add_row(table, row(cell, mean=GMP[cell.seed], kept=1.5))  # the tiny one has 1
+            add_row(table, row(cell, mean=GMP[cell.seed], kept=2))  # the tiny one has 1
     (place,) = load_places([study], cells, table)
     assert first_lines([place]) == []
-    assert place_table(place)[1][2][6].endswith("], 1.5x the weights")
+    assert place_table(place)[1][2][6].endswith("], 2.0x the weights")
 
 
 def test_marks(filled, content):

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
-
 import pytest
 
 from sparseagent.study import execute as execute_module
@@ -37,7 +33,7 @@ def trained(monkeypatch, row):
 
 
 def test_all_cells_in_order(work, trained):
-    assert run_cells(work) == 0
+    assert run_cells(work) == ()
     assert trained == [cell.key for cell in work.cells]
     assert {key_of(r) for r in read_table(work.csv)} == set(trained)
 
@@ -55,7 +51,8 @@ def test_only_what_is_missing(work, trained, row):
 def test_a_cell_of_another_process_is_left_to_it(work, trained):
     with claimed(work.cells[1].folder) as ours:
         assert ours
-        run_cells(work)
+        (missing,) = run_cells(work)
+        assert str(missing) == "CartPole-v1 ppo tiny 0.9 seed 0: another command trains it"
     assert work.cells[1].key not in trained
     assert len(trained) == len(work.cells) - 1
     run_cells(work)
@@ -71,15 +68,29 @@ def test_a_failure_is_written_down_and_tried_again_next_time(work, monkeypatch, 
         return row(cell, mean=1.0, kept=5, seconds=2.0)
 
     monkeypatch.setattr(execute_module, "execute", execute)
-    assert run_cells(work) == 1
+    (missing,) = run_cells(work)
+    assert missing.cell == work.cells[2]
+    assert missing.why == f"the mask is not final ({work.cells[2].folder / 'error.txt'})"
     errors = work.cells[2].folder / "error.txt"
     assert "the mask is not final" in errors.read_text()
     assert "FAILED CartPole-v1 ppo gmp 0.9 seed 0: the mask is not final" in capsys.readouterr().out
     assert len(read_table(work.csv)) == len(work.cells) - 1
     broken.clear()
-    assert run_cells(work) == 0
+    assert run_cells(work) == ()
     assert not errors.exists()
     assert len(read_table(work.csv)) == len(work.cells)
+
+
+def test_an_agent_whose_return_is_no_number_has_failed(work, monkeypatch, row):
+    def execute(cell, display, wandb):
+        mean = float("nan") if cell.key == work.cells[2].key else 1.0
+        return row(cell, mean=mean, kept=5, seconds=2.0)
+
+    monkeypatch.setattr(execute_module, "execute", execute)
+    (missing,) = run_cells(work)
+    assert missing.cell == work.cells[2]
+    assert "expected a number as mean" in missing.why
+    assert len(read_table(work.csv)) == len(work.cells) - 1
 
 
 def test_rows_made_with_other_settings_are_refused(work, row):
@@ -99,20 +110,6 @@ def test_progress_and_time_left(work, row):
     # 6 cells of CartPole, PPO at 15 s; the 14 others are guessed to cost the same.
     assert left(work.cells, rows) == pytest.approx(20 * 15.0)
     assert left(work.cells, []) == pytest.approx(22 * 60.0)
-
-
-class Deadly:
-    """A cell that ends the process which receives it, as the kernel does for want of memory."""
-
-    key = None
-
-    def __reduce__(self):
-        return os._exit, (1,)
-
-
-def test_a_process_that_is_killed_ends_the_command(work):
-    with pytest.raises(BrokenProcessPool):
-        run_cells(replace(work, cells=(Deadly(),), processes=2))
 
 
 @pytest.mark.parametrize(

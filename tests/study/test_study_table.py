@@ -7,6 +7,7 @@ import multiprocessing
 import pytest
 
 from sparseagent.study.table import COLUMNS, add_row, key_of, read_table
+from sparseagent.train.records import write_rows
 
 
 def test_no_file_no_rows(tmp_path):
@@ -33,8 +34,11 @@ def test_other_columns_are_refused(tmp_path, row):
     table = tmp_path / "results.csv"
     with pytest.raises(ValueError, match="row: expected the columns"):
         add_row(table, {"seed": 1})
+    with pytest.raises(ValueError, match="expected a number as mean"):
+        add_row(table, row(mean=float("nan")))
+    assert not table.exists()
     table.write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match="csv: expected the columns"):
+    with pytest.raises(ValueError, match="table: expected the columns"):
         add_row(table, row())
 
 
@@ -50,3 +54,45 @@ def test_processes_lose_no_row(tmp_path, row):
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         pool.map(_add, jobs)
     assert len({key_of(r) for r in read_table(table)}) == 80
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mean": ""}, "expected a number as mean"),
+        ({"mean": "nan"}, "expected a number as mean"),
+        ({"iqm": "12.O"}, r"expected a number as iqm of \[small, CartPole-v1, ppo, dense, 0, 0\]"),
+        ({"seconds": -1}, "expected a number of 0 or more as seconds"),
+        ({"sparsity": "9.9"}, "expected a number from 0 to 1 as sparsity"),
+        ({"seed": "0.5"}, "expected a whole number as seed"),
+        ({"kept": 7, "effective": 8}, "expected effective <= kept <= full"),
+        ({"settings": ""}, "expected a name as settings"),
+    ],
+)
+def test_what_no_cell_has_is_refused(changes, message, tmp_path, row):
+    table = tmp_path / "results.csv"
+    write_rows(table, COLUMNS, [row(**changes)])
+    with pytest.raises(ValueError, match=message) as refused:
+        read_table(table)
+    assert str(table) in str(refused.value)
+    assert "restore it from a copy" in str(refused.value)
+
+
+def test_an_empty_table_is_no_table(tmp_path):
+    table = tmp_path / "results.csv"
+    for text, message in (
+        ("", "expected a CSV table in .* got an empty file"),
+        (",".join(COLUMNS) + "\n", "expected at least one row"),
+    ):
+        table.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            read_table(table)
+
+
+def test_a_cell_twice_is_refused(tmp_path, row):
+    table = tmp_path / "results.csv"
+    add_row(table, row(sparsity="0.9"))
+    with table.open("a") as stream:
+        stream.write(table.read_text().splitlines()[1].replace(",0.9,", ",0.90,") + "\n")
+    with pytest.raises(ValueError, match=r"expected each cell once .* dense, 0\.9, 0 again"):
+        read_table(table)

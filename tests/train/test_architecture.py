@@ -31,6 +31,11 @@ def test_no_other_width_is_closer(inputs, outputs, weights, depth):
     assert gap(width + 1) > gap(width)  # on a tie the wider one wins
 
 
+def test_biases_count_where_asked_for():
+    assert weight_count(4, (64, 64), 2, biases=True) == 4480 + 64 + 64 + 2
+    assert tiny_hidden(4, 2, weights=4610, depth=2, biases=True) == (64, 64)
+
+
 @pytest.mark.parametrize("name", ["inputs", "outputs", "weights", "depth"])
 def test_arguments_below_one_are_named(name):
     arguments = {"inputs": 4, "outputs": 2, "weights": 100, "depth": 2, name: 0}

@@ -14,7 +14,9 @@ from sparseagent.train.robustness_files import (
     draw_robustness,
     measure_files,
     policy_files,
+    read_robustness,
 )
+from sparseagent.train.robustness_page import write_robustness_page
 
 ENV = "CartPole-v1"
 
@@ -138,3 +140,40 @@ def test_refusals(tmp_path):
     with pytest.raises(ValueError, match="at least one policy file"):
         measure_files([], out)
     assert not out.exists()
+
+
+@pytest.fixture
+def table(folder, tmp_path):
+    out = tmp_path / "table.csv"
+    files = policy_files([folder])[:2]
+    measure_files(files, out, noise_levels=(0.3,), parameters=["pole mass"], episodes=2)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda lines: lines[:1], "at least one row"),
+        (lambda lines: [], "a CSV table"),
+        (lambda lines: [*lines[:-1], lines[-1][:-1]], "a last line that ends"),
+        (lambda lines: [*lines, lines[-1]], "each row once"),
+        (lambda lines: lines[:-1], r"each level of .*pruned\.safetensors .* got no pole mass 8"),
+        (lambda lines: [lines[0], lines[1].replace(ENV, "Acrobot-v1"), *lines[2:]], "one env"),
+        (lambda lines: [lines[0], lines[1].replace("dense,", "x,", 1), *lines[2:]], "one agent"),
+        (lambda lines: [line.replace("True", "yes") for line in lines], "True or False"),
+    ],
+)
+def test_a_table_that_is_not_whole_is_refused(change, message, table, tmp_path):
+    assert read_robustness(table)
+    lines = change(table.read_text().splitlines(keepends=True))
+    table.write_text("".join(lines))
+    for use in (
+        lambda: draw_robustness(table, tmp_path / "plot.png"),
+        lambda: write_robustness_page(table, tmp_path / "page.md", tmp_path / "plot.png"),
+    ):
+        with pytest.raises(ValueError, match=f"table: expected {message}") as error:
+            use()
+        assert str(table) in str(error.value)
+        assert "measure again with `sparseagent robustness`" in str(error.value)
+    assert not (tmp_path / "page.md").exists()
+    assert not (tmp_path / "plot.png").exists()

@@ -18,6 +18,7 @@ class Contribution:
     name = "contribution"
     label = "contribution regulariser"
     has_sparsity = True
+    prunes = True
     must_reach = True
 
     def configure(self, config: RunConfig) -> RunConfig:

@@ -13,6 +13,7 @@ class Dense:
     name = "dense"
     label = "dense"
     has_sparsity = False
+    prunes = False
     must_reach = False
 
     def configure(self, config: RunConfig) -> RunConfig:

@@ -24,6 +24,7 @@ class Lottery:
     name = "lottery"
     label = "lottery ticket"
     has_sparsity = True
+    prunes = True
     must_reach = True
 
     def configure(self, config: RunConfig) -> RunConfig:

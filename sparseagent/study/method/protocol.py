@@ -41,11 +41,13 @@ class Trained:
         agent: the name under which the run folder holds the model.
         timesteps: environment steps, all trainings that were needed together.
         seconds: processor seconds of training.
+        env: the environment in which the agent acts, where it is not that of the job.
     """
 
     agent: str
     timesteps: int
     seconds: float
+    env: str | None = None
 
 
 class Method(Protocol):
@@ -62,6 +64,10 @@ class Method(Protocol):
     @property
     def has_sparsity(self) -> bool:
         """Whether it is trained at a sparsity."""
+
+    @property
+    def prunes(self) -> bool:
+        """Whether weights are pruned; the others are what pruning is compared with."""
 
     @property
     def must_reach(self) -> bool:

@@ -21,6 +21,7 @@ class Weights:
         settings: fields of `RunConfig`.
         must_reach: whether the sparsity asked for is a target, not a limit.
         has_sparsity: always.
+        prunes: always.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Weights:
     settings: Mapping[str, Any] = field(default_factory=dict)
     must_reach: bool = True
     has_sparsity: bool = True
+    prunes: bool = True
 
     def configure(self, config: RunConfig) -> RunConfig:
         """The run with the settings of the method."""

@@ -1,0 +1,78 @@
+"""Which layers read the observation itself, so that their columns are inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from torch import fx, nn
+
+from sparseagent.prune.layer import Layer, weight_key
+from sparseagent.prune.networks import is_policy, policy_roles
+from sparseagent.prune.neuron_layers import trace
+
+
+def asks_for_inputs(score: object) -> bool:
+    """Whether a score wants to know which layers read the observation."""
+    return bool(getattr(score, "needs_inputs", False))
+
+
+def input_layers(module: nn.Module, layers: Iterable[Layer]) -> frozenset[str]:
+    """Names of the weights whose columns are inputs: no layer with a matrix runs before them.
+
+    The networks of a policy are known. Behind a features extractor with weights, such as a
+    convolutional one, a layer reads features, no inputs. A plain module is traced; where it cannot
+    be, the first layer that was registered counts.
+
+    Args:
+        module: A network, or a policy of Stable-Baselines3.
+        layers: Layers of it.
+    """
+    found = _of_policy(module) if is_policy(module) else _of_module(module)
+    keys = {weight_key(layer) for layer in found if isinstance(layer, nn.Linear)}
+    return frozenset(layer.name for layer in layers if weight_key(layer.module) in keys)
+
+
+def _of_policy(policy: nn.Module) -> Iterator[nn.Module]:
+    """The first matrix of each network; in a policy, layers are registered as they run."""
+    roles = policy_roles(policy)
+    acting, critics = _below(roles.acting), _below(roles.critics)
+    copies = _below(target for _, target in roles.targets)
+    heads = [_below([q]) for critic in roles.critics for q in getattr(critic, "q_networks", ())]
+    mixing = [child for child in policy.modules() if _mixes(child) and child not in copies]
+    # A features extractor that all networks share belongs to none of them.
+    shared = set(mixing) - acting - critics
+    before_heads = critics - set[nn.Module]().union(*heads)
+    networks = [acting, *(before_heads | head for head in heads)] if heads else [acting, critics]
+    for network in networks:
+        yield from [child for child in mixing if child in network or child in shared][:1]
+
+
+def _of_module(module: nn.Module) -> Iterator[nn.Module]:
+    try:
+        graph = trace(module)
+    except ValueError:
+        yield from [child for child in module.modules() if _mixes(child)][:1]
+        return
+    named = dict(module.named_modules())
+    mixed: dict[fx.Node, bool] = {}  # whether a matrix lies before the value
+    found, behind = [], set()
+    for node in graph.nodes:
+        late = any(mixed[one] for one in node.all_input_nodes)
+        called = named[str(node.target)] if node.op == "call_module" else None
+        mixes = called is not None and _mixes(called)
+        mixed[node] = late or mixes
+        if called is not None and mixes:
+            found.append(called)
+            behind |= {called} if late else set()
+    # A layer that runs twice may read inputs once, and neurons once.
+    yield from (child for child in found if child not in behind)
+
+
+def _mixes(module: nn.Module) -> bool:
+    """Whether a module has a matrix of its own: a norm of each input has none."""
+    own = module.parameters(recurse=False)
+    return not any(module.children()) and any(parameter.dim() > 1 for parameter in own)
+
+
+def _below(modules: Iterable[nn.Module]) -> set[nn.Module]:
+    return {child for module in modules for child in module.modules()}
