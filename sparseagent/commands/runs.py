@@ -13,9 +13,9 @@ from sparseagent.commands.console import app, friendly_errors, open_console, pri
 from sparseagent.commands.options import RunOptions, SearchOptions, takes_run_options
 
 if TYPE_CHECKING:
-    from sparseagent.train.config import RunConfig
+    from rich.console import Console
+
     from sparseagent.train.pipeline import OpenRun
-    from sparseagent.train.progress import Display
 
 
 @app.command()
@@ -32,16 +32,11 @@ def run(options: RunOptions) -> None:
     Example: sparseagent run --env CartPole-v1 --algo ppo --sparsity 0.95 --out runs/demo
     """
     from sparseagent.train.pipeline import complete
-    from sparseagent.train.progress import Display
     from sparseagent.train.run_data import load_run
     from sparseagent.train.run_report import agent_table, latency_table, verdicts
 
     console = open_console()
-    with friendly_errors():
-        config = options.to_config()
-    with _folder(config):
-        with friendly_errors():
-            opened = _prepare(options, config, Display(console))
+    with _prepared(options, console) as opened:
         outcome = complete(opened)
         data = load_run(outcome.folder)
     console.print()
@@ -54,7 +49,7 @@ def run(options: RunOptions) -> None:
     for line in verdicts(data):
         console.print(f"- {line.replace('**', '')}", markup=False, highlight=False)
     console.print(f"\nreport: {outcome.folder / 'report.md'}", highlight=False, markup=False)
-    console.print(f"policy: {opened.folder.policy('pruned', config.seeds[0])}", highlight=False)
+    console.print(f"policy: {opened.folder.policy('pruned', opened.config.seeds[0])}", highlight=False)
     if not outcome.ok:
         raise typer.Exit(1)
 
@@ -83,41 +78,38 @@ def prune(options: RunOptions) -> None:
 def _train_one(options: RunOptions, agent: str, step: Callable[[OpenRun, int], None]) -> None:
     """Do one training step of a run, for all its seeds."""
     from sparseagent.train.pipeline import collect_curves, one_thread
-    from sparseagent.train.progress import Display
 
     console = open_console()
-    with friendly_errors():
-        config = options.to_config()
-    with _folder(config):
-        with friendly_errors():
-            opened = _prepare(options, config, Display(console))
+    with _prepared(options, console) as opened:
         with one_thread():
-            for seed in config.seeds:
+            for seed in opened.config.seeds:
                 step(opened, seed)
                 console.print(f"model: {opened.folder.model(agent, seed)}", highlight=False)
         collect_curves(opened)
 
 
-def _prepare(options: RunOptions, config: RunConfig, display: Display) -> OpenRun:
-    from sparseagent.train.pipeline import prepare
-
-    return prepare(config, overwrite=options.overwrite, trust=options.trust_folder, display=display)
-
-
 @contextmanager
-def _folder(config: RunConfig) -> Iterator[None]:
-    """Hold the run folder; one line where it is in use or damaged, or the disk is full.
+def _prepared(options: RunOptions, console: Console) -> Iterator[OpenRun]:
+    """A run, its folder ours alone; one line where that is in use or damaged, or the disk is full.
 
     Any other error in a training is a defect of the program, and shows where it comes from.
     """
     from sparseagent.train.folder import FolderError
-    from sparseagent.train.lock import hold
+    from sparseagent.train.pipeline import prepared
+    from sparseagent.train.progress import Display
 
     with ExitStack() as held:
         with friendly_errors():
-            held.enter_context(hold(Path(config.out)))
+            opened = held.enter_context(
+                prepared(
+                    options.to_config(),
+                    overwrite=options.overwrite,
+                    trust=options.trust_folder,
+                    display=Display(console),
+                )
+            )
         try:
-            yield
+            yield opened
         except (FolderError, OSError) as error:
             with friendly_errors():
                 raise error
@@ -141,7 +133,6 @@ def search(options: SearchOptions) -> None:
     console = open_console()
     with friendly_errors():
         config = options.to_config()
-    with _folder(config), friendly_errors():
         found = search_run(
             config,
             options.trials,

@@ -86,28 +86,32 @@ def run(
         ValueError: the environment does not exist or does not suit the algorithm, settings do not
             fit each other, or the folder holds another run, is damaged or in use.
     """
-    with hold(Path(config.out)):
-        opened = prepare(config, overwrite=overwrite, trust=trust, display=display)
+    with prepared(config, overwrite=overwrite, trust=trust, display=display) as opened:
         return complete(opened, command)
 
 
-def prepare(
+@contextmanager
+def prepared(
     config: RunConfig,
     *,
     overwrite: bool = False,
     trust: bool = False,
     display: Display | None = None,
-) -> OpenRun:
-    """Step 1: check the configuration, open the folder, choose and write down the strategy."""
+) -> Iterator[OpenRun]:
+    """Step 1: check the configuration, open the folder, choose and write down the strategy.
+
+    The folder is ours alone until the end of the context; nothing is written before all is checked.
+    """
     check_environment(config)
     policy = fresh_policy(config)
     check_pruning(config, policy)
     strategy = choose_strategy(config, policy)
-    folder, resumed = open_folder(config, overwrite=overwrite, trust=trust)
-    write_json(folder.root / "strategy.json", asdict(strategy))
-    opened = OpenRun(config, folder, Display() if display is None else display)
-    _say_strategy(opened, strategy, resumed)
-    return opened
+    with hold(Path(config.out)):
+        folder, resumed = open_folder(config, overwrite=overwrite, trust=trust)
+        write_json(folder.root / "strategy.json", asdict(strategy))
+        opened = OpenRun(config, folder, Display() if display is None else display)
+        _say_strategy(opened, strategy, resumed)
+        yield opened
 
 
 def complete(run: OpenRun, command: str | None = None) -> RunOutcome:

@@ -58,11 +58,12 @@ def verdicts(run: RunData) -> list[str]:
 
 def _resumed(run: RunData) -> list[str]:
     """A sentence on agents whose training was broken off and could not go on exactly."""
-    agents = [f"{row['agent']} {row['seed']}" for row in run.agents if row.get("resumed") == "True"]
+    resumed = [row for row in run.tables.agents if row["resumed"] == "True"]
+    agents = [f"{row['agent']} (seed {row['seed']})" for row in resumed]
     if not agents:
         return []
     return [
-        f"Resumed from a checkpoint that could not hold the environments' state: "
+        f"Resumed from a checkpoint that could not hold the whole state of the training: "
         f"{', '.join(agents)}. A run without a break gives other numbers."
     ]
 

@@ -14,6 +14,7 @@ from sparseagent.train.agent import check_environment, fresh_policy
 from sparseagent.train.config import RunConfig
 from sparseagent.train.deployed import deploy
 from sparseagent.train.folder import FolderError, RunFolder, open_folder
+from sparseagent.train.lock import hold
 from sparseagent.train.pipeline import OpenRun, one_thread, prune_agent, train_dense
 from sparseagent.train.progress import Display
 from sparseagent.train.records import write_rows
@@ -87,12 +88,19 @@ def search_run(
     check_environment(config)
     space = _space(config, allocations)
     _check_densest(config, space)
-    folder, _ = open_folder(config, overwrite=overwrite, trust=trust)
-    run = OpenRun(config, folder, Display() if display is None else display)
+    with hold(Path(config.out)):
+        folder, _ = open_folder(config, overwrite=overwrite, trust=trust)
+        run = OpenRun(config, folder, Display() if display is None else display)
+        return _search(run, space, trials, share)
+
+
+def _search(run: OpenRun, space: SearchSpace, trials: int, share: float) -> SearchResult:
+    """Train the dense agents, then candidates; the folder is ours."""
+    config, folder = run.config, run.folder
 
     def evaluate(choice: Choice) -> tuple[float, float] | None:
         candidate = _candidate(config, choice)
-        opened, _ = open_folder(candidate, trust=trust)
+        opened, _ = open_folder(candidate, trust=folder.trust)
         name = f"sparsity {choice.actor_sparsity:.3f}, {choice.allocation}"
         try:
             for seed in candidate.seeds:

@@ -267,14 +267,12 @@ def _write(path: Path, training: _Training, recorder: CurveRecorder) -> None:
 def _finish(stage: Stage, training: _Training, recorder: CurveRecorder, folder: RunFolder) -> None:
     agent, seed = stage.agent, stage.seed
     model = training.model
-    files = [folder.curve(agent, seed), folder.model(agent, seed)]
+    files = [folder.curve(agent, seed)]
     if training.sparsifier is not None:
         _save_sparsifier(training.sparsifier, folder.sparsifier(seed))
         files.append(folder.sparsifier(seed))
     write_rows(folder.curve(agent, seed), CURVE_COLUMNS, recorder.rows)
-    save_model(model, folder.model(agent, seed), folder.statistics(agent, seed))
-    if model.get_vec_normalize_env() is not None:
-        files.append(folder.statistics(agent, seed))
+    files += save_model(model, folder.model(agent, seed), folder.statistics(agent, seed))
     facts = {
         "timesteps": model.num_timesteps,
         "seconds": round(recorder.seconds, 3),
@@ -291,14 +289,16 @@ def _save_sparsifier(sparsifier: Sparsifier, path: Path) -> None:
     write_bytes(path, content.getvalue())
 
 
-def save_model(model: BaseAlgorithm, path: Path, statistics: Path) -> None:
-    """Write a model whole or not at all, and its `VecNormalize` statistics where it has some."""
+def save_model(model: BaseAlgorithm, path: Path, statistics: Path) -> list[Path]:
+    """Write a model and its `VecNormalize` statistics where it has some; gives what was written."""
     # In memory first: torch answers a full disk with an error that does not say so.
     content = io.BytesIO()
     model.save(content)
     write_bytes(path, content.getvalue())
-    if (normalizer := model.get_vec_normalize_env()) is not None:
-        write_bytes(statistics, pickle.dumps(normalizer))
+    if (normalizer := model.get_vec_normalize_env()) is None:
+        return [path]
+    write_bytes(statistics, pickle.dumps(normalizer))
+    return [path, statistics]
 
 
 def sections_of(config: RunConfig, agent: str) -> Sequence[tuple[str, int]]:
