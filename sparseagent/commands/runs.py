@@ -49,7 +49,9 @@ def run(options: RunOptions) -> None:
     for line in verdicts(data):
         console.print(f"- {line.replace('**', '')}", markup=False, highlight=False)
     console.print(f"\nreport: {outcome.folder / 'report.md'}", highlight=False, markup=False)
-    console.print(f"policy: {opened.folder.policy('pruned', opened.config.seeds[0])}", highlight=False)
+    console.print(
+        f"policy: {opened.folder.policy('pruned', opened.config.seeds[0])}", highlight=False
+    )
     if not outcome.ok:
         raise typer.Exit(1)
 
