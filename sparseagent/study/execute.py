@@ -72,6 +72,7 @@ def evaluate(cell: Cell, folder: RunFolder, trained: Trained) -> dict[str, Any]:
         "latency_p50_ns": round(agent.one_call_ns(LATENCY_CALLS), 1),
         "seconds": round(trained.seconds, 1),
         "different_actions": agent.parity.different,
+        "resumed": trained.resumed,
         **_software(),
     }
 

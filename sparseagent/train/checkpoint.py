@@ -77,7 +77,7 @@ def _damage(facts: Path, *, trust: bool) -> str | None:
     name = f"checkpoint {facts.parent.name}"
     try:
         content = read_json(facts)
-        recorded, _, _ = content["files"], content["seconds"], content["resumed"]
+        recorded, *_ = (content[key] for key in ("files", "seconds", "inexact", "unsaved"))
         wrong = [] if trust else unlike(facts.parent, recorded)
     except (ValueError, TypeError, KeyError, AttributeError):
         return f"{name} is damaged ({_FACTS})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
+from sparseagent.convert.normaliser import read_normaliser
 from sparseagent.prune import Sparsifier
 from sparseagent.train.agent import algorithm, make_envs, make_model
 from sparseagent.train.callbacks import CURVE_COLUMNS, Checkpoints, CurveRecorder, StageProgress
@@ -80,8 +81,8 @@ class _Training:
     seconds: float
     #: State to go on in at the first rollout; empty for that in which it is.
     world: bytes = b""
-    #: Whether it has gone on from a checkpoint that could not hold its whole state.
-    resumed: bool = False
+    #: Why it ends with other bits than without a break; empty where it does not.
+    inexact: str = ""
 
     def restore(self) -> None:
         """Go on in the state that was saved, once: all that the start has drawn is forgotten."""
@@ -123,9 +124,11 @@ def train_stage(
         )
     extras = extras or Extras()
     # Whatever else goes on may have a state that no checkpoint holds.
-    training.resumed |= newest is not None and bool(extras.callbacks)
-    if training.resumed:
-        display.say("  its environments cannot be saved: not the same bits as without a break")
+    if newest is not None and extras.callbacks and not training.inexact:
+        names = ", ".join(type(callback).__name__ for callback in extras.callbacks)
+        training.inexact = f"what its callbacks know is in no checkpoint ({names})"
+    if training.inexact:
+        display.say(f"  not the bits of a training without a break: {training.inexact}")
     recorder = _learn(config, stage, training, checkpoints, display=display, extras=extras)
     _finish(stage, training, recorder, folder)
     drop_checkpoints(checkpoints)
@@ -145,16 +148,25 @@ def load_model(config: RunConfig, folder: RunFolder, agent: str, seed: int) -> B
 def load_statistics(
     config: RunConfig, folder: RunFolder, agent: str, seed: int
 ) -> VecNormalize | None:
-    """The frozen `VecNormalize` of a finished model; None where the run does not normalise.
+    """What normalises the observations of a finished model; None where the run does not normalise.
+
+    A `VecNormalize` of the library with the statistics of the file, which is read as data and not
+    unpickled: the observations' alone.
 
     Raises:
         FolderError: the file is not the one that the training wrote.
+        ValueError: the file, which is trusted, holds no statistics.
     """
     if not config.normalize:
         return None
     folder.check(agent, seed)
-    with folder.statistics(agent, seed).open("rb") as stream:
-        statistics: VecNormalize = pickle.load(stream)
+    found = read_normaliser(folder.statistics(agent, seed))
+    statistics = make_envs(replace(config, n_envs=1), seed)
+    statistics.close()
+    if found is None or not isinstance(statistics, VecNormalize):
+        return None
+    statistics.obs_rms.mean, statistics.obs_rms.var = found.mean, found.var
+    statistics.epsilon, statistics.clip_obs = found.epsilon, found.clip_obs
     statistics.training = False
     return statistics
 
@@ -184,8 +196,8 @@ def _resume(config: RunConfig, stage: Stage, checkpoint: Path) -> _Training:
     if sparsifier is not None:
         sparsifier.load_state_dict(torch.load(checkpoint / "sparsifier.pt", weights_only=True))
     rows: list[dict[str, Any]] = [dict(row) for row in read_rows(checkpoint / "curve.csv")]
-    resumed = not world or bool(facts["resumed"])
-    return _Training(model, sparsifier, rows, float(facts["seconds"]), world, resumed)
+    inexact = facts["inexact"] or facts["unsaved"]
+    return _Training(model, sparsifier, rows, float(facts["seconds"]), world, inexact)
 
 
 def _sparsifier(config: RunConfig, stage: Stage, model: BaseAlgorithm) -> Sparsifier | None:
@@ -217,11 +229,12 @@ def _learn(
         return ", ".join(parts)
 
     def save() -> None:
+        world, unsaved = save_world(model)
         save_checkpoint(
             checkpoints,
             model.num_timesteps,
-            lambda path: _write(path, training, recorder),
-            {"seconds": recorder.seconds, "resumed": training.resumed},
+            lambda path: _write(path, training, recorder, world),
+            {"seconds": recorder.seconds, "inexact": training.inexact, "unsaved": unsaved},
         )
 
     recorder = CurveRecorder(sparsity, training.rows, training.seconds)
@@ -251,7 +264,7 @@ def _learn(
     return recorder
 
 
-def _write(path: Path, training: _Training, recorder: CurveRecorder) -> None:
+def _write(path: Path, training: _Training, recorder: CurveRecorder, world: bytes) -> None:
     """Fill a checkpoint folder."""
     model = training.model
     save_model(model, path / "model.zip", path / "vecnormalize.pkl")
@@ -261,7 +274,7 @@ def _write(path: Path, training: _Training, recorder: CurveRecorder) -> None:
     if training.sparsifier is not None:
         _save_sparsifier(training.sparsifier, path / "sparsifier.pt")
     write_rows(path / "curve.csv", CURVE_COLUMNS, recorder.rows)
-    write_bytes(path / "world.pkl", save_world(model)[0])
+    write_bytes(path / "world.pkl", world)
 
 
 def _finish(stage: Stage, training: _Training, recorder: CurveRecorder, folder: RunFolder) -> None:
@@ -276,7 +289,7 @@ def _finish(stage: Stage, training: _Training, recorder: CurveRecorder, folder: 
     facts = {
         "timesteps": model.num_timesteps,
         "seconds": round(recorder.seconds, 3),
-        "resumed": training.resumed,
+        "resumed": bool(training.inexact),
     }
     folder.mark_done(agent, seed, facts, files)
     if (env := model.get_env()) is not None:

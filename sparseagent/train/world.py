@@ -43,22 +43,24 @@ class _Unpickler(pickle.Unpickler):
         return self._levels[pid]
 
 
-def save_world(model: BaseAlgorithm) -> tuple[bytes, bool]:
+def save_world(model: BaseAlgorithm) -> tuple[bytes, str]:
     """The state of all random generators and environments of a model.
 
     Returns:
-        The state, and whether it is whole. It is not where an environment's state cannot be
-        pickled (Box2D), and under state-dependent exploration, whose noise lives on in the policy.
+        The state and an empty text; or nothing, and why. It cannot be had where an environment
+        cannot be pickled (Box2D), and under state-dependent exploration, whose noise lives on in
+        the policy.
     """
+    if model.use_sde:
+        return b"", "the noise of state-dependent exploration cannot be saved"
     levels = list(_levels(model))
+    stream = io.BytesIO()
     try:
-        if model.use_sde:
-            raise TypeError("cannot save the noise of state-dependent exploration")
-        stream = io.BytesIO()
         _Pickler(stream, levels).dump(_state(model, levels))
-    except Exception:  # an extension type may refuse to be pickled in any way
-        return b"", False
-    return stream.getvalue(), True
+    except Exception as error:  # an extension type may refuse to be pickled in any way
+        core = type(levels[-1]).__name__
+        return b"", f"the state of {core} cannot be saved ({error})"
+    return stream.getvalue(), ""
 
 
 def load_world(model: BaseAlgorithm, saved: bytes) -> None:

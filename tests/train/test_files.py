@@ -9,7 +9,7 @@ from sparseagent.train.checkpoint import drop_checkpoints, newest_checkpoint, sa
 from sparseagent.train.folder import FolderError, open_folder
 from sparseagent.train.records import read_rows, write_rows
 
-FACTS = {"seconds": 1.0, "resumed": False}
+FACTS = {"seconds": 1.0, "inexact": "", "unsaved": ""}
 
 
 def test_the_newest_complete_checkpoint_counts_and_the_one_before_is_kept(tmp_path):
