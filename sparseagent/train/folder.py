@@ -103,13 +103,20 @@ class RunFolder:
         content = {**facts, "files": hashes(self.seed(seed), files)}
         write_json(self._marker(stage, seed), content)
 
+    def forget(self, stage: str, seed: int) -> None:
+        """Delete a completion marker: what the stage rests on is made anew."""
+        self._marker(stage, seed).unlink(missing_ok=True)
+
     def facts(self, stage: str, seed: int) -> dict[str, Any]:
-        """What `mark_done` wrote down about a finished stage, without the hashes.
+        """What `mark_done` wrote down about a finished training, without the hashes.
 
         Raises:
             FolderError: the marker is damaged.
         """
-        return {name: fact for name, fact in self._content(stage, seed).items() if name != "files"}
+        content = self._content(stage, seed)
+        if not all(isinstance(content.get(name), int | float) for name in ("timesteps", "seconds")):
+            raise self._damaged(stage, seed)
+        return {name: fact for name, fact in content.items() if name != "files"}
 
     def check(self, stage: str, seed: int) -> None:
         """Compare the files of a finished stage with the hashes in its marker.
@@ -144,11 +151,15 @@ class RunFolder:
         except (ValueError, OSError):
             content = None
         if not isinstance(content, dict):
-            raise FolderError(
-                f"out: expected the marker of a finished stage, got {marker}, which is damaged: "
-                "delete it to do this stage again, or start anew with --overwrite"
-            )
+            raise self._damaged(stage, seed)
         return content
+
+    def _damaged(self, stage: str, seed: int) -> FolderError:
+        return FolderError(
+            f"out: expected the marker of a finished stage, got {self._marker(stage, seed)}, which "
+            "is damaged: delete it to do this stage again, or start anew with --overwrite"
+            + ("; --trust-folder does not help, for nothing else says what was done" * self.trust)
+        )
 
     def _marker(self, stage: str, seed: int) -> Path:
         return self.seed(seed) / "state" / f"{stage}.done"

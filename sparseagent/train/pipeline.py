@@ -153,14 +153,17 @@ def train_tiny(run: OpenRun, seed: int) -> None:
 
 
 def collect_curves(run: OpenRun) -> None:
-    """Write `learning_curve.csv`: every training episode of the agents that are trained."""
-    rows: list[dict[str, Any]] = [
-        {"agent": agent, "seed": seed, **row}
-        for seed in run.config.seeds
-        for agent in AGENTS
-        if run.folder.is_done(agent, seed)
-        for row in read_rows(run.folder.curve(agent, seed))
-    ]
+    """Write `learning_curve.csv`: every training episode of the agents that are trained.
+
+    Raises:
+        FolderError: a file of these agents is damaged.
+    """
+    rows: list[dict[str, Any]] = []
+    for seed in run.config.seeds:
+        for agent in (agent for agent in AGENTS if run.folder.is_done(agent, seed)):
+            run.folder.check(agent, seed)
+            curve = read_rows(run.folder.curve(agent, seed))
+            rows += [{"agent": agent, "seed": seed, **row} for row in curve]
     path = run.folder.root / "learning_curve.csv"
     write_rows(path, ("agent", "seed", *CURVE_COLUMNS), rows)
 
@@ -211,6 +214,8 @@ def _train(run: OpenRun, agent: str, seed: int, actor: tuple[int, ...]) -> None:
     config = run.config
     timesteps = config.pruned_timesteps if agent == "pruned" else config.total_timesteps
     stage = Stage(agent, seed, timesteps, actor, tuple(sections_of(config, agent)))
+    if not run.folder.is_done(agent, seed):
+        run.folder.forget("test", config.seeds[0])
     if not train_stage(config, stage, run.folder, run.display):
         run.folder.check(agent, seed)
         run.display.say(f"the {agent} agent (seed {seed}) is trained already")

@@ -73,6 +73,17 @@ def test_a_changed_file_of_a_finished_stage_is_refused(tmp_path):
         folder.check("dense", 0)
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1]", b'{"timesteps": 5}', b"{}"])
+def test_trust_does_not_replace_a_marker_that_says_nothing(content, tmp_path):
+    config = RunConfig(env="CartPole-v1", out=str(tmp_path / "run"))
+    folder, _ = open_folder(config, trust=True)
+    folder.mark_done("dense", 0, {"timesteps": 5, "seconds": 1.0})
+    assert folder.facts("dense", 0) == {"timesteps": 5, "seconds": 1.0}
+    (folder.root / "state" / "dense.done").write_bytes(content)
+    with pytest.raises(FolderError, match=r"dense\.done.*delete it .*--trust-folder does not help"):
+        folder.facts("dense", 0)
+
+
 def test_tables_round_trip_and_refuse_other_columns(tmp_path):
     path = tmp_path / "folder" / "table.csv"
     write_rows(path, ("a", "b"), [{"a": 1, "b": "x,y"}, {"b": 0.5, "a": 2}])
@@ -85,10 +96,10 @@ def test_a_folder_goes_on_with_the_same_run_only(tmp_path):
     config = RunConfig(env="CartPole-v1", out=str(tmp_path / "run"))
     folder, resumed = open_folder(config)
     assert not resumed
-    folder.mark_done("dense", 0, {"timesteps": 5})
+    folder.mark_done("dense", 0, {"timesteps": 5, "seconds": 1.0})
     folder, resumed = open_folder(config)
     assert resumed
-    assert folder.facts("dense", 0) == {"timesteps": 5}
+    assert folder.facts("dense", 0) == {"timesteps": 5, "seconds": 1.0}
 
     other = RunConfig(env="CartPole-v1", sparsity=0.5, out=str(tmp_path / "run"))
     with pytest.raises(ValueError, match=r"another run.*sparsity: 0\.5, not 0\.9.*--overwrite"):
