@@ -55,7 +55,7 @@ OUTER: dict[str, tuple[set[str], set[str]]] = {
     "convert": ({"torch", "stable_baselines3", "gymnasium"}, set()),
     "report": (set(), {"matplotlib", "threadpoolctl"}),
     "robustness": ({"gymnasium"}, {"mujoco"}),
-    "train": ({"torch", "stable_baselines3", "gymnasium", "rich"}, {"optuna"}),
+    "train": ({"cloudpickle", "torch", "stable_baselines3", "gymnasium", "rich"}, {"optuna"}),
     "study": ({"torch", "stable_baselines3", "rich"}, {"gymnasium", "wandb", "yaml"}),
     "commands": ({"typer", "rich"}, set()),
 }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,8 @@ from sparseagent.commands.console import app, friendly_errors, open_console, pri
 from sparseagent.commands.options import RunOptions, SearchOptions, takes_run_options
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from sparseagent.train.pipeline import OpenRun
     from sparseagent.train.search import Candidate
 
@@ -29,17 +32,14 @@ def run(options: RunOptions) -> None:
 
     Example: sparseagent run --env CartPole-v1 --algo ppo --sparsity 0.95 --out runs/demo
     """
-    from sparseagent.train.pipeline import complete, prepare
-    from sparseagent.train.progress import Display
+    from sparseagent.train.pipeline import complete
     from sparseagent.train.run_data import load_run
     from sparseagent.train.run_report import agent_table, latency_table, verdicts
 
     console = open_console()
-    with friendly_errors():
-        config = options.to_config()
-        opened = prepare(config, overwrite=options.overwrite, display=Display(console))
-    outcome = complete(opened)
-    data = load_run(outcome.folder)
+    with _prepared(options, console) as opened:
+        outcome = complete(opened)
+        data = load_run(outcome.folder)
     console.print()
     header, rows = agent_table(data)
     shown = [header.index(name) for name in ("agent", "network", "weights", "sparsity")]
@@ -50,7 +50,7 @@ def run(options: RunOptions) -> None:
     for line in verdicts(data):
         console.print(f"- {line.replace('**', '')}")
     console.print(f"\nreport: {outcome.folder / 'report.md'}")
-    console.print(f"policy: {opened.folder.policy('pruned', config.seeds[0])}")
+    console.print(f"policy: {opened.folder.policy('pruned', opened.config.seeds[0])}")
     if not outcome.ok:
         raise typer.Exit(1)
 
@@ -78,18 +78,42 @@ def prune(options: RunOptions) -> None:
 
 def _train_one(options: RunOptions, agent: str, step: Callable[[OpenRun, int], None]) -> None:
     """Do one training step of a run, for all its seeds."""
-    from sparseagent.train.pipeline import collect_curves, one_thread, prepare
-    from sparseagent.train.progress import Display
+    from sparseagent.train.pipeline import collect_curves, one_thread
 
     console = open_console()
-    with friendly_errors():
-        config = options.to_config()
-        opened = prepare(config, overwrite=options.overwrite, display=Display(console))
-    with one_thread():
-        for seed in config.seeds:
-            step(opened, seed)
-            console.print(f"model: {opened.folder.model(agent, seed)}")
-    collect_curves(opened)
+    with _prepared(options, console) as opened:
+        with one_thread():
+            for seed in opened.config.seeds:
+                step(opened, seed)
+                console.print(f"model: {opened.folder.model(agent, seed)}")
+        collect_curves(opened)
+
+
+@contextmanager
+def _prepared(options: RunOptions, console: Console) -> Iterator[OpenRun]:
+    """A run, its folder ours alone; one line where that is in use or damaged, or the disk is full.
+
+    Any other error in a training is a defect of the program, and shows where it comes from.
+    """
+    from sparseagent.train.folder import FolderError
+    from sparseagent.train.pipeline import prepared
+    from sparseagent.train.progress import Display
+
+    with ExitStack() as held:
+        with friendly_errors():
+            opened = held.enter_context(
+                prepared(
+                    options.to_config(),
+                    overwrite=options.overwrite,
+                    trust=options.trust_folder,
+                    display=Display(console),
+                )
+            )
+        try:
+            yield opened
+        except (FolderError, OSError) as error:
+            with friendly_errors():
+                raise error
 
 
 @app.command()
@@ -116,6 +140,7 @@ def search(options: SearchOptions) -> None:
             share=options.share,
             allocations=None if options.allocation is None else (options.allocation,),
             overwrite=options.overwrite,
+            trust=options.trust_folder,
             display=Display(console),
         )
     header = ["allocation", "actor sparsity", "critic sparsity", "return (IQM)", "one call"]
