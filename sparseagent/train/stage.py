@@ -14,7 +14,6 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sparseagent.convert.normaliser import read_normaliser
@@ -166,8 +165,7 @@ def load_statistics(
     statistics.close()
     if found is None or not isinstance(statistics, VecNormalize):
         return None
-    running = statistics.obs_rms
-    assert isinstance(running, RunningMeanStd)  # of a plain box, as all our environments have
+    running: Any = statistics.obs_rms
     running.mean, running.var = found.mean, found.var
     statistics.epsilon, statistics.clip_obs = found.epsilon, found.clip_obs
     statistics.training = False
