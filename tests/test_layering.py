@@ -234,3 +234,24 @@ def test_adding_a_kernel_format_is_one_file() -> None:
         word = re.compile(rf"\b{path.stem}\.cpp\b")
         for other in [ROOT / "CMakeLists.txt", *(ROOT / "cmake").iterdir(), *CSRC.rglob("*.h")]:
             assert not word.search(other.read_text()), (path.name, other.name)
+
+
+def test_an_op_is_one_class_one_line_and_one_file() -> None:
+    """What CONTRIBUTING.md promises: the table names what the folders hold, and nothing else."""
+    text = (CSRC / "core" / "ops.def").read_text()
+    named = set(re.findall(r"^SPARSEAGENT_OP\((\w+)\)", text, re.MULTILINE))
+    compiled = {path.stem for path in (CSRC / "ops").glob("*.cpp")}
+    classes = {path.stem for path in (PACKAGE / "ops").glob("*.py")} - {"__init__", "activation"}
+    assert named == classes == compiled | {"observe", "linear"}
+
+
+def test_an_activation_is_one_line_a_polynomial_and_a_float64_form() -> None:
+    text = (CSRC / "core" / "activations.def").read_text()
+    named = set(re.findall(r"^SPARSEAGENT_ACTIVATION\((\w+),", text, re.MULTILINE))
+    cases = set(re.findall(r"Activation::(\w+):", (CSRC / "simd" / "activation.h").read_text()))
+    assert cases == named
+    home = {"activations.def", "activation.h"}
+    for path in CSRC.rglob("*"):
+        if path.suffix in (".cpp", ".h") and path.name not in home:
+            listed = named - {"relu", "identity"}  # which kernels finish in registers
+            assert not set(re.findall(r"Activation::(\w+)", path.read_text())) & listed, path.name
