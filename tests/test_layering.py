@@ -250,7 +250,7 @@ def test_an_activation_is_one_line_a_polynomial_and_a_float64_form() -> None:
     named = set(re.findall(r"^SPARSEAGENT_ACTIVATION\((\w+),", text, re.MULTILINE))
     cases = set(re.findall(r"Activation::(\w+):", (CSRC / "simd" / "activation.h").read_text()))
     assert cases == named
-    home = {"activations.def", "activation.h"}
+    home = {"activation.h", "check.cpp"}  # where celu divides by its parameter
     for path in CSRC.rglob("*"):
         if path.suffix in (".cpp", ".h") and path.name not in home:
             listed = named - {"relu", "identity"}  # which kernels finish in registers
