@@ -95,7 +95,8 @@ def as_trained(policy: sa.SparsePolicy) -> sa.SparsePolicy:
         high=10.0,
     )
     ones = np.ones(actions, np.float32)
-    return replace(policy, observation=observation, head=sa.Clip(sa.Box(-ones, ones)))
+    program = sa.chain(policy.layers, observation)
+    return replace(policy, program=program, head=sa.Clip(sa.Box(-ones, ones)))
 
 
 def measure(act: sa.Plan, agent: sa.Plan, observation: Any) -> dict[str, float]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 import sparseagent as sa
 from bench.masks import Bools, masks
+from sparseagent.reference import by_name
 
 Float32 = NDArray[np.float32]
 
@@ -100,7 +101,7 @@ def random_case(net: Net, sparsity: float, seed: int = 0, pattern: str = "random
         _random_layer(rng, mask, "identity" if number == last else net.activation)
         for number, mask in enumerate(masks(rng, shapes, sparsity, pattern))
     )
-    policy = sa.SparsePolicy(layers=layers, observation=sa.Observation((net.sizes[0],)))
+    policy = sa.SparsePolicy(sa.chain(layers, sa.Observation((net.sizes[0],))))
     return Case(net.name, pattern, round(sparsity, 4), policy)
 
 
@@ -112,10 +113,10 @@ def file_case(path: str | Path, name: str | None = None) -> Case:
     policy = sa.load(path)
     pool = None
     if policy.golden is not None:
-        pool = policy.observation.apply(policy.golden.observations)
-    bare = replace(
-        policy, observation=sa.Observation((policy.input_size,)), head=sa.Raw(), golden=None
-    )
+        raw = by_name(policy.program, policy.golden.observations)["observation"]
+        pool = policy.observation.apply(raw)
+    plain = sa.chain(policy.layers, sa.Observation((policy.input_size,)))
+    bare = replace(policy, program=plain, head=sa.Raw(), golden=None)
     return Case(name or Path(path).stem, "file", round(policy.sparsity, 4), bare, pool)
 
 

@@ -16,7 +16,7 @@ from bench.machine import describe
 from bench.nets import NETS, Net, observations, random_case
 from bench.run import isa_name
 from bench.timing import Track, clock_cost, interleave, percentile, trial
-from sparseagent.policy import ORDERS
+from sparseagent.order import ORDERS
 
 
 @dataclass(frozen=True)

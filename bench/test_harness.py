@@ -51,7 +51,7 @@ def reference_variant(case: Case, change: Callable[[Any], Any], *, exact: bool =
     last = [np.zeros(0, np.float32)]
 
     def call(x: Any) -> None:
-        last[0] = change(forward_exact(case.policy, x))
+        last[0] = change(forward_exact(case.policy.program, x))
 
     return Variant(
         "reference", lambda x: x, call, lambda: last[0], exact=case.policy if exact else None
@@ -130,7 +130,7 @@ def test_bad_sparsity_is_named(sparsity: float) -> None:
 def test_a_policy_file_is_timed_on_its_own_observations(tmp_path: Path) -> None:
     case = random_case(TINY, 0.5)
     step = sa.Observation.normalise(np.ones(8), np.full(8, 4.0), eps=0.0, clip=10.0)
-    trained = dataclasses.replace(case.policy, observation=step, head=sa.Argmax())
+    trained = sa.SparsePolicy(sa.chain(case.policy.layers, step), sa.Argmax())
     raw = np.arange(24, dtype=np.float32).reshape(3, 8) - 4
     trained.with_golden(raw).save(tmp_path / "lander.safetensors")
     loaded = file_case(tmp_path / "lander.safetensors")
@@ -159,7 +159,7 @@ def test_every_contender_computes_the_policy(name: str, activation: str, batch: 
 def test_peers_name_an_activation_they_do_not_know() -> None:
     case = random_case(TINY, 0.5)
     layers = (dataclasses.replace(case.policy.layers[0], activation="silu"), case.policy.layers[1])
-    policy = dataclasses.replace(case.policy, layers=layers)
+    policy = sa.SparsePolicy(sa.chain(layers, case.policy.observation))
     for contender in PEERS:
         if not contender.missing():
             with pytest.raises(UnsupportedError, match="silu"):

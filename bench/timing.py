@@ -65,7 +65,7 @@ def forward_clock_cost() -> float:
     """Ns of `Plan.time` that are the clock's: its median for a net of one weight bounds them."""
     one = np.ones((1, 1), np.float32)
     layer = sa.Layer(sa.CSR.from_dense(one), np.zeros(1, np.float32))
-    policy = sa.SparsePolicy(layers=(layer,), observation=sa.Observation((1,)))
+    policy = sa.SparsePolicy(sa.chain((layer,), sa.Observation((1,))))
     return float(np.median(sa.compile(policy).time(one[0], 20_000)))
 
 

@@ -83,7 +83,7 @@ def measure(net: Net, sparsity: float, isa: str, seconds: float) -> Update:
     x = observations(case, 1)[0]
     for policy in policies:
         act.update(policy)
-        if act(x).tobytes() != forward_exact(policy, x).tobytes():
+        if act(x).tobytes() != forward_exact(policy.program, x).tobytes():
             raise WrongResultError(f"{net.name}: the updated plan gives other bits")
     update, plain = (percentile(track.calls, 0.5) for track in tracks)
     return Update(net.name, sparsity, packed.nnz, update, plain, update / plain)
@@ -113,7 +113,7 @@ def _scaled(policy: sa.SparsePolicy) -> sa.SparsePolicy:
         else:
             weight = weight * half
         layers.append(replace(layer, weight=weight, bias=layer.bias * half))
-    return replace(policy, layers=tuple(layers))
+    return replace(policy, program=sa.chain(layers, policy.observation))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ class Expected:
     """
 
     def __init__(self, case: Case, arrays: Sequence[Float32]) -> None:
-        self.float64: list[Float64] = [forward_float64(case.policy, x) for x in arrays]
+        self.float64: list[Float64] = [forward_float64(case.policy.program, x) for x in arrays]
         batch = len(arrays[0])
         count = max(2, min(batch, EXACT_PRODUCTS // case.policy.nnz))
         self.exact_rows = np.unique(np.linspace(0, batch - 1, count).astype(int))
@@ -42,7 +42,7 @@ class Expected:
 
     def exact(self, policy: sa.SparsePolicy) -> Float32:
         """The bits that a plan of `policy` must give for `exact_rows`: its order decides them."""
-        return forward_exact(policy, self._first[self.exact_rows])
+        return forward_exact(policy.program, self._first[self.exact_rows])
 
 
 def verify(variant: Variant, wrapped: Sequence[Any], expected: Expected) -> float:

@@ -4,13 +4,17 @@
 #include <chrono>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bind_plan.h"
+#include "core/check.h"
 #include "core/cpu.h"
+#include "core/float_mode.h"
 #include "core/packer.h"
 #include "core/reference.h"
 #include "core/registry.h"
+#include "policy/read.h"
 
 namespace {
 
@@ -19,6 +23,7 @@ py::dict isas() {
   py::dict table;
   for (int i = 0; i < kIsaCount; ++i) {
     const Isa& isa = kIsas[i];
+    if (table.contains(isa.name)) continue;  // a variant
     py::list formats;
     for (int k = 0; k < isa.kernel_count; ++k) {
       const Kernel& kernel = *isa.kernels[k];
@@ -48,48 +53,70 @@ double measure_peak(const std::string& name) {
   return best;
 }
 
-// observations [B, in] float32, already prepared -> outputs [B, out], by the scalar
-// reference.
-FloatArray reference(const py::sequence& layers, const FloatArray& rows) {
-  const std::vector<LayerArrays> arrays = full_layers_of(layers);
-  const std::vector<LayerView> views = views_of(arrays);
-  if (rows.ndim() != 2 || views.empty() || rows.shape(1) != views.front().in) {
-    throw std::invalid_argument("observations: expected float32 [B, in], got " +
-                                shape_text(rows));
+// The content of a policy file and its inputs [B, *shape], in the order of the program
+// -> output `number` [B, out], by the scalar reference.
+FloatArray reference(const py::bytes& data, const py::sequence& inputs,
+                     std::size_t number) {
+  const auto content = static_cast<std::string_view>(data);
+  const Program program = read_policy(content.data(), content.size());
+  if (py::len(inputs) != program.inputs.size() || number >= program.outputs.size()) {
+    throw std::invalid_argument("inputs: expected one array for each input");
   }
-  check_layers(views, views.front().in);
-  const py::ssize_t batch = rows.shape(0);
-  FloatArray outputs({batch, static_cast<py::ssize_t>(views.back().out)});
-  for (py::ssize_t b = 0; b < batch; ++b) {
-    std::vector<float> x(rows.data(b, 0), rows.data(b, 0) + rows.shape(1));
-    for (const LayerView& layer : views) {
-      std::vector<float> y(static_cast<std::size_t>(layer.out));
-      std::vector<float> chains(static_cast<std::size_t>(layer.runs));
-      reference_layer(layer, x.data(), y.data(), chains.data());
-      x = std::move(y);
+  std::vector<py::array> arrays;
+  std::vector<Observations> given;
+  for (const Input& input : program.inputs) {
+    const py::object item = inputs[arrays.size()];
+    arrays.push_back(contiguous(item));
+    const py::array& array = arrays.back();
+    const auto axes = static_cast<std::size_t>(array.ndim());
+    if (axes != input.shape.size() + 1 || array.shape(0) != arrays.front().shape(0) ||
+        !std::equal(input.shape.begin(), input.shape.end(), array.shape() + 1)) {
+      throw std::invalid_argument("inputs: " + input.name +
+                                  ": expected [B, *shape], got " + shape_text(array));
     }
-    for (float& v : x) v = v != v ? __builtin_nanf("") : v;
-    std::copy(x.begin(), x.end(), outputs.mutable_data(b, 0));
+    given.push_back({array.data(), dtype_of(array)});
   }
+  const py::ssize_t batch = arrays.front().shape(0);
+  FloatArray outputs(
+      {batch, static_cast<py::ssize_t>(program.outputs[number].second.size)});
+  float* out = outputs.mutable_data();
+  const Unlocked unlocked;
+  const PlainFloats plain;
+  reference_forward(program, given, batch, number, out);
   return outputs;
 }
 
-// A layer -> (runs, rows, indptr, entries), see core/packer.h.
-py::tuple pack_for(const py::sequence& layer, std::int32_t lanes, bool free_rows) {
-  const std::vector<LayerArrays> arrays = full_layers_of(layer);
-  const std::vector<LayerView> views = views_of(arrays);
-  if (views.size() != 1 || lanes < 1 || lanes > 16) {
-    throw std::invalid_argument("expected one layer and 1 to 16 lanes");
+// Structure [out * runs + 1], [nnz] of a layer `in` wide -> (runs, rows, indptr,
+// entries), see core/packer.h.
+py::tuple pack_for(std::int32_t in, std::int32_t runs, const IntArray& indptr,
+                   const IntArray& indices, std::int32_t lanes, bool free_rows) {
+  const py::ssize_t chains = indptr.size() - 1;
+  if (in < 1 || in > kMaxWidth || runs < 1 || runs > kMaxRuns || chains < 1 ||
+      chains % runs != 0 || chains / runs > kMaxWidth ||
+      indptr.data()[chains] != indices.size()) {
+    throw std::invalid_argument("expected the structure of a layer");
   }
-  check_layers(views, views.front().in);
+  if (lanes < 1 || lanes > 16) throw std::invalid_argument("lanes: expected 1 to 16");
   constexpr std::int32_t kMostChunks = 256;  // a byte numbers them
-  const std::int32_t least = (views.front().in + kMostChunks - 1) / kMostChunks;
+  const std::int32_t least = (in + kMostChunks - 1) / kMostChunks;
   if (lanes < least) {
     throw std::invalid_argument("lanes: expected at least " + std::to_string(least) +
-                                " for " + std::to_string(views.front().in) +
-                                " inputs, got " + std::to_string(lanes));
+                                " for " + std::to_string(in) + " inputs, got " +
+                                std::to_string(lanes));
   }
-  const Packing packing = pack_for_lanes(views.front(), lanes, free_rows);
+  const std::vector<float> zeros(
+      static_cast<std::size_t>(std::max(indices.size(), chains)), 0.0f);
+  const LayerView layer = {static_cast<std::int32_t>(chains / runs),
+                           in,
+                           runs,
+                           indptr.data(),
+                           indices.data(),
+                           zeros.data(),
+                           zeros.data(),
+                           Activation::identity,
+                           0.0f};
+  check_layer(layer);
+  const Packing packing = pack_for_lanes(layer, lanes, free_rows);
   const auto array = [](const std::vector<std::int32_t>& v) {
     return IntArray(static_cast<py::ssize_t>(v.size()), v.data());
   };
@@ -105,13 +132,9 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
                        type->ht_type.tp_new = new_slot;
                        type->ht_type.tp_call = call_slot;
                      }))
-      .def(
-          py::init<const py::sequence&, std::int32_t, std::vector<py::ssize_t>,
-                   const std::optional<DoubleArray>&, const std::optional<DoubleArray>&,
-                   double, double, const std::string&, const std::optional<FloatArray>&,
-                   const std::optional<FloatArray>&, std::vector<py::ssize_t>,
-                   const std::string&, const std::string&, int, double,
-                   std::vector<std::vector<std::string>>, std::vector<double>>())
+      .def(py::init<const py::bytes&, const std::string&, const std::string&, int,
+                    double, std::vector<std::vector<std::string>>,
+                    std::vector<double>>())
       .def("predict", &PyPlan::predict, py::arg("observation"),
            py::arg("state") = py::none(), py::arg("episode_start") = py::none(),
            py::arg("deterministic") = true)
@@ -120,6 +143,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
            [](const py::object& self) {
              self.cast<const PyPlan&>().prefetch(self.ptr());
            })
+      .def("outputs", &PyPlan::outputs, py::arg("observation"))
       .def("_update", &PyPlan::update)
       .def_property_readonly("_choices", &choices_of)
       .def_property_readonly("_costs", &costs_of)
@@ -127,10 +151,23 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
       .def_property_readonly("isa", [](const PyPlan& p) { return p.plan().isa().name; })
       .def_property_readonly("threads",
                              [](const PyPlan& p) { return p.plan().threads(); });
+  py::dict activations;
+  for (const ActivationInfo& info : kActivations) activations[info.name] = info.alpha;
+  m.attr("ACTIVATIONS") = activations;
+  m.attr("MAX_WIDTH") = kMaxWidth;
+  m.attr("MAX_RUNS") = kMaxRuns;
+  m.attr("MAX_NONZEROS") = kMaxNonzeros;
+  m.attr("MAX_OPS") = kMostOps;
+  m.attr("MAX_FEATURES") = kMostFeatures;
+  m.attr("MAX_SLOTS") = kMostSlots;
+  m.attr("MAX_READS") = kMostReads;
+  m.attr("MAX_INPUTS") = kMostInputs;
+  m.attr("MAX_OUTPUTS") = kMostOutputs;
   m.attr("MAX_THREADS") = ThreadPool::kMaxParts;
   m.def("isas", &isas);
   m.def("measure_peak", &measure_peak, py::arg("isa") = "");
-  m.def("pack_for_lanes", &pack_for, py::arg("layer"), py::arg("lanes"),
-        py::arg("free_rows"));
-  m.def("reference", &reference, py::arg("layers"), py::arg("rows"));
+  m.def("pack_for_lanes", &pack_for, py::arg("inputs"), py::arg("runs"),
+        py::arg("indptr"), py::arg("indices"), py::arg("lanes"), py::arg("free_rows"));
+  m.def("reference", &reference, py::arg("data"), py::arg("inputs"),
+        py::arg("number") = 0);
 }

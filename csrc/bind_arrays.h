@@ -39,7 +39,13 @@ struct LayerArrays {
   float alpha;
 
   LayerView view() const {
-    const std::int64_t most = std::int64_t{1} << 28;
+    // First of all: the last offset lies at a place that these say.
+    if (out < 1 || in < 1 || runs < 1) {
+      throw std::invalid_argument("layers: expected positive sizes, got " +
+                                  std::to_string(out) + " x " + std::to_string(in) +
+                                  " and " + std::to_string(runs) + " runs");
+    }
+    const std::int64_t most = kMaxNonzeros;
     if (static_cast<std::int64_t>(out) * in > most) {
       throw std::invalid_argument("layers: expected at most " + std::to_string(most) +
                                   " weights, got " + std::to_string(out) + " x " +
@@ -52,7 +58,7 @@ struct LayerArrays {
               : indptr && indices && indptr->size() == chains + 1 &&
                     indices->size() == values.size() &&
                     indptr->data()[chains] == indices->size();
-    if (out < 1 || in < 1 || runs < 1 || bias.size() != out || !fits) {
+    if (bias.size() != out || !fits) {
       throw std::invalid_argument("layers: expected arrays that fit the layer's shape");
     }
     return {out,
@@ -65,27 +71,11 @@ struct LayerArrays {
             activation,
             alpha};
   }
-
-  // Gives a dense layer its structure: every column of every row.
-  void write_out() {
-    if (indptr || indices) return;
-    IntArray starts(out + 1);
-    IntArray columns(values.size());
-    std::int32_t* column = columns.mutable_data();
-    for (std::int32_t r = 0; r <= out; ++r) starts.mutable_data()[r] = r * in;
-    for (py::ssize_t k = 0; k < values.size(); ++k) {
-      column[k] = static_cast<std::int32_t>(k % in);
-    }
-    indptr = std::move(starts);
-    indices = std::move(columns);
-  }
 };
 
 Activation activation_of(const std::string& name) {
-  const char* const names[] = {"identity",   "relu", "tanh", "sigmoid",  "elu",
-                               "leaky_relu", "silu", "gelu", "gelu_tanh"};
-  for (std::size_t i = 0; i < std::size(names); ++i) {
-    if (name == names[i]) return static_cast<Activation>(i);
+  for (int i = 0; i < kActivationCount; ++i) {
+    if (name == kActivations[i].name) return static_cast<Activation>(i);
   }
   throw std::invalid_argument("activation: unknown '" + name + "'");
 }
@@ -180,35 +170,10 @@ std::vector<LayerArrays> layers_of(const py::sequence& given) {
   return layers;
 }
 
-// The same with every structure written out.
-std::vector<LayerArrays> full_layers_of(const py::sequence& given) {
-  std::vector<LayerArrays> layers = layers_of(given);
-  for (LayerArrays& layer : layers) {
-    layer.view();  // checks the sizes
-    layer.write_out();
-  }
-  return layers;
-}
-
 std::vector<LayerView> views_of(const std::vector<LayerArrays>& layers) {
   std::vector<LayerView> views;
   for (const LayerArrays& layer : layers) views.push_back(layer.view());
   return views;
-}
-
-template <typename Array>
-auto numbers(const std::optional<Array>& array) {
-  using T = typename Array::value_type;
-  return array ? std::vector<T>(array->data(), array->data() + array->size())
-               : std::vector<T>();
-}
-
-Head::Kind head_of(const std::string& kind) {
-  if (kind == "raw") return Head::Kind::raw;
-  if (kind == "argmax") return Head::Kind::argmax;
-  if (kind == "clip") return Head::Kind::clip;
-  if (kind == "unscale") return Head::Kind::unscale;
-  throw std::invalid_argument("head: unknown '" + kind + "'");
 }
 
 std::string axes_text(const py::ssize_t* axes, std::size_t count) {

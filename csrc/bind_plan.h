@@ -9,12 +9,14 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <string_view>
 #include <utility>
 
 #include "bind_arrays.h"
 #include "bind_lock.h"
 #include "core/plan.h"
 #include "core/stopwatch.h"
+#include "policy/read.h"
 
 namespace {
 
@@ -28,38 +30,38 @@ constexpr double kSliceNs = 20e6;
 // Calls of a prefetch: the first fetches, the second teaches the branch predictors.
 constexpr int kWarmUps = 2;
 
+// What predict is given: one array for each input, and what they have in common.
+struct Given {
+  std::vector<py::array> arrays;  // kept while they are read
+  std::vector<Observations> inputs;
+  std::int64_t batch = 1;
+  bool single = true;
+};
+
 class PyPlan {
  public:
-  PyPlan(const py::sequence& layers, std::int32_t observation_size,
-         std::vector<py::ssize_t> observation_shape,
-         const std::optional<DoubleArray>& shift,
-         const std::optional<DoubleArray>& scale, double low, double high,
-         const std::string& head, const std::optional<FloatArray>& head_low,
-         const std::optional<FloatArray>& head_high,
-         std::vector<py::ssize_t> action_shape, const std::string& isa,
-         const std::string& format, int threads, double tune,
-         std::vector<std::vector<std::string>> formats, std::vector<double> ns)
-      : observation_shape_(std::move(observation_shape)),
-        action_shape_(std::move(action_shape)) {
-    const std::vector<LayerArrays> arrays = full_layers_of(layers);
-    const std::vector<LayerView> views = views_of(arrays);
-    ObservationStep step{observation_size, numbers(shift), numbers(scale), low, high};
-    Head action{head_of(head), numbers(head_low), numbers(head_high)};
+  PyPlan(const py::bytes& data, const std::string& isa, const std::string& format,
+         int threads, double tune, std::vector<std::vector<std::string>> formats,
+         std::vector<double> ns) {
+    const auto content = static_cast<std::string_view>(data);
     Plan::Options options{
         isa, format, threads, tune, {std::move(formats), std::move(ns)}};
     {
       Unlocked unlocked;
       options.checkpoint = [&] { unlocked.check_signals(); };
       plan_ =
-          std::make_unique<Plan>(views, std::move(step), std::move(action), options);
+          std::make_unique<Plan>(read_policy(content.data(), content.size()), options);
     }
-    ones_ = FloatArray(plan_->input_size());
+    const std::vector<std::int64_t>& shape = plan_->program().action_shape;
+    action_shape_.assign(shape.begin(), shape.end());
+    std::int32_t widest = 0;
+    for (const Input& input : plan_->program().inputs) {
+      widest = std::max(widest, input.step.size);
+    }
+    ones_ = FloatArray(widest);
     // Not zeros: a kernel that skips them would leave its weights where they are.
     std::fill_n(ones_.mutable_data(), ones_.size(), 1.0f);
     out_ = FloatArray(plan_->output_size());
-    check_shape("observation_shape", observation_shape_, plan_->input_size());
-    check_shape("action_shape", action_shape_,
-                plan_->head().discrete() ? 1 : plan_->output_size());
   }
 
   const Plan& plan() const { return *plan_; }
@@ -107,34 +109,36 @@ class PyPlan {
           "distribution to "
           "sample from");
     }
-    const py::array given = contiguous(observation);
-    const Observations data = {given.data(), dtype_of(given)};
-    bool single = false;
-    const std::int64_t batch = observation_batch(given, &single);
-    const auto count = static_cast<std::size_t>(batch * plan_->output_size());
+    const Given given = given_of(observation);
     std::vector<py::ssize_t> shape = action_shape_;
-    if (!single) shape.insert(shape.begin(), batch);
-    const Head& head = plan_->head();
-    const std::int32_t out = plan_->output_size();
-    if (head.discrete()) {
-      std::vector<float> outputs(count);
-      py::array_t<std::int64_t> actions(shape);
-      std::int64_t* to = actions.mutable_data();
-      run(batch, [&](std::int64_t first, std::int64_t rows) {
-        float* y = outputs.data() + first * out;
-        plan_->forward(from(data, first), rows, y);
-        head.apply(y, rows, out, to + first);
-      });
-      return py::make_tuple(std::move(actions), state);
-    }
-    FloatArray actions(shape);
-    float* to = actions.mutable_data();
-    run(batch, [&](std::int64_t first, std::int64_t rows) {
-      float* y = to + first * out;
-      plan_->forward(from(data, first), rows, y);
-      head.apply(y, rows, out, y);
+    if (!given.single) shape.insert(shape.begin(), given.batch);
+    const bool discrete = plan_->program().head.discrete();
+    py::array actions = discrete ? py::array(py::array_t<std::int64_t>(shape))
+                                 : py::array(FloatArray(shape));
+    const std::int64_t bytes =
+        discrete ? sizeof(std::int64_t)
+                 : static_cast<std::int64_t>(sizeof(float)) * plan_->output_size();
+    auto* to = static_cast<char*>(actions.mutable_data());
+    run(given.batch, [&](std::int64_t first, std::int64_t rows) {
+      plan_->act(from(given.inputs, first).data(), rows, to + first * bytes);
     });
     return py::make_tuple(std::move(actions), state);
+  }
+
+  // The first output for what predict takes: float32 [out] or [B, out].
+  py::array first_output(const py::object& observation) const {
+    return outputs_of(observation, 1).front();
+  }
+
+  // All outputs by their names.
+  py::dict outputs(const py::object& observation) const {
+    const auto& named = plan_->program().outputs;
+    std::vector<FloatArray> arrays = outputs_of(observation, named.size());
+    py::dict all;
+    for (std::size_t k = 0; k < named.size(); ++k) {
+      all[py::str(named[k].first)] = arrays[k];
+    }
+    return all;
   }
 
   // Calls `self`, the plan's own object, as Python would, with arrays of its own: what
@@ -142,11 +146,10 @@ class PyPlan {
   // reads the outputs, but no two threads may write them at once.
   void prefetch(PyObject* self) const {
     plan_->fetch_weights();
-    if (warming_.test_and_set(std::memory_order_acquire)) {
-      thread_local Buffer outputs;
-      const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(out_.size());
-      if (outputs.bytes() < bytes) outputs = Buffer(bytes);
-      run({ones_.data(), DType::float32}, 1, outputs.floats());
+    // One array is no observation of several inputs.
+    const bool several = plan_->program().inputs.size() > 1;
+    if (several || warming_.test_and_set(std::memory_order_acquire)) {
+      for (int i = 0; i < (several ? kWarmUps : 1); ++i) warm_up();
       return;
     }
     PyObject* const arguments[] = {ones_.ptr(), out_.ptr()};
@@ -174,7 +177,7 @@ class PyPlan {
       in_slices(batch, &unlocked, [&](std::int64_t first, std::int64_t rows) {
         float* y = outputs.data() + first * plan_->output_size();
         const double start = clock_ns();
-        plan_->forward(from(data, first), rows, y);
+        plan_->forward(from(data, plan_->input_size(), first), rows, y);
         taken[i] += clock_ns() - start;
       });
       unlocked.check_signals();
@@ -183,15 +186,75 @@ class PyPlan {
   }
 
  private:
-  // predict reads and writes as many numbers as the shapes say.
-  static void check_shape(const char* name, const std::vector<py::ssize_t>& shape,
-                          py::ssize_t size) {
-    py::ssize_t left = size;  // divided, as a product might overflow
-    for (const py::ssize_t n : shape) left = n > 0 && left % n == 0 ? left / n : 0;
-    if (left == 1) return;
-    throw std::invalid_argument(
-        std::string(name) + ": expected axes with the product " + std::to_string(size) +
-        ", got " + axes_text(shape.data(), shape.size()));
+  // A call past Python, into memory of the calling thread.
+  void warm_up() const {
+    thread_local Buffer outputs;
+    const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(out_.size());
+    if (outputs.bytes() < bytes) outputs = Buffer(bytes);
+    const std::vector<Observations> inputs(plan_->program().inputs.size(),
+                                           {ones_.data(), DType::float32});
+    float* y = outputs.floats();
+    run(1, [&](std::int64_t, std::int64_t rows) {
+      plan_->forward({inputs.data(), &y, 1}, rows);
+    });
+  }
+
+  std::vector<FloatArray> outputs_of(const py::object& observation,
+                                     std::size_t wanted) const {
+    const Given given = given_of(observation);
+    std::vector<FloatArray> arrays;
+    std::vector<float*> to;
+    std::vector<std::int64_t> sizes;
+    for (std::size_t k = 0; k < wanted; ++k) {
+      sizes.push_back(plan_->program().outputs[k].second.size);
+      std::vector<py::ssize_t> shape = {sizes.back()};
+      if (!given.single) shape.insert(shape.begin(), given.batch);
+      arrays.emplace_back(shape);
+      to.push_back(arrays.back().mutable_data());
+    }
+    run(given.batch, [&](std::int64_t first, std::int64_t rows) {
+      const std::vector<Observations> inputs = from(given.inputs, first);
+      std::vector<float*> at = to;
+      for (std::size_t k = 0; k < wanted; ++k) at[k] += first * sizes[k];
+      plan_->forward({inputs.data(), at.data(), wanted}, rows);
+    });
+    return arrays;
+  }
+
+  Given given_of(const py::object& observation) const {
+    const std::vector<Input>& inputs = plan_->program().inputs;
+    const bool named = py::isinstance<py::dict>(observation);
+    if (!named && inputs.size() > 1) {
+      throw py::type_error("observation: expected a dict of " +
+                           std::to_string(inputs.size()) + " arrays, got " +
+                           Py_TYPE(observation.ptr())->tp_name);
+    }
+    Given given;
+    for (const Input& input : inputs) {
+      py::object item = observation;
+      if (named) {
+        item = observation.attr("get")(input.name);
+        if (item.is_none()) {
+          throw py::type_error(
+              "observation: expected " +
+              std::string(inputs.size() > 1 ? "" : "a numeric array or ") +
+              "a dict with '" + input.name + "', got one without");
+        }
+      }
+      given.arrays.push_back(contiguous(item));
+      const py::array& array = given.arrays.back();
+      given.inputs.push_back({array.data(), dtype_of(array)});
+      bool single = false;
+      const std::int64_t batch = batch_of(input, array, &single);
+      if (given.arrays.size() > 1 && (batch != given.batch || single != given.single)) {
+        throw std::invalid_argument("observation: " + input.name +
+                                    ": expected as many as of the others, got " +
+                                    shape_text(array));
+      }
+      given.batch = batch;
+      given.single = single;
+    }
+    return given;
   }
 
   // The outputs of a batch are written while other rows are still to be read, maybe by
@@ -207,15 +270,26 @@ class PyPlan {
   }
 
   // The rows from `first` on.
-  Observations from(Observations observations, std::int64_t first) const {
-    const std::int64_t bytes = plan_->input_size() * bytes_of(observations.dtype);
+  static Observations from(Observations observations, std::int64_t size,
+                           std::int64_t first) {
+    const std::int64_t bytes = size * bytes_of(observations.dtype);
     return {static_cast<const char*>(observations.data) + first * bytes,
             observations.dtype};
   }
 
+  std::vector<Observations> from(const std::vector<Observations>& inputs,
+                                 std::int64_t first) const {
+    std::vector<Observations> rest;
+    for (const Observations& input : inputs) {
+      const std::int32_t size = plan_->program().inputs[rest.size()].step.size;
+      rest.push_back(from(input, size, first));
+    }
+    return rest;
+  }
+
   void run(Observations observations, std::int64_t batch, float* out) const {
     run(batch, [&](std::int64_t first, std::int64_t rows) {
-      plan_->forward(from(observations, first), rows,
+      plan_->forward(from(observations, plan_->input_size(), first), rows,
                      out + first * plan_->output_size());
     });
   }
@@ -233,7 +307,7 @@ class PyPlan {
   void in_slices(std::int64_t batch, Unlocked* unlocked, const Work& work) const {
     const double total = plan_->estimate_ns(batch);
     if (total < kSliceNs) return work(0, batch);
-    const std::int64_t unit = plan_->network().extent().columns;
+    const std::int64_t unit = plan_->schedule().layout().columns();
     double slice = static_cast<double>(batch) * (kSliceNs / 4) / total;
     for (std::int64_t first = 0; first < batch;) {
       const auto wanted = static_cast<std::int64_t>(slice) / unit * unit;
@@ -248,6 +322,9 @@ class PyPlan {
   }
 
   std::int64_t check_observations(const py::array& observations) const {
+    if (!plan_->one_input()) {
+      throw py::type_error("observations: expected a dict of arrays, got one array");
+    }
     const py::ssize_t axes = observations.ndim();
     if ((axes != 1 && axes != 2) ||
         observations.shape(axes - 1) != plan_->input_size() ||
@@ -261,9 +338,10 @@ class PyPlan {
   }
 
   // [*shape] or [B, *shape], where `shape` is the environment's or the flat [in].
-  std::int64_t observation_batch(const py::array& given, bool* single) const {
-    const std::vector<py::ssize_t> flat = {plan_->input_size()};
-    for (const auto* shape : {&observation_shape_, &flat}) {
+  static std::int64_t batch_of(const Input& input, const py::array& given,
+                               bool* single) {
+    const std::vector<std::int64_t> flat = {input.step.size};
+    for (const auto* shape : {&input.shape, &flat}) {
       const auto axes = static_cast<py::ssize_t>(shape->size());
       const py::ssize_t extra = given.ndim() - axes;
       if (extra != 0 && extra != 1) continue;
@@ -272,13 +350,13 @@ class PyPlan {
       *single = extra == 0;
       return *single ? 1 : given.shape(0);
     }
-    const std::string expected =
-        axes_text(observation_shape_.data(), observation_shape_.size());
-    throw std::invalid_argument("observation: expected " + expected + " or [B, " +
-                                expected.substr(1) + ", got " + shape_text(given));
+    const std::vector<py::ssize_t> wanted(input.shape.begin(), input.shape.end());
+    const std::string expected = axes_text(wanted.data(), wanted.size());
+    throw std::invalid_argument(input.name + ": expected " + expected + " or [B" +
+                                (wanted.empty() ? "" : ", ") + expected.substr(1) +
+                                ", got " + shape_text(given));
   }
 
-  std::vector<py::ssize_t> observation_shape_;
   std::vector<py::ssize_t> action_shape_;
   std::unique_ptr<Plan> plan_;
   // Arguments of the calls that prefetch() makes.
@@ -296,7 +374,7 @@ const PyPlan* plan_of(PyObject* self) {
   return py::handle(self).cast<const PyPlan*>();  // beside another extension's class
 }
 
-constexpr py::ssize_t kPlanArguments = 17;
+constexpr py::ssize_t kPlanArguments = 7;
 
 // `__new__` runs the constructor: an object has a plan behind it, or there is none,
 // whatever a copier, a subclass or a failing `__init__` does. So no method has to look.
@@ -343,6 +421,10 @@ PyObject* call_slot(PyObject* self, PyObject* args, PyObject* kwargs) {
   }
   try {
     const PyPlan* plan = plan_of(self);
+    if (py::isinstance<py::dict>(py::handle(observations)) && out == nullptr) {
+      const auto given = py::reinterpret_borrow<py::object>(observations);
+      return plan->first_output(given).release().ptr();
+    }
     const auto& x = require_array("observations", &observations);
     if (out == nullptr || out == Py_None) return (*plan)(x).release().ptr();
     plan->into(x, require_array("out", &out));
@@ -379,11 +461,11 @@ py::list choices_of(const PyPlan& plan) {
 
 // regime -> (observations, ns of the whole network).
 py::dict costs_of(const PyPlan& plan) {
-  const Network& network = plan.plan().network();
+  const Schedule& schedule = plan.plan().schedule();
   py::dict costs;
-  for (std::size_t r = 0; r < network.regimes().size(); ++r) {
-    const Regime& regime = network.regimes()[r];
-    costs[py::str(regime.name())] = py::make_tuple(regime.columns, network.ns()[r]);
+  for (std::size_t r = 0; r < schedule.regimes().size(); ++r) {
+    const Regime& regime = schedule.regimes()[r];
+    costs[py::str(regime.name())] = py::make_tuple(regime.columns, schedule.ns()[r]);
   }
   return costs;
 }
@@ -395,12 +477,12 @@ py::list cuts_of(const PyPlan& plan, std::int64_t batch) {
     throw std::invalid_argument("batch: expected 0 to " + std::to_string(kMost) +
                                 ", got " + std::to_string(batch));
   }
-  const Network& network = plan.plan().network();
+  const Schedule& schedule = plan.plan().schedule();
   py::list cuts;
   while (batch > 0) {
-    const Cut cut = network.cover().next(batch);
+    const Cut cut = schedule.cover().next(batch);
     const auto regime = static_cast<std::size_t>(cut.regime);
-    cuts.append(py::make_tuple(network.regimes()[regime].name(), cut.count));
+    cuts.append(py::make_tuple(schedule.regimes()[regime].name(), cut.count));
     batch -= cut.count;
   }
   return cuts;

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from sparseagent.csr import CSR
 from sparseagent.head import Argmax, Box, Clip, Head, Raw, Unscale, clip_to, unscale_to
-from sparseagent.observation import Observation
+from sparseagent.ops import Layer, Observation, chain
 from sparseagent.plan import Plan, compile, kernels
-from sparseagent.policy import Golden, Layer, SparsePolicy
-from sparseagent.policyfile import load
+from sparseagent.policy import SparsePolicy, load
+from sparseagent.policyfile import Golden
+from sparseagent.program import Program, Span
 
 if TYPE_CHECKING:
     from sparseagent.convert import from_sb3, from_torch
@@ -35,11 +36,14 @@ __all__ = [
     "Layer",
     "Observation",
     "Plan",
+    "Program",
     "Raw",
     "RolloutResult",
+    "Span",
     "SparsePolicy",
     "Unscale",
     "__version__",
+    "chain",
     "clip_to",
     "compile",
     "from_sb3",

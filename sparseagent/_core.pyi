@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, overload
 
 from numpy.typing import NDArray
@@ -6,7 +6,19 @@ from numpy.typing import NDArray
 MAX_THREADS: int
 
 class Plan:
-    def __init__(self, *args: Any) -> None: ...
+    def __init__(
+        self,
+        data: bytes,
+        isa: str,
+        format: str,
+        threads: int,
+        tune: float,
+        formats: Sequence[Sequence[str]],
+        ns: Sequence[float],
+        /,
+    ) -> None: ...
+    @overload
+    def __call__(self, observations: Mapping[str, NDArray[Any]]) -> NDArray[Any]: ...
     @overload
     def __call__(self, observations: NDArray[Any], out: None = None) -> NDArray[Any]: ...
     @overload
@@ -18,6 +30,7 @@ class Plan:
         episode_start: Any = None,
         deterministic: bool = True,
     ) -> tuple[NDArray[Any], Any]: ...
+    def outputs(self, observation: Any) -> dict[str, NDArray[Any]]: ...
     def time(self, observations: NDArray[Any], calls: int) -> NDArray[Any]: ...
     def prefetch(self) -> None: ...
     def _update(self, layers: Sequence[tuple[Any, ...]]) -> None: ...
@@ -33,9 +46,25 @@ class Plan:
     @property
     def threads(self) -> int: ...
 
+ACTIVATIONS: dict[str, float]
+MAX_FEATURES: int
+MAX_INPUTS: int
+MAX_NONZEROS: int
+MAX_OPS: int
+MAX_OUTPUTS: int
+MAX_READS: int
+MAX_RUNS: int
+MAX_SLOTS: int
+MAX_WIDTH: int
+
 def isas() -> dict[str, tuple[bool, str, list[str], int]]: ...
 def measure_peak(isa: str = "") -> float: ...
-def reference(layers: Sequence[tuple[Any, ...]], rows: NDArray[Any]) -> NDArray[Any]: ...
+def reference(data: bytes, inputs: Sequence[NDArray[Any]], number: int = 0) -> NDArray[Any]: ...
 def pack_for_lanes(
-    layer: Sequence[tuple[Any, ...]], lanes: int, free_rows: bool
+    inputs: int,
+    runs: int,
+    indptr: NDArray[Any],
+    indices: NDArray[Any],
+    lanes: int,
+    free_rows: bool,
 ) -> tuple[int, NDArray[Any], NDArray[Any], NDArray[Any]]: ...

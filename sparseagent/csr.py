@@ -8,9 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sparseagent import _core
+
 #: Widths above this are refused: 32-bit offsets into padded buffers must never overflow.
-MAX_WIDTH = 1 << 20
-MAX_NONZEROS = 1 << 28
+MAX_WIDTH: int = _core.MAX_WIDTH
+MAX_NONZEROS: int = _core.MAX_NONZEROS
+MAX_RUNS: int = _core.MAX_RUNS
+#: As many axes as every NumPy can give an array.
+MAX_AXES = 32
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -56,8 +61,8 @@ class CSR(ReadOnly):
 
     def __post_init__(self) -> None:
         check_shape("shape", self.shape)
-        if not 1 <= self.runs <= 64:
-            raise ValueError(f"runs: expected 1 to 64, got {self.runs}")
+        if not 1 <= self.runs <= MAX_RUNS:
+            raise ValueError(f"runs: expected 1 to {MAX_RUNS}, got {self.runs}")
         for name, dtype in (("indptr", np.int32), ("indices", np.int32), ("values", np.float32)):
             object.__setattr__(self, name, frozen_array(name, getattr(self, name), dtype, 1))
         _check_structure(self)
@@ -153,6 +158,12 @@ class CSR(ReadOnly):
             return False
         places = np.arange(self.nnz) + np.repeat(self.indptr[first] - self.indptr[:-1], lengths)
         return bool((self.indices == self.indices[places]).all())
+
+
+def nearest_float32(value: float) -> float:
+    """What the compiled core holds of `value`; infinite where that is beyond float32."""
+    with np.errstate(over="ignore"):
+        return float(np.float32(value))
 
 
 def frozen_array(name: str, array: Any, dtype: Any, ndim: int) -> NDArray[Any]:

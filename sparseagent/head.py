@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparseagent.csr import Float32, ReadOnly
+from sparseagent.csr import MAX_AXES, Float32, ReadOnly
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,10 @@ class Raw:
     """The network's output is the action: float32 `[B, out]`."""
 
     kind: ClassVar[str] = "raw"
+
+    def action_of(self, outputs: int) -> tuple[str, tuple[int, ...]]:
+        """Type and shape of one action of so many outputs."""
+        return "float32", (outputs,)
 
     def apply(self, outputs: Float32) -> NDArray[Any]:
         """`[B, out]` -> `[B, out]`, a copy."""
@@ -30,6 +34,10 @@ class Argmax:
     """
 
     kind: ClassVar[str] = "argmax"
+
+    def action_of(self, outputs: int) -> tuple[str, tuple[int, ...]]:
+        """Type and shape of one action of so many outputs."""
+        return "int64", ()
 
     def apply(self, outputs: Float32) -> NDArray[Any]:
         """`[B, out]` -> int64 `[B]`."""
@@ -57,9 +65,9 @@ class Box(ReadOnly):
             array = np.array(getattr(self, name), np.float32)
             array.setflags(write=False)
             object.__setattr__(self, name, array)
-        if self.low.shape != self.high.shape or self.low.ndim < 1:
+        if self.low.shape != self.high.shape or not 1 <= self.low.ndim <= MAX_AXES:
             raise ValueError(
-                f"low, high: expected equal shapes with at least one axis, "
+                f"low, high: expected equal shapes with 1 to {MAX_AXES} axes, "
                 f"got {self.low.shape} and {self.high.shape}"
             )
         if not (self.low <= self.high).all():
@@ -70,6 +78,16 @@ class Box(ReadOnly):
         """Shape of one action."""
         return self.low.shape
 
+    def action_of(self, outputs: int) -> tuple[str, tuple[int, ...]]:
+        """Type and shape of one action of so many outputs.
+
+        Raises:
+            ValueError: the bounds are those of another number of outputs.
+        """
+        if self.low.size != outputs:
+            raise ValueError(f"head: expected bounds for {outputs} outputs, got {self.low.size}")
+        return "float32", self.shape
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -77,6 +95,10 @@ class Clip:
 
     box: Box
     kind: ClassVar[str] = "clip"
+
+    def action_of(self, outputs: int) -> tuple[str, tuple[int, ...]]:
+        """Type and shape of one action of so many outputs."""
+        return self.box.action_of(outputs)
 
     def apply(self, outputs: Float32) -> NDArray[Any]:
         """`[B, out]` -> float32 `[B, *shape]`."""
@@ -97,6 +119,10 @@ class Unscale:
     def __post_init__(self) -> None:
         if not np.isfinite([self.box.low, self.box.high]).all():
             raise ValueError("box: expected finite bounds to stretch to, got Inf")
+
+    def action_of(self, outputs: int) -> tuple[str, tuple[int, ...]]:
+        """Type and shape of one action of so many outputs."""
+        return self.box.action_of(outputs)
 
     def apply(self, outputs: Float32) -> NDArray[Any]:
         """`[B, out]` -> float32 `[B, *shape]`."""

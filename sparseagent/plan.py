@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sparseagent import _core, tuning
-from sparseagent.head import Clip, Unscale
-from sparseagent.policy import ORDERS, SparsePolicy
+from sparseagent.head import Clip, Head, Unscale
+from sparseagent.ops import Linear
+from sparseagent.order import ORDERS
+from sparseagent.policy import SparsePolicy
+from sparseagent.program import Op
 
 ISA_VARIABLE = "SPARSEAGENT_ISA"
 
@@ -65,9 +66,7 @@ class Plan(_core.Plan):
             TypeError: `policy` is not a `SparsePolicy`.
         """
         _expect("policy", policy, SparsePolicy, "a SparsePolicy")
-        known = self.policy
-        same_head = policy.head is known.head or _head_arguments(policy) == _head_arguments(known)
-        if not same_head or not _same_step(policy, known):
+        if not _same_but_for_layers(policy, self.policy):
             raise ValueError("policy: expected the observation step and head of the compiled one")
         self._update([layer.core_argument() for layer in policy.layers])
         self.policy = policy
@@ -81,6 +80,16 @@ class Plan(_core.Plan):
         of every layer. It holds for any policy whose layers have the same sizes.
         """
         return tuning.describe(self.policy, self.isa, self._costs, self._choices)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Compiled again from the policy, by the tuning of this plan where it fits the machine.
+
+        So a plan goes into the workers of SubprocVecEnv, AsyncVectorEnv or Ray, and copies.
+        """
+        return _compiled_again, (self.policy, self.threads, self.tuning)
+
+    def __repr__(self) -> str:
+        return f"<Plan of {self.policy!r} on {self.isa}, threads {self.threads}>"
 
     def explain(self) -> str:
         """What was chosen for each layer and path, and why: time of every candidate."""
@@ -122,9 +131,9 @@ def compile(
     """Pack `policy` for this machine; every choice is one of speed, none changes a bit.
 
     Memory stays in proportion to the policy, see `load`: candidates that would pad a nearly empty
-    layer with more than 128 bytes for each weight are left out, and layers wider than 8128 take
-    fewer observations side by side. A `format` that is forced is packed whatever it takes, and
-    every further thread has a workspace of its own.
+    layer with more than 128 bytes for each weight are left out, and programs that need more than
+    8192 floats for one observation take fewer of them side by side. A `format` that is forced is
+    packed whatever it takes, and every further thread has a workspace of its own.
 
     Args:
         policy: what to run.
@@ -163,18 +172,8 @@ def compile(
         formats, ns = tuning.read(tune, policy, isa or _widest_isa())
     else:
         budget = tune
-    step = policy.observation
     plan = Plan(
-        [layer.core_argument() for layer in policy.layers],
-        step.size,
-        list(step.shape),
-        step.shift,
-        step.scale,
-        step.low,
-        step.high,
-        policy.head.kind,
-        *_bounds(policy),
-        list(policy.action_shape),
+        replace(policy, golden=None, metadata={}).to_bytes(),
         isa,
         "" if format == "auto" else format,
         threads,
@@ -184,6 +183,14 @@ def compile(
     )
     plan.policy = policy
     return plan
+
+
+def _compiled_again(policy: SparsePolicy, threads: int, saved: Mapping[str, Any]) -> Plan:
+    """A plan in another process, maybe on another machine, where it is tuned anew."""
+    known = [info.name for info in kernels() if info.available]
+    if saved["isa"] in known and saved["cpu"] == tuning.cpu_name():
+        return compile(policy, threads=threads, isa=saved["isa"], tune=saved)
+    return compile(policy, threads=threads)
 
 
 @dataclass(frozen=True)
@@ -214,24 +221,29 @@ def _widest_isa() -> str:
     return [info.name for info in kernels() if info.available][-1]
 
 
-def _bounds(policy: SparsePolicy) -> tuple[Any, Any]:
-    if isinstance(policy.head, Clip | Unscale):
-        return policy.head.box.low.ravel(), policy.head.box.high.ravel()
-    return None, None
+def _same_but_for_layers(a: SparsePolicy, b: SparsePolicy) -> bool:
+    """Whether the head, the ops that are no layers, and the spans are those of the other policy.
 
-
-def _head_arguments(policy: SparsePolicy) -> tuple[Any, ...]:
-    low, high = _bounds(policy)
-    numbers = () if low is None else (tuple(low), tuple(high))
-    return (policy.head.kind, policy.action_shape, *numbers)
-
-
-def _same_step(a: SparsePolicy, b: SparsePolicy) -> bool:
-    one, other = a.observation, b.observation
-    if one is other:
+    Where the layers are others altogether, which the core says better, spans are not compared.
+    """
+    one, other = a.program, b.program
+    if a.head is not b.head and _facts(a.head) != _facts(b.head):
+        return False
+    rest = [[op for op in p.ops if not isinstance(op, Linear)] for p in (one, other)]
+    if len(rest[0]) != len(rest[1]):
+        return False
+    if not all(x is y or _facts(x) == _facts(y) for x, y in zip(*rest, strict=True)):
+        return False
+    if [layer.shape for layer in a.layers] != [layer.shape for layer in b.layers]:
         return True
-    same_arrays = all(
-        np.array_equal(x, y) if x is not None and y is not None else x is y
-        for x, y in ((one.shift, other.shift), (one.scale, other.scale))
-    )
-    return same_arrays and (one.shape, one.low, one.high) == (other.shape, other.low, other.high)
+    spans = [[(op.kind, op.reads, op.writes) for op in p.ops] for p in (one, other)]
+    return spans[0] == spans[1] and one.outputs == other.outputs
+
+
+def _facts(part: Op | Head) -> Any:
+    """What an op or a head holds, to be compared."""
+    if isinstance(part, Op):
+        arrays = {name: array.tobytes() for name, array in part.tensors().items()}
+        return part.kind, part.attributes(), arrays
+    bounds = [part.box.low, part.box.high] if isinstance(part, Clip | Unscale) else []
+    return part.kind, [(bound.shape, bound.tobytes()) for bound in bounds]

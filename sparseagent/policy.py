@@ -7,164 +7,27 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from sparseagent.csr import CSR, Float32, ReadOnly, check_shape, frozen_array
-from sparseagent.head import Argmax, Clip, Head, Raw, Unscale
-from sparseagent.observation import Observation
-
-#: Names of the activations, with the default `alpha` of those that take one.
-ACTIVATIONS: Mapping[str, float] = {
-    "identity": 0.0,
-    "relu": 0.0,
-    "tanh": 0.0,
-    "sigmoid": 0.0,
-    "elu": 1.0,
-    "leaky_relu": 0.01,
-    "silu": 0.0,
-    "gelu": 0.0,
-    "gelu_tanh": 0.0,
-}
-#: A self-test of more observations than this would make a small file slow to load.
-MAX_GOLDEN = 256
-_MAX_ALPHA = float(np.finfo(np.float32).max)  # what the compiled code can hold
-#: Summation orders by name, with the lanes of the kernel that each is made for; 0: any kernel.
-ORDERS: Mapping[str, int] = {"ascending": 0, "neon": 4, "avx2": 8, "avx512": 16}
-
-
-@dataclass(frozen=True, eq=False)
-class Layer(ReadOnly):
-    """`y = activation(W x + b)`: one matrix, sparse or dense, with its bias and activation.
-
-    Attributes:
-        weight: `CSR` `[out, in]`, or a float32 array `[out, in]` for a dense layer. In a dense
-            layer every entry is part of the sum, in ascending column order, even where it is 0.
-        bias: float32 `[out]`, finite.
-        activation: one of `ACTIVATIONS`.
-        alpha: slope of `leaky_relu` for x < 0, scale of `elu`; 0 for the others.
-
-    Raises:
-        ValueError: an array has the wrong shape, a number is not finite, or the name is unknown.
-    """
-
-    weight: CSR | Float32
-    bias: Float32
-    activation: str = "identity"
-    alpha: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.weight, CSR):
-            dense = frozen_array("weight", self.weight, np.float32, 2)
-            check_shape("weight: shape", dense.shape)
-            if not np.isfinite(dense).all():
-                raise ValueError("weight: expected finite numbers, got Inf or NaN")
-            object.__setattr__(self, "weight", dense)
-        object.__setattr__(self, "bias", frozen_array("bias", self.bias, np.float32, 1))
-        if self.bias.size != self.shape[0]:
-            raise ValueError(
-                f"bias: expected {self.shape[0]} numbers for a layer {self.shape}, "
-                f"got {self.bias.size}"
-            )
-        if not np.isfinite(self.bias).all():
-            raise ValueError("bias: expected finite numbers, got Inf or NaN")
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(
-                f"activation: expected one of {', '.join(ACTIVATIONS)}, got {self.activation!r}"
-            )
-        object.__setattr__(self, "alpha", float(self.alpha))
-        if not abs(self.alpha) <= _MAX_ALPHA:  # or NaN
-            raise ValueError(f"alpha: expected a finite number, got {self.alpha}")
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """`(out, in)`."""
-        out, width = self.weight.shape
-        return int(out), int(width)
-
-    @property
-    def nnz(self) -> int:
-        """Number of weights that take part in the sum."""
-        return self.weight.nnz if isinstance(self.weight, CSR) else int(self.weight.size)
-
-    @property
-    def sparsity(self) -> float:
-        """Fraction of weights that are absent, in [0, 1]."""
-        return self.weight.sparsity if isinstance(self.weight, CSR) else 0.0
-
-    def dense_weight(self) -> Float32:
-        """The weight as float32 `[out, in]`, absent entries 0."""
-        return self.weight.to_dense() if isinstance(self.weight, CSR) else self.weight
-
-    def core_argument(self) -> tuple[Any, ...]:
-        """The layer as the compiled core takes it: as CSR; a dense one has no structure to give."""
-        out, width = self.weight.shape
-        weight = self.weight
-        arrays: tuple[Any, ...]
-        if isinstance(weight, CSR):
-            arrays = (weight.runs, weight.indptr, weight.indices, weight.values)
-        else:
-            arrays = (1, None, None, weight.ravel())
-        return (out, width, *arrays, self.bias, self.activation, self.alpha)
-
-    def with_values(self, values: Float32, bias: Float32) -> Layer:
-        """The same layer with other numbers under the same mask.
-
-        Args:
-            values: float32 `[nnz]` in the stored order, or `[out, in]` for a dense layer.
-            bias: float32 `[out]`.
-
-        Raises:
-            ValueError: another shape, or a number is not finite.
-        """
-        if isinstance(self.weight, CSR):
-            return replace(self, weight=self.weight.with_values(values), bias=bias)
-        if np.shape(values) != self.weight.shape:
-            raise ValueError(f"values: expected {self.weight.shape}, got {np.shape(values)}")
-        return replace(self, weight=values, bias=bias)
-
-    def ascending(self) -> Layer:
-        """The layer in the plain order: one run per row, ascending columns."""
-        weight = self.weight
-        return replace(self, weight=weight.ascending() if isinstance(weight, CSR) else weight)
-
-
-@dataclass(frozen=True, eq=False)
-class Golden(ReadOnly):
-    """Observations with the outputs and actions they must give: the file's self-test.
-
-    Attributes:
-        observations: `[n, *shape]` in the environment's dtype.
-        outputs: float32 `[n, out]`, bit for bit what the network gives.
-        actions: `[n, ...]`, what `predict` returns.
-
-    All three are copied and read-only.
-
-    Raises:
-        ValueError: n is not 1 to `MAX_GOLDEN`.
-    """
-
-    observations: np.ndarray[Any, Any]
-    outputs: Float32
-    actions: np.ndarray[Any, Any]
-
-    def __post_init__(self) -> None:
-        _check_golden_count(self.observations)
-        for name in ("observations", "outputs", "actions"):
-            array = np.array(getattr(self, name), order="C")
-            array.setflags(write=False)
-            object.__setattr__(self, name, array)
+from sparseagent import fields, policyfile
+from sparseagent.csr import Float32
+from sparseagent.head import Head, Raw
+from sparseagent.ops import Layer, Linear, Observation, Observe
+from sparseagent.order import check_order, reorder
+from sparseagent.policyfile import MAX_GOLDEN, Contents, Golden, PolicyFileError
+from sparseagent.program import Program
+from sparseagent.reference import by_name, forward_exact
 
 
 @dataclass(frozen=True, eq=False)
 class SparsePolicy:
-    """Observation step, layers, action head: everything needed to act, and nothing of torch.
+    """A program and its action head: everything needed to act, and nothing of torch.
 
     Attributes:
-        layers: at least one; each takes what the one before gives.
-        observation: the step before the first layer.
-        head: the step after the last layer.
+        program: from the observations to the outputs; `chain` makes that of a feed-forward net.
+        head: from the first output to the action.
         metadata: facts that JSON gives back as they were: environment id, library versions, return.
         order: which packer laid down the summation order (`repack`), one of `ORDERS`.
         golden: the self-test that `load` runs, or None.
@@ -174,34 +37,15 @@ class SparsePolicy:
         ValueError: the parts do not fit together; the message names the part.
     """
 
-    layers: tuple[Layer, ...]
-    observation: Observation
+    program: Program
     head: Head = field(default_factory=Raw)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     order: str = "ascending"
     golden: Golden | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", tuple(self.layers))
-        self._check_types()
-        if not self.layers:
-            raise ValueError("layers: expected at least one layer, got none")
-        if self.order not in ORDERS:
-            raise ValueError(f"order: expected one of {', '.join(ORDERS)}, got {self.order!r}")
-        width = self.observation.size
-        for number, layer in enumerate(self.layers):
-            if layer.shape[1] != width:
-                raise ValueError(f"layers[{number}]: expected {width} inputs, got {layer.shape[1]}")
-            width = layer.shape[0]
-        if isinstance(self.head, Clip | Unscale) and self.head.box.low.size != width:
-            raise ValueError(
-                f"head: expected bounds for {width} outputs, got {self.head.box.low.size}"
-            )
-
-    def _check_types(self) -> None:
         parts: list[tuple[str, object, Any]] = [
-            *((f"layers[{number}]", layer, Layer) for number, layer in enumerate(self.layers)),
-            ("observation", self.observation, Observation),
+            ("program", self.program, Program),
             ("head", self.head, Head),
             ("metadata", self.metadata, Mapping),
         ]
@@ -215,25 +59,52 @@ class SparsePolicy:
                     f"metadata: {key}: expected what JSON gives back as it was (no tuple, NaN or "
                     f"key that is not a string), got {fact!r}"
                 )
+        check_order(self.order)
+        self.head.action_of(self.output_size)
+
+    def __repr__(self) -> str:
+        return (
+            f"<SparsePolicy {self.input_size} inputs, {self.output_size} outputs, "
+            f"{self.nnz} weights, sparsity {self.sparsity:.4f}, {self.head.kind}, "
+            f"order {self.order}>"
+        )
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers of the program, in the order in which they run."""
+        return tuple(op.layer for op in self.program.ops if isinstance(op, Linear))
+
+    @property
+    def inputs(self) -> Mapping[str, Observation]:
+        """The observation steps by the names of the inputs."""
+        return {op.input: op.step for op in self.program.ops if isinstance(op, Observe)}
+
+    @property
+    def observation(self) -> Observation:
+        """The step of the only input.
+
+        Raises:
+            ValueError: the observation is a Dict; see `inputs`.
+        """
+        steps = self.inputs
+        if len(steps) != 1:
+            raise ValueError(f"observation: expected one input, got {', '.join(steps)}")
+        return next(iter(steps.values()))
 
     @property
     def input_size(self) -> int:
-        """Number of features the first layer takes."""
-        return self.layers[0].shape[1]
+        """Number of features of an observation, as the network sees them."""
+        return sum(step.size for step in self.inputs.values())
 
     @property
     def output_size(self) -> int:
-        """Number of outputs the last layer gives."""
-        return self.layers[-1].shape[0]
+        """Number of outputs that the action is made of."""
+        return next(iter(self.program.outputs.values())).size
 
     @property
     def action_shape(self) -> tuple[int, ...]:
         """Shape of one action; `()` for a discrete one."""
-        if isinstance(self.head, Argmax):
-            return ()
-        if isinstance(self.head, Clip | Unscale):
-            return self.head.box.shape
-        return (self.output_size,)
+        return self.head.action_of(self.output_size)[1]
 
     @property
     def nnz(self) -> int:
@@ -261,9 +132,9 @@ class SparsePolicy:
         Raises:
             ValueError: an unknown order.
         """
-        from sparseagent.repack import repack
-
-        return repack(self, order)
+        program = reorder(self.program, order)
+        packed = replace(self, program=program, order=order, golden=None)
+        return packed if self.golden is None else packed.with_golden(self.golden.observations)
 
     def with_values(self, values: Sequence[Float32], biases: Sequence[Float32]) -> SparsePolicy:
         """The policy with other numbers under the same masks, for `Plan.update`.
@@ -283,16 +154,23 @@ class SparsePolicy:
         for name, given in (("values", values), ("biases", biases)):
             if len(given) != count:
                 raise ValueError(f"{name}: expected {count} arrays, got {len(given)}")
-        layers = tuple(
-            layer.with_values(*numbers)
-            for layer, *numbers in zip(self.layers, values, biases, strict=True)
+        numbers = iter(zip(values, biases, strict=True))
+        ops = tuple(
+            replace(op, layer=op.layer.with_values(*next(numbers)))
+            if isinstance(op, Linear)
+            else op
+            for op in self.program.ops
         )
-        return replace(self, layers=layers, golden=None)
+        program = object.__new__(Program)  # the spans were checked when this one was made
+        for name, part in (*vars(self.program).items(), ("ops", ops)):
+            object.__setattr__(program, name, part)
+        return replace(self, program=program, golden=None)
 
     def with_golden(self, observations: Any) -> SparsePolicy:
         """The policy with a self-test: what it gives for `observations`, `[n, *shape]`.
 
-        They are cast to the observation's dtype, which is what the environment will hand in.
+        They are cast to the observation's dtype, which is what the environment will hand in. Where
+        there are several inputs, a mapping by their names.
 
         Args:
             observations: `[n, *shape]`, n from 1 to `MAX_GOLDEN`: every load of the file runs them
@@ -301,27 +179,36 @@ class SparsePolicy:
         Raises:
             ValueError: another shape, or too many.
         """
-        from sparseagent.reference import forward_exact
-
-        batch = np.array(observations, self.observation.dtype, order="C")
-        if batch.shape[1:] != self.observation.shape or not len(batch):
-            raise ValueError(
-                f"observations: expected [n, {', '.join(map(str, self.observation.shape))}], "
-                f"got shape {batch.shape}"
-            )
-        _check_golden_count(batch)
-        outputs = forward_exact(self, batch)
-        return replace(self, golden=Golden(batch, outputs, self.head.apply(outputs)))
+        batches = {}
+        for name, given in by_name(self.program, observations).items():
+            step = self.inputs[name]
+            batch = np.array(given, step.dtype, order="C")
+            if batch.shape[1:] != step.shape or not len(batch):
+                raise ValueError(
+                    f"observations: expected [n, {', '.join(map(str, step.shape))}], "
+                    f"got shape {batch.shape}"
+                )
+            if len(batch) > MAX_GOLDEN:
+                raise ValueError(
+                    f"golden: expected 1 to {MAX_GOLDEN} observations, got {len(batch)}"
+                )
+            batches[name] = batch
+        outputs = forward_exact(self.program, batches)
+        single = next(iter(batches.values())) if len(batches) == 1 else batches
+        return replace(self, golden=Golden(single, outputs, self.head.apply(outputs)))
 
     def with_metadata(self, **facts: Any) -> SparsePolicy:
         """The policy with `facts` added to its metadata."""
         return replace(self, metadata={**self.metadata, **facts})
 
+    def to_bytes(self) -> bytes:
+        """The content of its file; `load` takes it too."""
+        contents = Contents(self.program, self.head, self.metadata, self.order, self.golden)
+        return policyfile.to_bytes(contents)
+
     def save(self, path: str | Path) -> None:
         """Write one `.safetensors` file; see `sparseagent.policyfile` for its layout."""
-        from sparseagent.policyfile import save
-
-        save(self, path)
+        policyfile.write(self.to_bytes(), path)
 
     def summary(self) -> str:
         """A table of the layers: shape, weights kept, sparsity, activation."""
@@ -336,16 +223,58 @@ class SparsePolicy:
         return "\n".join(lines)
 
 
-def _check_golden_count(observations: np.ndarray[Any, Any]) -> None:
-    if not 1 <= len(observations) <= MAX_GOLDEN:
-        raise ValueError(
-            f"golden: expected 1 to {MAX_GOLDEN} observations, got {len(observations)}"
+def load(source: str | Path | bytes | BinaryIO) -> SparsePolicy:
+    """Read a policy file, check all of it, and run its self-test.
+
+    What that costs is bounded by the file's size, whoever wrote it: loading, compiling and the
+    first call take at most 64 MiB and 128 bytes for each byte of the file, and time in proportion.
+    A self-test has at most 256 observations.
+
+    Args:
+        source: the file's path, its content, or a file opened for reading bytes.
+
+    Raises:
+        ValueError: the file is truncated, altered, newer than this version or not a policy file,
+            or this machine does not reproduce its golden outputs bit for bit.
+        FileNotFoundError: there is no such file.
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _from_contents(policyfile.from_bytes(bytes(source)))
+    if not isinstance(source, str | Path):
+        return _from_contents(policyfile.from_bytes(source.read()))
+    data = Path(source).read_bytes()
+    try:
+        return _from_contents(policyfile.from_bytes(data))
+    except PolicyFileError as error:
+        raise PolicyFileError(f"{source}: {error}") from error.__cause__
+
+
+def _from_contents(contents: Contents) -> SparsePolicy:
+    try:
+        policy = SparsePolicy(**vars(contents))
+        if policy.golden is not None:
+            _self_test(policy, policy.golden)
+    except PolicyFileError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise PolicyFileError(f"damaged policy: {error}") from error
+    return policy
+
+
+def _self_test(policy: SparsePolicy, golden: Golden) -> None:
+    outputs = forward_exact(policy.program, golden.observations)
+    if outputs.tobytes() != golden.outputs.tobytes():
+        raise PolicyFileError(
+            "self-test: this machine does not reproduce the golden outputs bit for bit"
         )
+    if not np.array_equal(policy.head.apply(outputs), golden.actions, equal_nan=True):
+        raise PolicyFileError("self-test: the head does not give the golden actions")
 
 
 def _json_holds(content: Mapping[str, Any]) -> bool:
     """Whether a file would give `content` back as it is, say no tuple as a list."""
+    spec = {"metadata": content}  # lists nest in a file as deep as this
     try:
-        return bool(json.loads(json.dumps(content, allow_nan=False)) == content)
-    except (TypeError, ValueError):
+        return bool(fields.parse(json.dumps(spec, allow_nan=False)) == spec)
+    except (RecursionError, TypeError, ValueError):
         return False

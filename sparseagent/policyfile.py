@@ -1,14 +1,15 @@
 """One `.safetensors` file per policy: written, and read back without trusting a byte of it.
 
-Tensors:
-    layers.N.{indptr int32, indices uint16 or int32, values float32, bias float32}  CSR layers
-    layers.N.{weight float32 [out, in], bias float32}                               dense layers
-    observation.{shift, scale}  float64 [in], where there are any
-    head.{low, high}            float32, where there are any
-    golden.{observations, outputs, actions}
+Tensors of version 2, N the number of an op:
+    ops.N.*          what the op holds, see `Op.tensors`: weights, biases, statistics
+    head.{low, high} float32, where there are any
+    golden.{observations or observations.NAME, outputs, actions}
 
-Metadata (strings): `format`, `format_version`, `spec` (JSON: shapes, activations, bounds, facts)
+Metadata (strings): `format`, `format_version`, `spec` (JSON: slots, ops, outputs, bounds, facts)
 and `checksum`: SHA-256 of the whole file with the 64 digits of the checksum itself set to zeros.
+
+A feed-forward net is written as version 1, which older versions of this package read too: its spec
+lists `layers` and one `observation` instead of ops; `_upgraded` says how the names correspond.
 """
 
 from __future__ import annotations
@@ -17,28 +18,50 @@ import hashlib
 import json
 import math
 import uuid
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as save_tensors
 
-from sparseagent.csr import CSR
+from sparseagent import fields
+from sparseagent.csr import Float32, ReadOnly
 from sparseagent.head import Argmax, Box, Clip, Head, Raw, Unscale
-from sparseagent.observation import Observation
-from sparseagent.policy import Golden, Layer, SparsePolicy
+from sparseagent.ops import OPS, Observe
+from sparseagent.program import Program, Span, Tensors
+
+#: `[B, *shape]` of the only input, or a mapping of such arrays by the names of the inputs.
+Observations = NDArray[Any] | Mapping[str, NDArray[Any]]
 
 FORMAT = "sparseagent"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 #: What loading a file, compiling its policy for one thread with a format of its own choice and the
 #: first call may take at their peak, in bytes: so many whatever the file, and so many for each byte
 #: of it. Most of it is for JSON of lists within lists, some 110 a byte; honest files take 10 to 30.
 MEMORY_FIXED = 64 << 20
 MEMORY_PER_BYTE = 128
+#: Of JSON: everything but the arrays. Programs of as many ops as there may be take a third of it.
+MAX_HEADER = 4 << 20
+#: A self-test of more observations than this would make a small file slow to load.
+MAX_GOLDEN = 256
 _ZEROS = "0" * 64
+# The arrays a file may hold, as NumPy and as the container call them, in the order of their data:
+# wide ones first, so that all are aligned.
+_NAMES = {
+    "int64": "I64",
+    "float64": "F64",
+    "float32": "F32",
+    "int32": "I32",
+    "uint16": "U16",
+    "int8": "I8",
+    "uint8": "U8",
+    "bool": "BOOL",
+}
+_DTYPES = list(_NAMES)
 # What reading a spec or a tensor of the wrong kind can end in.
 _DAMAGE = (
     SafetensorError,
@@ -51,16 +74,66 @@ _DAMAGE = (
     ValueError,
 )
 
-Tensors = dict[str, np.ndarray[Any, Any]]
-
 
 class PolicyFileError(ValueError):
     """The file is not a policy file, is damaged, or was written by a newer version."""
 
 
-def save(policy: SparsePolicy, path: str | Path) -> None:
-    """Write `policy` to `path`, at once: an interrupted write leaves no half of a file."""
-    data = to_bytes(policy)
+@dataclass(frozen=True, eq=False)
+class Golden(ReadOnly):
+    """Observations with the outputs and actions they must give: the file's self-test.
+
+    Attributes:
+        observations: `[n, *shape]` in the environment's dtype; where there are several inputs, a
+            mapping of such arrays by their names.
+        outputs: float32 `[n, out]`, bit for bit what the network gives.
+        actions: `[n, ...]`, what `predict` returns.
+
+    All are copied and read-only.
+
+    Raises:
+        ValueError: n is not 1 to `MAX_GOLDEN`.
+    """
+
+    observations: Observations
+    outputs: Float32
+    actions: NDArray[Any]
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.outputs) <= MAX_GOLDEN:
+            raise ValueError(
+                f"golden: expected 1 to {MAX_GOLDEN} observations, got {len(self.outputs)}"
+            )
+        given = self.observations
+        copied: Observations = (
+            {name: _read_only(array) for name, array in given.items()}
+            if isinstance(given, Mapping)
+            else _read_only(given)
+        )
+        object.__setattr__(self, "observations", copied)
+        for name in ("outputs", "actions"):
+            object.__setattr__(self, name, _read_only(getattr(self, name)))
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """What a policy file holds; `SparsePolicy` says what each part means."""
+
+    program: Program
+    head: Head
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    order: str = "ascending"
+    golden: Golden | None = None
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    copy = np.array(array, order="C")
+    copy.setflags(write=False)
+    return copy
+
+
+def write(data: bytes, path: str | Path) -> None:
+    """Write a file's content to `path`, at once: an interrupted write leaves no half of a file."""
     target = Path(path)
     # A name of its own, for another process may be writing the same policy; not by tempfile, whose
     # files nobody else may read.
@@ -72,74 +145,76 @@ def save(policy: SparsePolicy, path: str | Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def load(path: str | Path) -> SparsePolicy:
-    """Read a policy file, check all of it, and run its self-test.
-
-    What that costs is bounded by the file's size, whoever wrote it: loading, compiling and the
-    first call take at most 64 MiB and 128 bytes for each byte of the file, and time in proportion.
-    A self-test has at most 256 observations.
-
-    Raises:
-        ValueError: the file is truncated, altered, newer than this version or not a policy file,
-            or this machine does not reproduce its golden outputs bit for bit.
-        FileNotFoundError: there is no such file.
-    """
-    data = Path(path).read_bytes()
-    try:
-        return from_bytes(data)
-    except PolicyFileError as error:
-        raise PolicyFileError(f"{path}: {error}") from error.__cause__
-
-
-def to_bytes(policy: SparsePolicy) -> bytes:
-    """The file's content."""
+def to_bytes(contents: Contents) -> bytes:
+    """The file's content, in the lowest version of the format that holds it."""
     tensors: Tensors = {}
+    version = contents.program.since
+    program = _program_out(contents.program, tensors)
     spec = {
-        "layers": [
-            _layer_out(layer, f"layers.{i}", tensors) for i, layer in enumerate(policy.layers)
-        ],
-        "observation": _observation_out(policy.observation, tensors),
-        "head": _head_out(policy.head, tensors),
-        "order": policy.order,
-        "metadata": dict(policy.metadata),
+        **(_downgraded(program, tensors) if version == 1 else program),
+        "head": _head_out(contents.head, tensors),
+        "order": contents.order,
+        "metadata": dict(contents.metadata),
     }
-    if policy.golden is not None:
-        for name in ("observations", "outputs", "actions"):
-            tensors[f"golden.{name}"] = getattr(policy.golden, name)
+    if contents.golden is not None:
+        tensors |= _golden_out(contents.golden)
     metadata = {
         "format": FORMAT,
-        "format_version": str(FORMAT_VERSION),
+        "format_version": str(version),
         "spec": json.dumps(spec),
         "checksum": _ZEROS,
     }
-    contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    blank = _sorted_header(save_tensors(contiguous, metadata=metadata))
+    blank = _container(tensors, metadata)
     digest = hashlib.sha256(blank).hexdigest()
     return blank.replace(f'"{_ZEROS}"'.encode(), f'"{digest}"'.encode(), 1)
 
 
-def from_bytes(data: bytes) -> SparsePolicy:
-    """The policy in a file's content; see `load` for what it raises."""
+def from_bytes(data: bytes) -> Contents:
+    """What a file's content holds, all of it checked; the self-test is not run.
+
+    Raises:
+        PolicyFileError: it is truncated, altered, newer than this version or not a policy file.
+    """
     metadata = _metadata(data)
-    _check_version(metadata)
+    version = _version(metadata)
     try:
         _check_checksum(data, metadata)
-        policy = _policy_in(json.loads(metadata["spec"]), load_tensors(data))
-        if policy.golden is not None:
-            _self_test(policy, policy.golden)
+        spec, tensors = fields.parse(metadata["spec"]), load_tensors(data)
+        if version == 1:
+            spec, tensors = _upgraded(spec, tensors)
+        contents = _contents_in(spec, tensors)
     except PolicyFileError:
         raise
     except _DAMAGE as error:
         raise PolicyFileError(f"damaged policy: {type(error).__name__}: {error}") from error
-    return policy
+    return contents
 
 
-def _sorted_header(data: bytes) -> bytes:
-    """The same file with its header's keys in order: one policy, one sequence of bytes."""
-    start = 8 + int.from_bytes(data[:8], "little")
-    header = json.dumps(json.loads(data[8:start]), sort_keys=True, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + data[start:]
+def _container(tensors: Tensors, metadata: dict[str, str]) -> bytes:
+    """The safetensors container, keys and arrays in a fixed order: one policy, one content.
+
+    Not by the safetensors package, whose order of keys differs from call to call, and whose
+    compiled part a thread cannot leave where the interpreter ends: plans are compiled from this.
+    """
+    header: dict[str, Any] = {"__metadata__": metadata}
+    parts: list[bytes] = []
+    end = 0
+    for name in sorted(tensors, key=lambda name: (_DTYPES.index(str(tensors[name].dtype)), name)):
+        array = tensors[name]
+        parts.append(array.tobytes())
+        header[name] = {
+            "dtype": _NAMES[str(array.dtype)],
+            "shape": list(array.shape),
+            "data_offsets": [end, end + len(parts[-1])],
+        }
+        end += len(parts[-1])
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    if len(text) > MAX_HEADER:
+        raise ValueError(
+            f"metadata: expected at most {MAX_HEADER} bytes of JSON in all, got {len(text)}"
+        )
+    return b"".join([len(text).to_bytes(8, "little"), text, *parts])
 
 
 def _metadata(data: bytes) -> dict[str, str]:
@@ -156,8 +231,10 @@ def _metadata(data: bytes) -> dict[str, str]:
         raise PolicyFileError(
             f"truncated or damaged: expected a header of {length} bytes, got {len(data) - 8}"
         )
+    if length > MAX_HEADER:
+        raise PolicyFileError(f"header: expected at most {MAX_HEADER} bytes, got {length}")
     try:
-        metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+        metadata = fields.parse(data[8 : 8 + length].decode())["__metadata__"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise PolicyFileError("not a policy file, or a damaged one: unreadable header") from error
     wanted = ("format", "format_version", "spec", "checksum")
@@ -166,17 +243,18 @@ def _metadata(data: bytes) -> dict[str, str]:
     return metadata
 
 
-def _check_version(metadata: dict[str, str]) -> None:
+def _version(metadata: dict[str, str]) -> int:
     if metadata["format"] != FORMAT:
         raise PolicyFileError(f"format: expected {FORMAT!r}, got {metadata['format']!r}")
     version = metadata["format_version"]
     if not version.isascii() or not version.isdigit():
         raise PolicyFileError(f"format_version: expected a number, got {version!r}")
-    if version != str(FORMAT_VERSION):
+    if version not in map(str, range(1, FORMAT_VERSION + 1)):
         raise PolicyFileError(
-            f"format_version: this sparseagent reads version {FORMAT_VERSION}, the file has "
+            f"format_version: this sparseagent reads versions 1 to {FORMAT_VERSION}, the file has "
             f"{version}; a newer sparseagent may read it"
         )
+    return int(version)
 
 
 def _check_checksum(data: bytes, metadata: dict[str, str]) -> None:
@@ -191,84 +269,110 @@ def _check_checksum(data: bytes, metadata: dict[str, str]) -> None:
         )
 
 
-def _self_test(policy: SparsePolicy, golden: Golden) -> None:
-    from sparseagent.reference import forward_exact
-
-    outputs = forward_exact(policy, golden.observations)
-    if outputs.tobytes() != golden.outputs.tobytes():
-        raise PolicyFileError(
-            "self-test: this machine does not reproduce the golden outputs bit for bit"
+def _program_out(program: Program, tensors: Tensors) -> dict[str, Any]:
+    ops = []
+    for number, op in enumerate(program.ops):
+        ops.append(
+            {
+                "op": op.kind,
+                "reads": [_span_out(span, program) for span in op.reads],
+                "writes": [_span_out(span, program) for span in op.writes],
+                **op.attributes(),
+            }
         )
-    if not np.array_equal(policy.head.apply(outputs), golden.actions, equal_nan=True):
-        raise PolicyFileError("self-test: the head does not give the golden actions")
+        tensors |= {f"ops.{number}.{name}": array for name, array in op.tensors().items()}
+    outputs = {name: _span_out(span, program) for name, span in program.outputs.items()}
+    return {"slots": dict(program.slots), "ops": ops, "outputs": outputs}
 
 
-def _layer_out(layer: Layer, prefix: str, tensors: Tensors) -> dict[str, Any]:
-    spec: dict[str, Any] = {
-        "shape": layer.shape,
-        "activation": layer.activation,
-        "alpha": layer.alpha,
-        "kind": "csr" if isinstance(layer.weight, CSR) else "dense",
+def _program_in(spec: dict[str, Any], tensors: Tensors) -> Program:
+    given_slots = fields.members(spec, "slots")
+    slots = {name: fields.whole(given_slots, name) for name in given_slots}
+    ops = []
+    for number, given in enumerate(fields.items(spec, "ops")):
+        kind = fields.text(given, "op")
+        if kind not in OPS:
+            raise PolicyFileError(
+                f"ops[{number}]: unknown op {kind!r}; a newer sparseagent may read the file. This "
+                f"one knows {', '.join(sorted(OPS))}"
+            )
+        prefix = f"ops.{number}."
+        own = {n.removeprefix(prefix): a for n, a in tensors.items() if n.startswith(prefix)}
+        reads, writes = (
+            tuple(_span_in(span, slots) for span in fields.items(given, key))
+            for key in ("reads", "writes")
+        )
+        try:
+            ops.append(OPS[kind].read(reads, writes, given, own))
+        except KeyError as error:
+            raise ValueError(f"ops[{number}] ({kind}): expected {error}") from error
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"ops[{number}] ({kind}): {error}") from error
+    outputs = {
+        name: _span_in(span, slots) for name, span in fields.members(spec, "outputs").items()
     }
-    tensors[f"{prefix}.bias"] = layer.bias
-    if isinstance(layer.weight, CSR):
-        narrow = layer.shape[1] <= 1 << 16
-        spec["runs"] = layer.weight.runs
-        tensors[f"{prefix}.indptr"] = layer.weight.indptr
-        tensors[f"{prefix}.indices"] = layer.weight.indices.astype(
-            np.uint16 if narrow else np.int32
-        )
-        tensors[f"{prefix}.values"] = layer.weight.values
-    else:
-        tensors[f"{prefix}.weight"] = layer.weight
-    return spec
+    return Program(slots, tuple(ops), outputs)
 
 
-def _layer_in(spec: dict[str, Any], prefix: str, tensors: Tensors) -> Layer:
-    shape = tuple(int(n) for n in spec["shape"])
-    if len(shape) != 2:
-        raise ValueError(f"{prefix}: expected shape (out, in), got {shape}")
-    weight: Any
-    if spec["kind"] == "csr":
-        indices = tensors[f"{prefix}.indices"]
-        if indices.dtype not in (np.uint16, np.int32):
-            raise ValueError(f"{prefix}.indices: expected uint16 or int32, got {indices.dtype}")
-        weight = CSR(
-            (shape[0], shape[1]),
-            tensors[f"{prefix}.indptr"],
-            indices.astype(np.int32),
-            tensors[f"{prefix}.values"],
-            int(spec["runs"]),
-        )
-    elif spec["kind"] == "dense":
-        weight = tensors[f"{prefix}.weight"]
-        if weight.shape != shape:
-            raise ValueError(f"{prefix}.weight: expected shape {shape}, got {weight.shape}")
-    else:
-        raise ValueError(f"{prefix}: expected kind csr or dense, got {spec['kind']!r}")
-    return Layer(weight, tensors[f"{prefix}.bias"], str(spec["activation"]), float(spec["alpha"]))
+def _span_out(span: Span, program: Program) -> Any:
+    """`"x1"` for a whole slot, `["x1", 0, 3]` for a part of one."""
+    whole = span == Span(span.slot, 0, program.slots[span.slot])
+    return span.slot if whole else [span.slot, span.start, span.stop]
 
 
-def _observation_out(step: Observation, tensors: Tensors) -> dict[str, Any]:
-    for name in ("shift", "scale"):
-        if getattr(step, name) is not None:
-            tensors[f"observation.{name}"] = getattr(step, name)
-    bounds = [None if math.isinf(bound) else bound for bound in (step.low, step.high)]
-    return {"shape": step.shape, "dtype": step.dtype, "low": bounds[0], "high": bounds[1]}
+def _span_in(given: Any, slots: dict[str, int]) -> Span:
+    whole = isinstance(given, str) and given in slots
+    part = isinstance(given, list) and len(given) == 3
+    if not whole and not (part and isinstance(given[0], str) and given[0] in slots):
+        raise ValueError(f"expected a slot or [slot, start, stop], got {given!r:.80}")
+    if whole:
+        return Span(given, 0, slots[given])
+    slot, start, stop = given
+    return Span(slot, fields.whole_number("start", start), fields.whole_number("stop", stop))
 
 
-def _observation_in(spec: dict[str, Any], tensors: Tensors) -> Observation:
-    for name in ("observation.shift", "observation.scale"):
-        if name in tensors and tensors[name].dtype != np.float64:
-            raise ValueError(f"{name}: expected float64, got {tensors[name].dtype}")
-    return Observation(
-        tuple(int(n) for n in spec["shape"]),
-        str(spec["dtype"]),
-        tensors.get("observation.shift"),
-        tensors.get("observation.scale"),
-        -math.inf if spec["low"] is None else float(spec["low"]),
-        math.inf if spec["high"] is None else float(spec["high"]),
-    )
+def _downgraded(spec: dict[str, Any], tensors: Tensors) -> dict[str, Any]:
+    """The program of a feed-forward net as version 1 says it; renames its tensors."""
+    observe, *layers = spec["ops"]
+    for name in list(tensors):
+        _, number, own = name.split(".")
+        prefix = "observation" if number == "0" else f"layers.{int(number) - 1}"
+        tensors[f"{prefix}.{own}"] = tensors.pop(name)
+    keys = {"shape", "activation", "alpha", "kind", "runs"}
+    return {
+        "layers": [{k: v for k, v in layer.items() if k in keys} for layer in layers],
+        "observation": {k: observe[k] for k in ("shape", "dtype", "low", "high")},
+    }
+
+
+def _upgraded(spec: dict[str, Any], tensors: Tensors) -> tuple[dict[str, Any], Tensors]:
+    """What a file of version 1 says, as version 2 says it."""
+    observation = fields.members(spec, "observation")
+    layers = fields.items(spec, "layers")
+    categories = fields.wholes(observation, "categories") if "categories" in observation else ()
+    slots = {"x0": sum(categories) or math.prod(fields.wholes(observation, "shape"))}
+    ops = [
+        {
+            **observation,
+            "op": "observe",
+            "input": "observation",
+            "reads": [],
+            "writes": ["x0"],
+        }
+    ]
+    for number, layer in enumerate(layers):
+        slots[f"x{number + 1}"] = fields.wholes(layer, "shape")[0]
+        ops.append({**layer, "op": "linear", "reads": [f"x{number}"], "writes": [f"x{number + 1}"]})
+    numbers = {"observation": 0, **{f"layers.{n}": n + 1 for n in range(len(layers))}}
+    renamed = {}
+    for name, array in tensors.items():
+        owner, _, own = name.rpartition(".")
+        if owner in numbers:
+            renamed[f"ops.{numbers[owner]}.{own}"] = array
+        elif owner in ("head", "golden"):
+            renamed[name] = array
+    outputs = {"action": f"x{len(layers)}"}
+    return {**spec, "slots": slots, "ops": ops, "outputs": outputs}, renamed
 
 
 def _head_out(head: Head, tensors: Tensors) -> dict[str, Any]:
@@ -279,7 +383,7 @@ def _head_out(head: Head, tensors: Tensors) -> dict[str, Any]:
 
 
 def _head_in(spec: dict[str, Any], tensors: Tensors) -> Head:
-    kind = spec["kind"]
+    kind = fields.text(spec, "kind")
     if kind == Raw.kind:
         return Raw()
     if kind == Argmax.kind:
@@ -293,34 +397,40 @@ def _head_in(spec: dict[str, Any], tensors: Tensors) -> Head:
     return Clip(box) if kind == Clip.kind else Unscale(box)
 
 
-def _policy_in(spec: dict[str, Any], tensors: Tensors) -> SparsePolicy:
-    policy = SparsePolicy(
-        tuple(_layer_in(layer, f"layers.{i}", tensors) for i, layer in enumerate(spec["layers"])),
-        _observation_in(spec["observation"], tensors),
-        _head_in(spec["head"], tensors),
-        dict(spec["metadata"]),
-        str(spec["order"]),
-    )
-    return replace(policy, golden=_golden_in(policy, tensors))
+def _contents_in(spec: dict[str, Any], tensors: Tensors) -> Contents:
+    program, head = _program_in(spec, tensors), _head_in(fields.members(spec, "head"), tensors)
+    golden = _golden_in(program, head, tensors)
+    metadata, order = fields.members(spec, "metadata"), fields.text(spec, "order")
+    return Contents(program, head, metadata, order, golden)
 
 
-def _golden_in(policy: SparsePolicy, tensors: Tensors) -> Golden | None:
-    action_dtype = "int64" if isinstance(policy.head, Argmax) else "float32"
-    wanted = {
-        "observations": (policy.observation.dtype, policy.observation.shape),
-        "outputs": ("float32", (policy.output_size,)),
-        "actions": (action_dtype, policy.action_shape),
+def _golden_out(golden: Golden) -> Tensors:
+    given = golden.observations
+    named = given if isinstance(given, Mapping) else {"": given}
+    observations = {
+        f"golden.observations{name and '.'}{name}": array for name, array in named.items()
     }
+    return {**observations, "golden.outputs": golden.outputs, "golden.actions": golden.actions}
+
+
+def _golden_in(program: Program, head: Head, tensors: Tensors) -> Golden | None:
+    steps = {op.input: op.step for op in program.ops if isinstance(op, Observe)}
+    output = next(iter(program.outputs.values()))
+    keys = {n: "observations" if len(steps) == 1 else f"observations.{n}" for n in steps}
+    wanted = {keys[name]: (step.dtype, step.shape) for name, step in steps.items()}
+    wanted |= {"outputs": ("float32", (output.size,)), "actions": head.action_of(output.size)}
     golden = {name: tensors[f"golden.{name}"] for name in wanted if f"golden.{name}" in tensors}
     if not golden:
         return None
     if len(golden) != len(wanted):
         raise ValueError("golden: expected observations, outputs and actions together")
-    count = max(1, len(golden["observations"]))
+    count = max(1, len(next(iter(golden.values()))))
     for name, (dtype, one) in wanted.items():
         array, shape = golden[name], (count, *one)
         if array.dtype != dtype or array.shape != shape:
             raise ValueError(
                 f"golden.{name}: expected {dtype} {shape}, got {array.dtype} {array.shape}"
             )
-    return Golden(**golden)
+    observations = {name: golden[key] for name, key in keys.items()}
+    single = next(iter(observations.values())) if len(steps) == 1 else observations
+    return Golden(single, golden["outputs"], golden["actions"])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,75 +10,96 @@ from numpy.typing import NDArray
 
 from sparseagent import _core
 from sparseagent.csr import Float32, Float64
-from sparseagent.policy import SparsePolicy
+from sparseagent.head import Raw
+from sparseagent.ops import Observe
+from sparseagent.policyfile import Contents, Observations, to_bytes
+from sparseagent.program import Op, Program
 
-_erf = np.vectorize(math.erf, otypes=[np.float64])
-
-
-def forward_float64(policy: SparsePolicy, observations: NDArray[Any]) -> Float64:
-    """The network in float64, observation step included: `[B, *shape]` -> float64 `[B, out]`."""
-    x = policy.observation.apply(observations).astype(np.float64)
-    for layer in policy.layers:
-        weight = layer.dense_weight().astype(np.float64)
-        x = activate(layer.activation, layer.alpha, x @ weight.T + layer.bias)
-    return x
+#: The features of every slot, `[B, size]`.
+Values = dict[str, Float64]
 
 
-def forward_exact(policy: SparsePolicy, observations: NDArray[Any]) -> Float32:
+def forward_float64(program: Program, observations: Observations) -> Float64:
+    """The first output in float64, observation steps included: `[B, *shape]` -> `[B, out]`."""
+    return _first_output(program, _values(program, observations))
+
+
+def forward_exact(program: Program, observations: Observations) -> Float32:
     """The arithmetic contract, one fused multiply-add after the other, in stored order.
 
     `[B, *shape]` -> float32 `[B, out]`, before the action head. Every kernel gives these bits.
     """
-    rows = policy.observation.apply(observations)
-    outputs: Float32 = _core.reference([layer.core_argument() for layer in policy.layers], rows)
+    data = to_bytes(Contents(program, Raw()))
+    outputs: Float32 = _core.reference(data, list(by_name(program, observations).values()))
     return outputs
 
 
-def error_bound(policy: SparsePolicy, observations: NDArray[Any]) -> Float64:
-    """A bound on |plan - exact real arithmetic| for each output, float64 `[B, out]`.
+def error_bound(program: Program, observations: Observations) -> Float64:
+    """A bound on |plan - exact real arithmetic| of the first output, float64 `[B, out]`.
 
-    Per layer: gamma(n) (|b| + |W| |x|) for the sum of n terms (Higham, 2002, section 3.1), the
-    error of the inputs carried through |W|, a Lipschitz constant of 1.13 for the activation
-    (gelu has the steepest slope) and 8 units in the last place for its evaluation. Every sum may
-    also lose half a denormal at each step; a whole one covers what gamma makes of that.
+    Every op carries the errors of what it reads on and adds its own; see `Op.bound`.
     """
-    unit = 2.0**-24
-    x = policy.observation.apply(observations).astype(np.float64)
-    error = np.zeros_like(x)
-    for layer in policy.layers:
-        size = np.abs(layer.dense_weight().astype(np.float64)).T
-        terms = np.count_nonzero(size, axis=0) + 1
-        gamma = terms * unit / (1 - terms * unit)
-        magnitude = (np.abs(x) + error) @ size + np.abs(layer.bias)
-        error = error @ size + gamma * magnitude + terms * 2.0**-149
-        total = x @ layer.dense_weight().astype(np.float64).T + layer.bias
-        x = activate(layer.activation, layer.alpha, total)
-        slope = max(1.13, abs(layer.alpha))
-        error = slope * error + 16 * unit * (np.abs(x) + slope * error) + 2.0**-149
-    return np.asarray(error)
+    values = _values(program, observations)
+
+    def bound(op: Op, errors: Values) -> Float64:
+        if isinstance(op, Observe):  # exact: the compiled step gives the oracle's bits
+            return np.zeros_like(_gathered(values, op.writes)[0])
+        return op.bound(_gathered(values, op.reads), _gathered(errors, op.reads))
+
+    return _first_output(program, _walk(program, bound))
 
 
-def activate(name: str, alpha: float, x: Float64) -> Float64:
-    """The activation `name` in float64, elementwise; see `sparseagent.policy.ACTIVATIONS`."""
-    if name not in _ACTIVATIONS:
-        raise ValueError(f"activation: expected one of {', '.join(_ACTIVATIONS)}, got {name!r}")
-    with np.errstate(over="ignore"):
-        # The compiled code holds alpha as float32.
-        return np.asarray(_ACTIVATIONS[name](x, float(np.float32(alpha))))
+def by_name(program: Program, observations: Observations) -> dict[str, NDArray[Any]]:
+    """The observations by the names of the program's inputs.
+
+    Raises:
+        ValueError: an input is missing, or a plain array is given where there are several inputs.
+    """
+    names = [op.input for op in program.ops if isinstance(op, Observe)]
+    if not isinstance(observations, Mapping):
+        if len(names) != 1:
+            raise ValueError(
+                f"observations: expected a mapping with {', '.join(names)}, got one array"
+            )
+        return {names[0]: np.asarray(observations)}
+    if not all(name in observations for name in names):
+        raise ValueError(
+            f"observations: expected {', '.join(names)}, got {', '.join(map(str, observations))}"
+        )
+    return {name: np.asarray(observations[name]) for name in names}
 
 
-def _sigmoid(x: Float64) -> Float64:
-    return np.asarray(np.exp(-np.logaddexp(0.0, -x)))
+def _values(program: Program, observations: Observations) -> Values:
+    """What every slot holds, in float64."""
+    given = by_name(program, observations)
+
+    def compute(op: Op, values: Values) -> Float64:
+        if isinstance(op, Observe):
+            return op.step.apply(given[op.input]).astype(np.float64)
+        return op.float64(*_gathered(values, op.reads))
+
+    return _walk(program, compute)
 
 
-_ACTIVATIONS: dict[str, Callable[[Float64, float], Any]] = {
-    "identity": lambda x, _: x,
-    "relu": lambda x, _: np.maximum(x, 0.0),
-    "tanh": lambda x, _: np.tanh(x),
-    "sigmoid": lambda x, _: _sigmoid(x),
-    "elu": lambda x, alpha: np.where(x < 0, alpha * np.expm1(np.minimum(x, 0.0)), x),
-    "leaky_relu": lambda x, alpha: np.where(x < 0, alpha * x, x),
-    "silu": lambda x, _: x * _sigmoid(x),
-    "gelu": lambda x, _: 0.5 * x * (1.0 + _erf(x / math.sqrt(2.0))),
-    "gelu_tanh": lambda x, _: x * _sigmoid(2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)),
-}
+def _walk(program: Program, compute: Callable[[Op, Values], Float64]) -> Values:
+    """Fills the slots, op by op, with what `compute` makes of those filled before."""
+    values: Values = {}
+    for op in program.ops:
+        results = compute(op, values)
+        start = 0
+        for span in op.writes:
+            if span.slot not in values:
+                values[span.slot] = np.zeros((len(results), program.slots[span.slot]))
+            part = results[:, start : start + span.size]
+            values[span.slot][:, span.start : span.stop] = part
+            start += span.size
+    return values
+
+
+def _gathered(values: Values, spans: Any) -> tuple[Float64, ...]:
+    return tuple(values[span.slot][:, span.start : span.stop] for span in spans)
+
+
+def _first_output(program: Program, values: Values) -> Float64:
+    span = next(iter(program.outputs.values()))
+    return values[span.slot][:, span.start : span.stop]

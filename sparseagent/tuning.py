@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sparseagent.csr import CSR
-from sparseagent.policy import Layer, SparsePolicy
+from sparseagent.ops import Layer
+from sparseagent.policy import SparsePolicy
 
 #: A tuning as `compile` takes it: what `Plan.tuning` gives, or a JSON file of it.
 Saved = Mapping[str, Any] | str | Path

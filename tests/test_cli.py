@@ -254,7 +254,9 @@ def test_run_fails_if_the_policy_does_not_act_like_the_model(tmp_path, monkeypat
         last = policy.layers[-1]
         turned = sa.Layer(-last.dense_weight(), -last.bias, last.activation)
         return sa.SparsePolicy(
-            (*policy.layers[:-1], turned), policy.observation, policy.head, policy.metadata
+            sa.chain((*policy.layers[:-1], turned), policy.observation),
+            policy.head,
+            policy.metadata,
         )
 
     monkeypatch.setattr(deployed.sa, "from_sb3", convert_another, raising=False)

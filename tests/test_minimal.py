@@ -27,7 +27,7 @@ def test_a_policy_is_saved_loaded_compiled_and_run(tmp_path: Path) -> None:
     weight[rng.random(weight.shape) < 0.8] = 0
     hidden = sa.Layer(sa.CSR.from_dense(weight), np.ones(16, np.float32), "tanh")
     head = sa.Layer(rng.normal(size=(3, 16)).astype(np.float32), np.zeros(3, np.float32))
-    policy = sa.SparsePolicy((hidden, head), sa.Observation((5,)), sa.Argmax())
+    policy = sa.SparsePolicy(sa.chain((hidden, head), sa.Observation((5,))), sa.Argmax())
     rows = rng.normal(size=(9, 5)).astype(np.float32)
     policy.with_golden(rows).save(tmp_path / "policy.safetensors")
     loaded = sa.load(tmp_path / "policy.safetensors")

@@ -27,7 +27,7 @@ def call(*arguments: object):
 def write_policy(path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     layer = sa.Layer(sa.CSR.from_dense(np.ones((2, 4), np.float32)), np.zeros(2, np.float32))
-    policy = sa.SparsePolicy((layer,), sa.Observation((4,)), sa.Argmax())
+    policy = sa.SparsePolicy(sa.chain((layer,), sa.Observation((4,))), sa.Argmax())
     policy.with_metadata(environment="CartPole-v1").save(path)
 
 

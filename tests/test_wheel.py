@@ -49,7 +49,7 @@ def test_wheel_runs_a_policy_without_torch(tmp_path: Path) -> None:
     weight = rng.normal(size=(20, 7)).astype(np.float32)
     weight[rng.random(weight.shape) < 0.7] = 0
     layer = sa.Layer(sa.CSR.from_dense(weight), np.ones(20, np.float32), "relu")
-    policy = sa.SparsePolicy((layer,), sa.Observation((7,)))
+    policy = sa.SparsePolicy(sa.chain((layer,), sa.Observation((7,))))
     rows = rng.normal(size=(5, 7)).astype(np.float32)
     policy.with_golden(rows).save(tmp_path / "policy.safetensors")
     np.save(tmp_path / "rows.npy", rows)

@@ -7,8 +7,7 @@ from typing import Any
 import sparseagent as sa
 from bench.contenders.base import Contender, Float64, UnsupportedError, Variant
 from bench.nets import Float32, aligned
-from sparseagent.policy import ORDERS
-from sparseagent.repack import best_order
+from sparseagent.order import ORDERS, best_order
 
 #: Formats that run in ascending order; the others follow the order of the instruction set.
 PLAIN = ("csr", "dense")

@@ -6,16 +6,29 @@
 namespace sparseagent {
 
 enum class Activation : std::int32_t {
-  identity,
-  relu,
-  tanh,
-  sigmoid,
-  elu,
-  leaky_relu,
-  silu,
-  gelu,
-  gelu_tanh,
+#define SPARSEAGENT_ACTIVATION(name, alpha) name,
+#include "core/activations.def"
+#undef SPARSEAGENT_ACTIVATION
 };
+
+// The same as text, with the default parameter, in the order of the enum.
+struct ActivationInfo {
+  const char* name;
+  double alpha;
+};
+
+constexpr ActivationInfo kActivations[] = {
+#define SPARSEAGENT_ACTIVATION(name, alpha) {#name, alpha},
+#include "core/activations.def"
+#undef SPARSEAGENT_ACTIVATION
+};
+
+constexpr int kActivationCount = sizeof kActivations / sizeof kActivations[0];
+
+// What memory safety and the Python side agree upon.
+constexpr std::int32_t kMaxWidth = 1 << 20;
+constexpr std::int32_t kMaxRuns = 64;
+constexpr std::int64_t kMaxNonzeros = std::int64_t{1} << 28;
 
 // The arithmetic contract (one sum): every row is `runs` chains of fused multiply-adds
 // over its stored entries, in stored order; the first chain starts from the bias, the

@@ -1,9 +1,12 @@
 #include "core/observation.h"
 
 #include <cmath>
+#include <cstddef>
 #include <sstream>
 #include <stdexcept>
 #include <string>
+
+#include "core/layer.h"
 
 namespace sparseagent {
 namespace {
@@ -13,6 +16,7 @@ namespace {
 struct Boolean {
   std::uint8_t byte;
   operator float() const { return byte != 0 ? 1.0f : 0.0f; }
+  explicit operator double() const { return byte != 0 ? 1.0 : 0.0; }
 };
 
 template <typename T>
@@ -20,17 +24,35 @@ void cast(const T* x, std::int64_t count, float* z) {
   for (std::int64_t i = 0; i < count; ++i) z[i] = static_cast<float>(x[i]);
 }
 
-template <typename T>
+// In `Real`, double or float: libraries normalise in one or the other.
+template <typename Real, typename T>
 void normalise(const ObservationStep& step, const T* x, float* z) {
   const bool shifts = !step.shift.empty();
   const bool scales = !step.scale.empty();
+  const std::size_t next = step.scale.size() > 1 ? 1 : 0;
+  const Real low = static_cast<Real>(step.low);
+  const Real high = static_cast<Real>(step.high);
   for (std::int32_t i = 0; i < step.size; ++i) {
-    double value = static_cast<double>(x[i]);
-    if (shifts) value -= step.shift[static_cast<std::size_t>(i)];
-    if (scales) value /= step.scale[static_cast<std::size_t>(i)];
-    value = value < step.low ? step.low : value;  // a NaN passes both comparisons
-    value = value > step.high ? step.high : value;
+    const auto at = static_cast<std::size_t>(i);
+    Real value = static_cast<Real>(x[i]);
+    if (shifts) value -= static_cast<Real>(step.shift[at]);
+    if (scales) value /= static_cast<Real>(step.scale[at * next]);
+    value = value < low ? low : value;  // a NaN passes both comparisons
+    value = value > high ? high : value;
     z[i] = static_cast<float>(value);
+  }
+}
+
+// A number that names no category makes its features NaN, and with them the outputs.
+template <typename T>
+void one_hot(const ObservationStep& step, const T* x, float* z) {
+  for (const std::int32_t count : step.categories) {
+    const auto named = static_cast<double>(*x++);
+    const bool known = named >= 0 && named < count && named == std::floor(named);
+    for (std::int32_t i = 0; i < count; ++i) {
+      z[i] = !known ? std::nanf("") : named == i ? 1.0f : 0.0f;
+    }
+    z += count;
   }
 }
 
@@ -39,42 +61,75 @@ void apply_rows(const ObservationStep& step, const void* data, std::int64_t firs
                 std::int64_t count, float* rows) {
   const T* x = static_cast<const T*>(data) + first * step.size;
   if (step.identity()) return cast(x, count * step.size, rows);
-  for (std::int64_t b = 0; b < count; ++b) {
-    normalise(step, x + b * step.size, rows + b * step.size);
+  const std::int64_t features = step.features();
+  for (std::int64_t b = 0; b < count; ++b, x += step.size, rows += features) {
+    if (!step.categories.empty()) {
+      one_hot(step, x, rows);
+    } else if (step.single) {
+      normalise<float>(step, x, rows);
+    } else {
+      normalise<double>(step, x, rows);
+    }
   }
 }
 
-void check_part(const char* name, const std::vector<double>& part, std::int32_t size) {
+[[noreturn]] void refuse(const char* name, const std::string& what) {
+  throw std::invalid_argument(std::string(name) + ": expected " + what);
+}
+
+void check_part(const char* name, const std::vector<double>& part, std::int32_t size,
+                bool single) {
   if (part.empty()) return;
   if (part.size() != static_cast<std::size_t>(size)) {
-    throw std::invalid_argument(std::string(name) + ": expected " +
-                                std::to_string(size) + " numbers, got " +
-                                std::to_string(part.size()));
+    refuse(name, std::to_string(size) + " numbers, got " + std::to_string(part.size()));
   }
   for (const double v : part) {
-    if (std::isfinite(v)) continue;
-    throw std::invalid_argument(std::string(name) +
-                                ": expected finite numbers, got Inf or NaN");
+    if (single ? std::isfinite(static_cast<float>(v)) : std::isfinite(v)) continue;
+    refuse(name, "finite numbers, got Inf or NaN");
+  }
+}
+
+void check_categories(const ObservationStep& step) {
+  std::int64_t features = 0;
+  for (const std::int32_t count : step.categories) {
+    if (count < 1) refuse("categories", "positive counts");
+    features += count;
+  }
+  const bool plain = step.shift.empty() && step.scale.empty() && std::isinf(step.low) &&
+                     std::isinf(step.high);
+  if (step.categories.size() != static_cast<std::size_t>(step.size) ||
+      features > kMaxWidth || !plain) {
+    refuse("categories", "one count for each number, and no other step beside them");
   }
 }
 
 }  // namespace
 
+std::int32_t ObservationStep::features() const {
+  std::int32_t sum = 0;
+  for (const std::int32_t count : categories) sum += count;
+  return categories.empty() ? size : sum;
+}
+
 void ObservationStep::check() const {
-  check_part("shift", shift, size);
-  check_part("scale", scale, size);
+  if (size < 1 || size > kMaxWidth) refuse("shape", "1 to 2^20 numbers");
+  check_part("shift", shift, size, single);
+  check_part("scale", scale, scale.size() == 1 ? 1 : size, single);
   for (const double v : scale) {
-    if (v > 0) continue;
-    throw std::invalid_argument("scale: expected positive numbers, got 0 or less");
+    if (single ? static_cast<float>(v) > 0 : v > 0) continue;
+    refuse("scale", "positive numbers, got 0 or less");
   }
-  if (low < high) return;  // no NaN passes
-  std::ostringstream text;
-  text << "low, high: expected low < high, got " << low << " and " << high;
-  throw std::invalid_argument(text.str());
+  if (!(low < high)) {  // or one is NaN
+    std::ostringstream text;
+    text << "low < high, got " << low << " and " << high;
+    refuse("low, high", text.str());
+  }
+  if (!categories.empty()) check_categories(*this);
 }
 
 bool ObservationStep::identity() const {
-  return shift.empty() && scale.empty() && std::isinf(low) && std::isinf(high);
+  return shift.empty() && scale.empty() && std::isinf(low) && std::isinf(high) &&
+         categories.empty();
 }
 
 void ObservationStep::apply(Observations observations, std::int64_t first,

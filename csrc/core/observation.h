@@ -1,4 +1,5 @@
-// The observation step: z = float(clip((x - shift) / scale, low, high)), in double.
+// The observation step: z = float(clip((x - shift) / scale, low, high)), in double or
+// in float; or one-hot rows.
 #pragma once
 
 #include <cstdint>
@@ -35,9 +36,14 @@ struct Observations {
 struct ObservationStep {
   std::int32_t size = 0;
   std::vector<double> shift;  // [size], or empty for 0
-  std::vector<double> scale;  // [size], or empty for 1
+  std::vector<double> scale;  // [size], one for all, or empty for 1
   double low = 0;             // clip bounds; -inf and inf for none
   double high = 0;
+  bool single = false;                   // in float, not in double
+  std::vector<std::int32_t> categories;  // [size], of each number; empty: no one-hot
+
+  // Numbers that the network sees of an observation.
+  std::int32_t features() const;
 
   // Throws std::invalid_argument unless every number is one that Python lets through.
   void check() const;
@@ -46,7 +52,7 @@ struct ObservationStep {
   bool identity() const;
 
   // Rows [first, first + count) of `observations`, as the network takes them: rows
-  // [count, size].
+  // [count, features].
   void apply(Observations observations, std::int64_t first, std::int64_t count,
              float* rows) const;
 };

@@ -11,25 +11,15 @@
 #include <vector>
 
 #include "core/head.h"
-#include "core/network.h"
 #include "core/observation.h"
 #include "core/registry.h"
 #include "core/scatter.h"
+#include "core/schedule.h"
 #include "core/sharing.h"
 #include "core/thread_pool.h"
 #include "core/tune.h"
 
 namespace sparseagent {
-
-// Throws std::invalid_argument unless every index, offset and number of `layers` is
-// safe to use.
-void check_layers(const std::vector<LayerView>& layers, std::int32_t observation_size);
-
-// The part of it that new numbers need: expects them to be finite.
-void check_numbers(const LayerView& layer, std::size_t number);
-
-// Throws std::invalid_argument with the layer's number before `what`.
-[[noreturn]] void refuse_layer(std::size_t number, const std::string& what);
 
 // A policy packed for this machine: one kernel per layer and path. Immutable but for
 // `update`.
@@ -45,29 +35,48 @@ class Plan {
     std::function<void()> checkpoint = [] {};
   };
 
-  // Checks everything that memory safety needs; throws std::invalid_argument.
-  Plan(const std::vector<LayerView>& layers, ObservationStep observation, Head head,
-       const Options& options);
+  // One batch: of every input [batch, *shape], of the first `wanted` outputs
+  // [batch, size].
+  struct Call {
+    const Observations* inputs;
+    float* const* outputs;
+    std::size_t wanted;
+  };
 
-  int input_size() const { return network_->input_size(); }
-  int output_size() const { return network_->output_size(); }
+  // The program was checked. Throws std::invalid_argument for what the options ask.
+  Plan(Program program, const Options& options);
+
+  const Program& program() const { return program_; }
+
+  // Numbers of the first input, as the environment hands them out, and of the first
+  // output.
+  int input_size() const { return input_size_; }
+  int output_size() const { return output_size_; }
+  bool one_input() const { return one_input_; }
   int threads() const { return pool_->threads(); }
   const Isa& isa() const { return isa_; }
-  const Head& head() const { return head_; }
-  const Network& network() const { return *network_; }
+  const Schedule& schedule() const { return *schedule_; }
   const std::vector<Choice>& choices() const { return choices_; }
 
   // Roughly what a call will take on one thread. At least what the fastest conceivable
   // machine would take, whatever a saved tuning says.
   double estimate_ns(std::int64_t batch) const {
-    return std::max(network_->cover().ns(batch),
+    return std::max(schedule_->cover().ns(batch),
                     least_ns_ * static_cast<double>(batch));
   }
 
-  // observations [batch, in] -> outputs [batch, out], before the head. Safe from many
-  // threads at once. The first call in a thread allocates that thread's workspace,
-  // later ones nothing.
-  void forward(Observations observations, std::int64_t batch, float* outputs) const;
+  // Observations to outputs, before the head. Safe from many threads at once. The first
+  // call in a thread allocates that thread's workspace, later ones nothing.
+  void forward(const Call& call, std::int64_t batch) const;
+
+  // The same for a program with one input, to its first output.
+  void forward(Observations observations, std::int64_t batch, float* outputs) const {
+    forward({&observations, &outputs, 1}, batch);
+  }
+
+  // Observations to actions: int64 [batch] where the head is discrete, else float
+  // [batch, out].
+  void act(const Observations* inputs, std::int64_t batch, void* actions) const;
 
   // Asks for the weights that the next single observation needs; waits for none of
   // them.
@@ -80,7 +89,8 @@ class Plan {
   void update(std::vector<LayerView> layers);
 
  private:
-  // A layer without its numbers, to compare with and to pack again from.
+  // A layer without its numbers, to compare with and to pack again from. The indices
+  // are there from the first update on; until then a digest says what they must be.
   struct Structure {
     std::int32_t out;
     std::int32_t in;
@@ -88,11 +98,13 @@ class Plan {
     Activation activation;
     float alpha;
     bool dense;  // all entries, ascending
+    std::string digest;
     std::vector<std::int32_t> indptr;
     std::vector<std::int32_t> indices;
 
     explicit Structure(const LayerView& layer);
     bool fits(const LayerView& layer) const;
+    void keep(const LayerView& layer);
   };
 
   // Refreshes one packed layer, or a part of its rows.
@@ -104,27 +116,28 @@ class Plan {
     Scatter scatter;
   };
 
-  void forward_range(Observations observations, std::int64_t first, std::int64_t count,
-                     float* outputs, float* workspace) const;
-  void forward_alone(Observations observations, std::int64_t batch,
-                     float* outputs) const;
-  void forward_threaded(Observations observations, std::int64_t batch,
-                        float* outputs) const;
-  void forward_shared(Observations observations, std::int64_t batch, std::int64_t share,
-                      float* outputs) const;
-  void forward_split(Observations observations, float* output, bool wake) const;
+  void forward_range(const Call& call, std::int64_t first, std::int64_t count,
+                     float* workspace) const;
+  void forward_alone(const Call& call, std::int64_t batch) const;
+  void forward_threaded(const Call& call, std::int64_t batch) const;
+  void forward_shared(const Call& call, std::int64_t batch, std::int64_t share) const;
+  void forward_split(const Call& call, bool wake) const;
   void look_around(std::int64_t now) const;
   std::int64_t share_of(std::int64_t batch) const;
-  const float* prepare(Observations observations, std::int64_t first,
-                       std::int64_t count, float* rows) const;
+  void prepare(const Call& call, std::int64_t first, std::int64_t count, float* memory,
+               const float** rows) const;
   std::size_t workspace_floats() const;
   void find_places(const std::vector<LayerView>& layers);
 
   const Isa& isa_;
-  ObservationStep observation_;
-  Head head_;
+  Program program_;  // without the numbers of its layers
+  // What every call asks of it.
+  const std::int32_t input_size_;
+  const std::int32_t output_size_;
+  const bool one_input_;
+  const bool as_it_comes_;  // one input, of which float32 needs no step
   std::vector<Choice> choices_;
-  std::unique_ptr<Network> network_;
+  std::unique_ptr<Schedule> schedule_;
   bool split_ = false;  // one observation is worth several threads
   std::vector<Structure> structure_;
   std::vector<Refresh> refreshes_;  // filled by the first update

@@ -1,5 +1,11 @@
 #include "core/reference.h"
 
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "core/registry.h"
+
 #define SPARSEAGENT_VEC_HEADER "simd/vec_scalar.h"
 #include "simd/activation.h"
 
@@ -22,6 +28,70 @@ void reference_layer(const LayerView& layer, const float* x, float* y, float* ch
       if (left % 2 == 1) chains[left / 2] = chains[left - 1];
     }
     y[r] = activate(layer.activation, layer.alpha, chains[0]);
+  }
+}
+
+namespace {
+
+// One observation on its way: the slots, with room for what kernels write behind them.
+class Walk {
+ public:
+  explicit Walk(const Program& program) : program_(program) {
+    for (const std::int32_t size : program.slots) {
+      slots_.emplace_back(static_cast<std::size_t>(size) + kWidthPadding, 0.0f);
+    }
+  }
+
+  void run(const std::vector<Observations>& inputs, std::int64_t row) {
+    for (const Op& op : program_.ops) {
+      result_.assign(static_cast<std::size_t>(op.write.size) + kWidthPadding, 0.0f);
+      if (op.kind == OpKind::observe) {
+        const auto input = static_cast<std::size_t>(op.input);
+        program_.inputs[input].step.apply(inputs[input], row, 1, result_.data());
+      } else if (op.kind == OpKind::linear) {
+        run_layer(op);
+      } else {
+        run_other(op);
+      }
+      std::copy_n(result_.begin(), op.write.size, at(op.write));
+    }
+  }
+
+  float* at(const Span& span) {
+    return slots_[static_cast<std::size_t>(span.slot)].data() + span.start;
+  }
+
+ private:
+  void run_layer(const Op& op) {
+    std::vector<float> x;
+    for (const Span& span : op.reads) x.insert(x.end(), at(span), at(span) + span.size);
+    std::vector<float> chains(static_cast<std::size_t>(op.layer.runs));
+    reference_layer(op.layer, x.data(), result_.data(), chains.data());
+  }
+
+  void run_other(const Op& op) {
+    const float* reads[2] = {};
+    for (std::size_t i = 0; i < op.reads.size(); ++i) reads[i] = at(op.reads[i]);
+    op_kernel(kIsas[0], op.kind).one(op.view, reads, result_.data());
+  }
+
+  const Program& program_;
+  std::vector<std::vector<float>> slots_;
+  std::vector<float> result_;
+};
+
+}  // namespace
+
+void reference_forward(const Program& program, const std::vector<Observations>& inputs,
+                       std::int64_t batch, std::size_t number, float* output) {
+  Walk walk(program);
+  const Span& span = program.outputs[number].second;
+  for (std::int64_t row = 0; row < batch; ++row) {
+    walk.run(inputs, row);
+    const float* y = walk.at(span);
+    for (std::int32_t i = 0; i < span.size; ++i) {
+      *output++ = std::isnan(y[i]) ? std::nanf("") : y[i];
+    }
   }
 }
 

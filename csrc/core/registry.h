@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/kernel.h"
+#include "core/program.h"
 
 namespace sparseagent {
 
@@ -17,5 +18,8 @@ const Isa& choose_isa(const char* name);
 // The ISA with half the lanes of `isa`, for tiles of fewer observations; null if there
 // is none of vectors that this machine runs.
 const Isa* narrower_isa(const Isa& isa);
+
+// What runs an op of that kind, neither observe nor linear, on `isa`.
+const OpKernel& op_kernel(const Isa& isa, OpKind kind);
 
 }  // namespace sparseagent

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "core/network.h"
+#include "core/schedule.h"
 
 namespace sparseagent {
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <stdexcept>
 #include <utility>
 
@@ -26,6 +27,9 @@ constexpr std::size_t kMostEntrants = 64;
 // Of a regime's time, the part in which layers are timed alone.
 constexpr double kAlone = 0.5;
 
+// Of a regime's time, the part at the end in which what was chosen is timed again.
+constexpr double kChosen = 0.15;
+
 // A regime is timed if there is time for so many passes through the network: one that
 // finds the weights in memory and one to measure, for the layers and for the whole.
 constexpr double kPasses = 4;
@@ -47,23 +51,36 @@ std::vector<float> probe(std::size_t count) {
 // One number for every layer: which of its candidates.
 using Assignment = std::vector<std::size_t>;
 
+// What an op that is no layer should take, in ns: a few cycles a vector.
+double guess_other_ns(const Layout::Step& step, const Regime& regime) {
+  return 5 + 1.0 * step.size * regime.columns / regime.isa->kernels[0]->lanes;
+}
+
 // Chooses the kernels of all layers in one regime.
 class RegimeTuner {
  public:
   RegimeTuner(const std::vector<LayerView>& layers,
-              const std::vector<Candidates>& candidates, const Regime& regime,
-              const Extent& extent, const std::function<void()>& checkpoint)
+              const std::vector<Candidates>& candidates, const Layout& layout,
+              const Program& program, std::size_t regime,
+              const std::function<void()>& checkpoint)
       : layers_(layers),
         candidates_(candidates),
-        regime_(regime),
-        extent_(extent),
+        layout_(layout),
+        number_(regime),
+        regime_(layout.regimes()[regime]),
         checkpoint_(checkpoint),
-        rows_(probe(static_cast<std::size_t>(regime.columns) *
-                    static_cast<std::size_t>(extent.input_size))),
-        outputs_(static_cast<std::size_t>(regime.columns) *
-                 static_cast<std::size_t>(extent.output_size)),
-        workspace_(sizeof(float) * extent.workspace()),
+        workspace_(sizeof(float) * layout.floats()),
         picked_(layers.size(), 0) {
+    const auto columns = static_cast<std::size_t>(regime_.columns);
+    for (const Input& input : program.inputs) {
+      memory_.push_back(
+          probe(columns * static_cast<std::size_t>(input.step.features())));
+      rows_.push_back(memory_.back().data());
+    }
+    for (const auto& output : program.outputs) {
+      memory_.emplace_back(columns * static_cast<std::size_t>(output.second.size));
+      outputs_.push_back(memory_.back().data());
+    }
     for (const Candidates& c : candidates) alone_.emplace_back(c.size(), -1.0);
   }
 
@@ -74,14 +91,18 @@ class RegimeTuner {
   // `pace`: ns measured for each one guessed, so far; the same of this regime after it.
   void time(double budget_ns, double* pace) {
     double guess = 0;
-    for (std::size_t i = 0; i < layers_.size(); ++i) {
-      guess += guess_ns(*candidates_[i][0]->kernel, layers_[i], regime_);
+    for (const Layout::Step& step : layout_.steps()) {
+      const auto i = static_cast<std::size_t>(step.number);
+      guess += step.kind == OpKind::linear
+                   ? guess_ns(*candidates_[i][0]->kernel, layers_[i], regime_)
+                   : guess_other_ns(step, regime_);
     }
     ns_ = *pace * guess;
     if (budget_ns < kPasses * ns_) return;
     const double start = clock_ns();
     time_alone(start + kAlone * budget_ns);
-    time_together(start + budget_ns);
+    time_together(start + (1 - kChosen) * budget_ns);
+    time_chosen(start + budget_ns);
     *pace = ns_ / guess;
   }
 
@@ -104,26 +125,24 @@ class RegimeTuner {
   }
 
  private:
-  // Every layer by itself, on what the layer before gives.
+  Layout::Batch batch() {
+    return {number_,         regime_.columns, rows_.data(),
+            outputs_.data(), outputs_.size(), workspace_.floats()};
+  }
+
+  // Every layer by itself, on what the ops before it give.
   void time_alone(double deadline_ns) {
-    float* x = workspace_.floats();
-    float* y = x + extent_.half_workspace();
-    // What lies together: a tile, or the row of one observation.
-    const bool tiles = regime_.path == Path::tile;
-    const auto count =
-        static_cast<std::size_t>(tiles ? regime_.tiles : regime_.columns);
-    const std::size_t each = rows_.size() / count;
-    const std::size_t next =
-        static_cast<std::size_t>(extent_.stride()) *
-        (tiles ? static_cast<std::size_t>(regime_.columns) / count : 1);
-    for (std::size_t i = 0; i < rows_.size(); ++i)
-      x[i / each * next + i % each] = rows_[i];
-    for (std::size_t i = 0; i < layers_.size(); ++i) {
-      const auto left = static_cast<double>(layers_.size() - i);
+    auto left = static_cast<double>(layers_.size());
+    for (const Layout::Step& step : layout_.steps()) {
       const double now = clock_ns();
       if (now >= deadline_ns) return;
+      if (step.kind != OpKind::linear) {
+        layout_.run(step, nullptr, batch());
+        continue;
+      }
+      const auto i = static_cast<std::size_t>(step.number);
       const auto run = [&](std::size_t c) {
-        candidates_[i][c]->run(regime_, x, y, extent_.stride());
+        layout_.run(step, candidates_[i][c].get(), batch());
       };
       if (candidates_[i].size() > 1) {
         alone_[i] = race(candidates_[i].size(), now + (deadline_ns - now) / left, run,
@@ -132,7 +151,7 @@ class RegimeTuner {
             std::min_element(alone_[i].begin(), alone_[i].end()) - alone_[i].begin());
       }
       run(picked_[i]);
-      std::swap(x, y);
+      left -= 1;
     }
   }
 
@@ -142,10 +161,7 @@ class RegimeTuner {
     std::vector<Assignment> entrants = alternatives();
     std::vector<Layers> networks;
     for (const Assignment& entrant : entrants) networks.push_back(layers_of(entrant));
-    const auto run = [&](std::size_t i) {
-      walk(extent_, networks[i], regime_, regime_.columns, rows_.data(),
-           outputs_.data(), workspace_.floats());
-    };
+    const auto run = [&](std::size_t i) { layout_.walk(networks[i], batch()); };
     const auto ns = race(networks.size(), deadline_ns, run, checkpoint_);
     std::size_t best = 0;
     const auto rank = [&](std::size_t i) {
@@ -158,6 +174,15 @@ class RegimeTuner {
     ns_ = ns[best];
   }
 
+  // Regimes are weighed against each other by what they cost. In the race a large
+  // network finds its weights driven out by the others', the more of them there are: a
+  // regime would look up to twice as slow as it is.
+  void time_chosen(double deadline_ns) {
+    const Layers chosen = layers_of(picked_);
+    const auto run = [&](std::size_t) { layout_.walk(chosen, batch()); };
+    ns_ = std::min(ns_, race(1, deadline_ns, run, checkpoint_)[0]);
+  }
+
   // What was picked; every format that can do all layers; and with one layer changed to
   // its second best. Only those that may still win.
   std::vector<Assignment> alternatives() const {
@@ -168,6 +193,7 @@ class RegimeTuner {
       if (known || all.size() == kMostEntrants) return;
       if (sum(other) <= limit) all.push_back(other);
     };
+    if (layers_.empty()) return all;
     for (const auto& candidate : candidates_[0]) {
       Assignment uniform;
       for (std::size_t i = 0; i < layers_.size(); ++i) {
@@ -221,11 +247,13 @@ class RegimeTuner {
 
   const std::vector<LayerView>& layers_;
   const std::vector<Candidates>& candidates_;
+  const Layout& layout_;
+  const std::size_t number_;  // of the regime
   const Regime regime_;
-  const Extent extent_;
   const std::function<void()>& checkpoint_;
-  std::vector<float> rows_;
-  std::vector<float> outputs_;
+  std::deque<std::vector<float>> memory_;
+  std::vector<const float*> rows_;
+  std::vector<float*> outputs_;
   Buffer workspace_;
   Assignment picked_;
   std::vector<std::vector<double>> alone_;  // [layers][candidates]; -1: not timed
@@ -245,16 +273,19 @@ void check_tuning(const Tuning& tuning, std::size_t regimes, std::size_t layers)
 
 }  // namespace
 
-std::unique_ptr<Network> build_network(const Isa& isa,
-                                       const std::vector<LayerView>& layers,
-                                       const BuildOptions& options,
-                                       std::vector<Choice>* choices) {
-  const std::vector<Regime> regimes = regimes_with_room(layers, regimes_of(isa));
-  const Extent extent = extent_of(layers, regimes);
+std::unique_ptr<Schedule> build_schedule(const Isa& isa, const Program& program,
+                                         const BuildOptions& options,
+                                         std::vector<Choice>* choices) {
+  std::vector<LayerView> layers;
+  for (const Op& op : program.ops) {
+    if (op.kind == OpKind::linear) layers.push_back(op.layer);
+  }
+  Layout layout(program, regimes_with_room(program, regimes_of(isa)));
+  const std::vector<Regime>& regimes = layout.regimes();
   const bool told = !options.tuning.empty();
   const bool untimed = told || options.budget_ms <= 0;
   if (told) check_tuning(options.tuning, regimes.size(), layers.size());
-  std::vector<Network::Step> steps(layers.size());
+  std::vector<Schedule::Layer> packed(layers.size());
   std::vector<double> ns;
   std::vector<Candidates> candidates;
   double left_ns = options.budget_ms * 1e6;
@@ -278,7 +309,7 @@ std::unique_ptr<Network> build_network(const Isa& isa,
                                         untimed, candidates[i]);
       }
     }
-    RegimeTuner tuner(layers, candidates, regime, extent, options.checkpoint);
+    RegimeTuner tuner(layers, candidates, layout, program, r, options.checkpoint);
     if (told) {
       tuner.follow(options.tuning.ns[r]);
     } else {
@@ -289,16 +320,17 @@ std::unique_ptr<Network> build_network(const Isa& isa,
     }
     ns.push_back(tuner.ns());
     for (std::size_t i = 0; i < layers.size(); ++i) {
-      steps[i].packed.push_back(tuner.packed(i));
+      packed[i].packed.push_back(tuner.packed(i));
       choices->push_back(tuner.choice(i));
     }
   }
   for (std::size_t i = 0; options.threads > 1 && i < layers.size(); ++i) {
-    const Kernel& kernel = *steps[i].packed[0]->kernel;
+    const Kernel& kernel = *packed[i].packed[0]->kernel;
     if (guess_ns(kernel, layers[i], regimes[0]) > kSplitNs)
-      steps[i].parts = split_rows(layers[i], kernel, options.threads);
+      packed[i].parts = split_rows(layers[i], kernel, options.threads);
   }
-  return std::make_unique<Network>(regimes, extent, std::move(steps), std::move(ns));
+  return std::make_unique<Schedule>(std::move(layout), std::move(packed),
+                                    std::move(ns));
 }
 
 }  // namespace sparseagent

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "core/network.h"
 #include "core/registry.h"
+#include "core/schedule.h"
 
 namespace sparseagent {
 
@@ -41,11 +41,10 @@ struct BuildOptions {
   std::function<void()> checkpoint;  // called often; what it throws ends it all
 };
 
-// Packs the network. Throws std::invalid_argument if a format is unknown or cannot
+// Packs the layers. Throws std::invalid_argument if a format is unknown or cannot
 // follow a layer's order.
-std::unique_ptr<Network> build_network(const Isa& isa,
-                                       const std::vector<LayerView>& layers,
-                                       const BuildOptions& options,
-                                       std::vector<Choice>* choices);
+std::unique_ptr<Schedule> build_schedule(const Isa& isa, const Program& program,
+                                         const BuildOptions& options,
+                                         std::vector<Choice>* choices);
 
 }  // namespace sparseagent

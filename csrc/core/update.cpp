@@ -1,39 +1,43 @@
 // New weights and biases in a plan that is there already.
 #include <algorithm>
-#include <cmath>
-#include <sstream>
 #include <stdexcept>
-#include <utility>
+#include <string_view>
 
+#include "core/check.h"
 #include "core/plan.h"
 #include "core/split.h"
+#include "policy/sha256.h"
 
 namespace sparseagent {
 namespace {
 
-// Without an early end, so that the compiler can look at several numbers at a time.
-bool all_finite(const float* values, std::int64_t count) {
-  bool finite = true;
-  for (std::int64_t i = 0; i < count; ++i) finite &= std::fabs(values[i]) < INFINITY;
-  return finite;
-}
-
-}  // namespace
-
-void refuse_layer(std::size_t layer, const std::string& what) {
+[[noreturn]] void refuse(std::size_t layer, const std::string& what) {
   throw std::invalid_argument("layers[" + std::to_string(layer) + "]: " + what);
 }
 
-void check_numbers(const LayerView& layer, std::size_t number) {
-  if (!all_finite(layer.values, layer.nnz()) || !all_finite(layer.bias, layer.out)) {
-    refuse_layer(number, "expected finite weights and biases");
-  }
-  if (!std::isfinite(layer.alpha)) {
-    std::ostringstream text;
-    text << "alpha: expected a finite number, got " << layer.alpha;
-    refuse_layer(number, text.str());
-  }
+std::string_view bytes(const std::int32_t* numbers, std::int64_t count) {
+  return {reinterpret_cast<const char*>(numbers),
+          sizeof(std::int32_t) * static_cast<std::size_t>(count)};
 }
+
+std::string digest_of(const LayerView& layer) {
+  return sha256(bytes(layer.indptr, layer.chains() + 1),
+                bytes(layer.indices, layer.nnz()), {});
+}
+
+// Whether every column of every row is there, in plain order.
+bool in_order(const LayerView& layer) {
+  if (!layer.full() || layer.runs != 1) return false;
+  for (std::int32_t row = 0; row <= layer.out; ++row) {
+    if (layer.indptr[row] != row * layer.in) return false;
+  }
+  for (std::int32_t k = 0; k < layer.nnz(); ++k) {
+    if (layer.indices[k] != k % layer.in) return false;
+  }
+  return true;
+}
+
+}  // namespace
 
 Plan::Structure::Structure(const LayerView& layer)
     : out(layer.out),
@@ -41,13 +45,8 @@ Plan::Structure::Structure(const LayerView& layer)
       runs(layer.runs),
       activation(layer.activation),
       alpha(layer.alpha),
-      dense(layer.full() && layer.runs == 1),
-      indptr(layer.indptr, layer.indptr + layer.chains() + 1),
-      indices(layer.indices, layer.indices + layer.nnz()) {
-  for (std::size_t k = 0; dense && k < indices.size(); ++k) {
-    dense = indices[k] == static_cast<std::int32_t>(k) % in;
-  }
-}
+      dense(in_order(layer)),
+      digest(dense ? "" : digest_of(layer)) {}
 
 bool Plan::Structure::fits(const LayerView& layer) const {
   if (layer.out != out || layer.in != in || layer.runs != runs ||
@@ -55,18 +54,30 @@ bool Plan::Structure::fits(const LayerView& layer) const {
     return false;
   }
   if (layer.indptr == nullptr) return dense;
+  if (indptr.empty()) return dense ? in_order(layer) : digest_of(layer) == digest;
   // indptr first: it says how many indices there are.
   return std::equal(indptr.begin(), indptr.end(), layer.indptr) &&
          std::equal(indices.begin(), indices.end(), layer.indices);
 }
 
+void Plan::Structure::keep(const LayerView& layer) {
+  if (!indptr.empty()) return;
+  if (layer.indptr != nullptr) {
+    indptr.assign(layer.indptr, layer.indptr + layer.chains() + 1);
+    indices.assign(layer.indices, layer.indices + layer.nnz());
+    return;
+  }
+  for (std::int32_t row = 0; row <= out; ++row) indptr.push_back(row * in);
+  for (std::int32_t k = 0; k < out * in; ++k) indices.push_back(k % in);
+}
+
 void Plan::find_places(const std::vector<LayerView>& layers) {
-  const auto& steps = network_->steps();
   std::vector<Refresh> found;
   for (std::size_t i = 0; i < layers.size(); ++i) {
-    std::vector<RowPart> all = steps[i].parts;
+    const Schedule::Layer& layer = schedule_->layers()[i];
+    std::vector<RowPart> all = layer.parts;
     std::vector<std::shared_ptr<void>> known;
-    for (const auto& packed : steps[i].packed) {
+    for (const auto& packed : layer.packed) {
       if (std::find(known.begin(), known.end(), packed->data) != known.end()) continue;
       known.push_back(packed->data);
       all.push_back({packed, 0, layers[i].out});
@@ -87,14 +98,17 @@ void Plan::update(std::vector<LayerView> layers) {
                                 std::to_string(layers.size()));
   }
   for (std::size_t i = 0; i < layers.size(); ++i) {
-    const Structure& known = structure_[i];
+    Structure& known = structure_[i];
     if (!known.fits(layers[i])) {
-      refuse_layer(i,
-                   "expected the structure this plan was compiled for; compile again");
+      refuse(i, "expected the structure this plan was compiled for; compile again");
     }
+    known.keep(layers[i]);
     layers[i].indptr = known.indptr.data();
     layers[i].indices = known.indices.data();
-    check_numbers(layers[i], i);
+    if (!all_finite(layers[i].values, layers[i].nnz()) ||
+        !all_finite(layers[i].bias, layers[i].out)) {
+      refuse(i, "expected finite weights and biases");
+    }
   }
   if (refreshes_.empty()) find_places(layers);
   for (const Refresh& refresh : refreshes_) {

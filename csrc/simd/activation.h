@@ -1,10 +1,10 @@
 // Activations as fixed sequences of IEEE operations: the same bits on every instruction
 // set.
 //
-// Built on one polynomial, expm1(x) = 2^n (r + r^2 P(r)) + 2^n - 1 with x = n ln 2 + r,
-// and, for gelu, -ln(erfc(z)) = z R(z). fit_polynomials.py prints the coefficients. No
-// libm, no tables. NaN stays NaN. Error bounds are stated and tested in
-// tests/runtime/test_activations.py.
+// Built on one polynomial, expm1(x) = 2^n (r + r^2 P(r)) + 2^n - 1 with x = n ln 2 + r;
+// for gelu, -ln(erfc(z)) = z R(z); for softplus, 2 atanh(s) = 2 s + s^3 L(s^2).
+// fit_polynomials.py prints the coefficients. No libm, no tables. NaN stays NaN. Error
+// bounds are stated and tested in tests/runtime/test_activations.py.
 #pragma once
 
 #include "core/layer.h"
@@ -99,9 +99,44 @@ inline vec gelu_tanh(vec x) {
   return select(less(x, splat(-10.0f)), splat(0.0f), inside);  // within 1e-36 there
 }
 
+inline vec selu(vec x) { return mul(splat(1.05070099f), elu(x, 1.67326324f)); }
+
+inline vec celu(vec x, float alpha) {
+  const mask below = less(x, splat(0.0f));
+  const vec ratio = div(select(below, x, splat(0.0f)), splat(alpha));
+  return select(below, mul(splat(alpha), expm1(at_least(splat(-87.0f), ratio))), x);
+}
+
+inline vec softplus(vec x) {
+  // max(x, 0) + log1p(t), t = exp(-|x|); log1p(t) = 2 atanh(s), s = t / (t + 2). It
+  // stops falling at -87: within 2e-38 of 0 from there on.
+  const vec t = exp(at_least(splat(-87.0f), sub(splat(0.0f), magnitude(x))));
+  const vec s = div(t, add(t, splat(2.0f)));
+  const vec u = mul(s, s);
+  vec p = splat(0x1.f17338p-3f);
+  p = fma(p, u, splat(0x1.b6e6cep-3f));
+  p = fma(p, u, splat(0x1.2508b0p-2f));
+  p = fma(p, u, splat(0x1.9996b0p-2f));
+  p = fma(p, u, splat(0x1.555558p-1f));
+  return add(positive_part(x), fma(mul(s, u), p, add(s, s)));
+}
+
+inline vec softsign(vec x) { return div(x, add(splat(1.0f), magnitude(x))); }
+
+inline vec mish(vec x) {
+  // x tanh(softplus(x)) = x n / (n + 2) with n = e (e + 2), e = exp(x); x itself from
+  // 20 on. Like silu it is 0 below -87.
+  const vec e = exp(at_least(splat(-87.0f), at_most(splat(20.0f), x)));
+  const vec n = fma(e, e, add(e, e));
+  const vec y = mul(x, div(n, add(n, splat(2.0f))));
+  return select(less(x, splat(-87.0f)), splat(0.0f), y);
+}
+
 // One vector of sums to one vector of outputs. Adding +0 first turns a sum of -0, which
 // depends on how zeros were skipped, into +0.
-inline vec activate(Activation activation, float alpha, vec sum) {
+// Inlined by force: with this many cases compilers would call it for every vector.
+__attribute__((always_inline)) inline vec activate(Activation activation, float alpha,
+                                                   vec sum) {
   const vec x = add(sum, splat(0.0f));
   switch (activation) {
     case Activation::relu: return positive_part(x);
@@ -113,6 +148,11 @@ inline vec activate(Activation activation, float alpha, vec sum) {
     case Activation::silu: return silu(x);
     case Activation::gelu: return gelu(x);
     case Activation::gelu_tanh: return gelu_tanh(x);
+    case Activation::selu: return selu(x);
+    case Activation::celu: return celu(x, alpha);
+    case Activation::softplus: return softplus(x);
+    case Activation::softsign: return softsign(x);
+    case Activation::mish: return mish(x);
     case Activation::identity: break;
   }
   return x;

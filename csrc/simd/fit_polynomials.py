@@ -2,8 +2,9 @@
 
     python csrc/simd/fit_polynomials.py        (needs NumPy and SciPy)
 
-expm1(r) = r + r^2 P(r) on |r| <= ln(2) / 2, and -ln(erfc(z)) = z R(z) on [0, 4], from which
-erf(z) = -expm1(-z R(z)) keeps its relative accuracy down to 0.
+expm1(r) = r + r^2 P(r) on |r| <= ln(2) / 2; -ln(erfc(z)) = z R(z) on [0, 4], from which
+erf(z) = -expm1(-z R(z)) keeps its relative accuracy down to 0; and 2 atanh(s) = 2 s + s^3 L(s^2) on
+[0, 1/3], which is log1p(t) for s = t / (t + 2), t in [0, 1].
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def show(name: str, coefficients: Array, error: Callable[[Array], float]) -> Non
 
 
 def main() -> None:
-    """Fit both polynomials."""
+    """Fit the polynomials."""
     half = 0.5 * np.log(2.0) * 1.01
     r = chebyshev_nodes(-half, half)
     target = np.expm1(r)
@@ -66,6 +67,17 @@ def main() -> None:
             fit,
             lambda c: np.abs(-np.expm1(-z * np.polyval(c[::-1], z)) / special.erf(z) - 1).max(),
         )
+
+    s = chebyshev_nodes(1e-3, 1.0 / 3.0)
+    rest = (2 * np.arctanh(s) - 2 * s) / s**3
+    fit = minimax(s**2, rest, s**3 / np.arctanh(s), 4)
+    show(
+        "L",
+        fit,
+        lambda c: np.abs(
+            (2 * s + s**3 * np.polyval(c[::-1], s**2)) / (2 * np.arctanh(s)) - 1
+        ).max(),
+    )
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ inline vec add(vec a, vec b) { return a + b; }
 inline vec sub(vec a, vec b) { return a - b; }
 inline vec mul(vec a, vec b) { return a * b; }
 inline vec div(vec a, vec b) { return a / b; }
+inline vec square_root(vec a) { return __builtin_sqrtf(a); }
 inline vec magnitude(vec a) { return __builtin_fabsf(a); }
 inline vec copy_sign(vec size, vec sign) { return __builtin_copysignf(size, sign); }
 inline mask less(vec a, vec b) { return a < b; }
@@ -69,5 +70,15 @@ template <int K>
 inline vec spread(quad q) {
   return q[K];
 }
+
+// The first n lanes, 1 <= n <= kLanes: no other memory is touched; the others are 0.
+inline vec load_first(const float* p, int) { return *p; }
+inline void store_first(float* p, vec a, int) { *p = a; }
+
+// Any NaN as the one quiet NaN without payload.
+inline vec canonical(vec a) { return a == a ? a : __builtin_nanf(""); }
+
+// m[i] lane j becomes m[j] lane i.
+inline void transpose(vec (&)[kLanes]) {}
 
 }  // namespace

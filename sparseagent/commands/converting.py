@@ -11,7 +11,7 @@ from typing import Any
 
 from sparseagent.commands.console import open_console
 from sparseagent.environments import is_plain_id
-from sparseagent.policyfile import load
+from sparseagent.policy import load
 
 _SEED_FOLDER = re.compile(r"seed_(\d+)\Z")
 

@@ -10,9 +10,9 @@ from sparseagent.convert.dead_neurons import remove_dead_neurons
 from sparseagent.convert.golden import golden_observations
 from sparseagent.convert.spaces import BoxSpace
 from sparseagent.head import Head
-from sparseagent.observation import Observation
-from sparseagent.policy import Layer, SparsePolicy
-from sparseagent.repack import best_order
+from sparseagent.ops import Layer, Observation, chain
+from sparseagent.order import best_order
+from sparseagent.policy import SparsePolicy
 
 
 def assemble(
@@ -48,7 +48,7 @@ def assemble(
         "source_shapes": [list(layer.shape) for layer in layers],
         "sparsity": [layer.sparsity for layer in layers],
     }
-    policy = SparsePolicy(layers, observation, head, described)
+    policy = SparsePolicy(chain(layers, observation), head, described)
     if not keep_structure:
         policy = remove_dead_neurons(policy)
     policy = policy.repack(best_order() if order is None else order)

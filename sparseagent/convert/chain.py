@@ -10,7 +10,7 @@ import numpy as np
 
 from sparseagent.convert.masks import Masks, structured
 from sparseagent.csr import CSR, Float32
-from sparseagent.policy import Layer
+from sparseagent.ops import Layer
 
 #: Bounds up to this size are narrow: roundings of such numbers are below a millionth.
 _NARROW = 8.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,13 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseagent.csr import CSR, Float64
-from sparseagent.policy import Layer, SparsePolicy
+from sparseagent.ops import Layer, Linear
+from sparseagent.ops.activation import activate
+from sparseagent.order import free_slots
+from sparseagent.policy import SparsePolicy
+from sparseagent.program import Op, Program, Span
 
 #: Heights of the blocks that have a kernel, highest first.
 BLOCK_ROWS = (16, 8, 4)
 
 Bools = NDArray[np.bool_]
-Activate = Callable[[str, float, Float64], Float64]
 
 
 def remove_dead_neurons(policy: SparsePolicy) -> SparsePolicy:
@@ -39,18 +42,26 @@ def remove_dead_neurons(policy: SparsePolicy) -> SparsePolicy:
         The policy with `metadata["removed_neurons"]`, the number removed from each hidden layer;
         its golden self-test is dropped, for the bits of the outputs may differ.
     """
-    from sparseagent.reference import activate
-
-    alive, bias = _prune_to_fixed_point(policy.layers, activate)
-    shown = [keep if keep.any() else _first_only(keep.size) for keep in alive]
-    layers = tuple(
-        _cut(layer, bias[number], _Side(alive[number], shown[number]), _Side(left, seen))
-        for number, (layer, left, seen) in enumerate(
-            zip(policy.layers, *_inputs_first(policy, alive, shown), strict=True)
-        )
-    )
-    removed = [int(keep.size - keep.sum()) for keep in shown[:-1]]
-    return replace(policy, layers=layers, golden=None).with_metadata(removed_neurons=removed)
+    program = policy.program
+    free = [slot for slot in program.slots if slot in free_slots(program)]
+    alive, bias = _prune_to_fixed_point(program, free)
+    shown = {slot: keep if keep.any() else _first_only(keep.size) for slot, keep in alive.items()}
+    slots = {slot: int(keep.sum()) for slot, keep in shown.items()}
+    ops: list[Op] = []
+    for number, op in enumerate(program.ops):
+        spans = {
+            name: tuple(Span(s.slot, 0, slots[s.slot]) if s.slot in free else s for s in given)
+            for name, given in (("reads", op.reads), ("writes", op.writes))
+        }
+        if isinstance(op, Linear):
+            rows = _Side(_marks(alive, op.writes), _marks(shown, op.writes))
+            columns = _Side(_marks(alive, op.reads), _marks(shown, op.reads))
+            ops.append(replace(op, **spans, layer=_cut(op.layer, bias[number], rows, columns)))
+        else:
+            ops.append(replace(op, **spans))
+    removed = [int(shown[slot].size - shown[slot].sum()) for slot in free]
+    smaller = replace(policy, program=replace(program, slots=slots, ops=tuple(ops)), golden=None)
+    return smaller.with_metadata(removed_neurons=removed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +72,9 @@ class _Side:
     shown: Bools
 
 
-def _inputs_first(
-    policy: SparsePolicy, alive: list[Bools], shown: list[Bools]
-) -> tuple[list[Bools], list[Bools]]:
-    """Per layer the marks of the features that it takes: the inputs, then each layer's outputs."""
-    everything = np.ones(policy.input_size, np.bool_)
-    return [everything, *alive[:-1]], [everything, *shown[:-1]]
+def _marks(slots: Mapping[str, Bools], spans: tuple[Span, ...]) -> Bools:
+    """The marks of the features of `spans`, one behind the other."""
+    return np.concatenate([slots[span.slot][span.start : span.stop] for span in spans])
 
 
 def _first_only(size: int) -> Bools:
@@ -76,32 +84,60 @@ def _first_only(size: int) -> Bools:
 
 
 def _prune_to_fixed_point(
-    layers: tuple[Layer, ...], activate: Activate
-) -> tuple[list[Bools], list[Float64]]:
-    """Mark the living neurons of every layer, `[out]`, and fold constants into the biases."""
-    weights = [layer.dense_weight() for layer in layers]
-    bias = [layer.bias.astype(np.float64) for layer in layers]
-    alive = [np.ones(layer.shape[0], np.bool_) for layer in layers]
-    inputs = np.ones(layers[0].shape[1], np.bool_)
-    sizes = [_block_rows(layer) for layer in layers]
+    program: Program, free: list[str]
+) -> tuple[dict[str, Bools], dict[int, Float64]]:
+    """Mark the living features of every slot, and fold constants into the biases of their readers.
+
+    Args:
+        program: with its layers as the source has them.
+        free: the slots whose features may go.
+
+    Returns:
+        The marks by slot, and the bias of every layer by the number of its op.
+    """
+    layers = {n: op.layer for n, op in enumerate(program.ops) if isinstance(op, Linear)}
+    weights = {n: layer.dense_weight() for n, layer in layers.items()}
+    bias = {n: layer.bias.astype(np.float64) for n, layer in layers.items()}
+    sizes = {n: _block_rows(layer) for n, layer in layers.items()}
+    alive = {slot: np.ones(size, np.bool_) for slot, size in program.slots.items()}
     while True:
-        before = sum(int(keep.sum()) for keep in alive)
-        for number, layer in enumerate(layers[:-1]):
-            keep, left = alive[number], inputs if number == 0 else alive[number - 1]
-            constant = ~(weights[number][:, left] != 0).any(axis=1)
-            used = (weights[number + 1][alive[number + 1]] != 0).any(axis=0)
-            starts = np.arange(0, keep.size, sizes[number])
+        before = sum(int(keep.sum()) for keep in alive.values())
+        for slot in free:
+            writer = program.writer(Span(slot, 0, program.slots[slot]))
+            assert writer is not None
+            keep, layer = alive[slot], layers[writer]
+            left = _marks(alive, program.ops[writer].reads)
+            constant = ~(weights[writer][:, left] != 0).any(axis=1)
+            parts = [
+                (reader, weights[reader][:, start : start + keep.size])
+                for reader in program.readers(slot)
+                for start in _starts(program.ops[reader].reads, slot)
+            ]
+            used = np.zeros(keep.size, np.bool_)
+            for reader, part in parts:
+                used |= (part[_marks(alive, program.ops[reader].writes)] != 0).any(axis=0)
+            size = sizes[writer]
             # A neuron that stays for the sake of its block must not be folded as well.
-            needed = np.logical_or.reduceat(used & ~constant, starts)
-            going = keep & ~np.repeat(needed, sizes[number])[: keep.size]
+            needed = np.logical_or.reduceat(used & ~constant, np.arange(0, keep.size, size))
+            going = keep & ~np.repeat(needed, size)[: keep.size]
             folded = going & constant
             if folded.any():
-                value = activate(layer.activation, layer.alpha, bias[number][folded])
-                following = weights[number + 1][:, folded].astype(np.float64)
-                bias[number + 1] = bias[number + 1] + following @ value
+                value = activate(layer.activation, layer.alpha, bias[writer][folded])
+                for reader, part in parts:
+                    bias[reader] = bias[reader] + part[:, folded].astype(np.float64) @ value
             keep &= ~going
-        if sum(int(keep.sum()) for keep in alive) == before:
+        if sum(int(keep.sum()) for keep in alive.values()) == before:
             return alive, bias
+
+
+def _starts(reads: tuple[Span, ...], slot: str) -> list[int]:
+    """Where the features of `slot` begin among those that are read."""
+    starts, start = [], 0
+    for span in reads:
+        if span.slot == slot:
+            starts.append(start)
+        start += span.size
+    return starts
 
 
 def _block_rows(layer: Layer) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseagent.observation import Observation
+from sparseagent.ops import Observation
 
 #: Bounds beyond this are taken for "no bound": environments write them for infinity.
 _BOUNDED = 1e6

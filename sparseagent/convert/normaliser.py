@@ -15,7 +15,7 @@ from sparseagent.convert.inert_pickle import Call, Name, describe, read_pickle
 from sparseagent.convert.pickled_numpy import array, attributes, npy_array, number
 from sparseagent.convert.unsupported import UnsupportedError
 from sparseagent.csr import Float64
-from sparseagent.observation import Observation
+from sparseagent.ops import Observation
 
 _CLASS = Name("stable_baselines3.common.vec_env.vec_normalize", "VecNormalize")
 _KEYS = ("mean", "var", "epsilon", "clip_obs")

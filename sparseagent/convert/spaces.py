@@ -14,7 +14,7 @@ from sparseagent.convert.normaliser import Normaliser
 from sparseagent.convert.pickled_numpy import array, attributes, number
 from sparseagent.convert.unsupported import UnsupportedError
 from sparseagent.head import Argmax, Head, clip_to, unscale_to
-from sparseagent.observation import DTYPES, Observation
+from sparseagent.ops.observe import DTYPES, Observation
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from sparseagent.convert.chain import Chain
 from sparseagent.convert.masks import read_masks
 from sparseagent.convert.torch_modules import add_module
 from sparseagent.head import Head, Raw
-from sparseagent.observation import Observation
+from sparseagent.ops import Observation
 from sparseagent.policy import SparsePolicy
 
 
@@ -28,8 +28,8 @@ def from_torch(
     """Convert a chain of Linear modules and activations, as it acts at evaluation.
 
     Sequential (nested too), Linear, Identity, Dropout, Flatten, ReLU, ReLU6, Hardtanh, Tanh,
-    Sigmoid, ELU, LeakyReLU, SiLU and GELU are known. Exact zeros of the weights become absent
-    entries; a weight without any zero is stored dense. Masks of `torch.nn.utils.prune` and
+    Sigmoid, ELU, LeakyReLU, SiLU, GELU, SELU, CELU, Softplus, Softsign and Mish are known. Exact
+    zeros of the weights become absent entries; a weight without any zero is stored dense. Masks of `torch.nn.utils.prune` and
     parametrizations are applied. Hidden neurons that cannot influence the output are removed.
     The module is not changed and may lie on any device.
 

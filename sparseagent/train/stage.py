@@ -165,7 +165,8 @@ def load_statistics(
     statistics.close()
     if found is None or not isinstance(statistics, VecNormalize):
         return None
-    statistics.obs_rms.mean, statistics.obs_rms.var = found.mean, found.var
+    running: Any = statistics.obs_rms
+    running.mean, running.var = found.mean, found.var
     statistics.epsilon, statistics.clip_obs = found.epsilon, found.clip_obs
     statistics.training = False
     return statistics

@@ -14,7 +14,7 @@ from torch import nn
 
 import sparseagent as sa
 from sparseagent.convert.dead_neurons import remove_dead_neurons
-from sparseagent.policy import ACTIVATIONS
+from sparseagent.ops.activation import ACTIVATIONS
 from sparseagent.reference import forward_exact, forward_float64
 
 
@@ -27,7 +27,7 @@ def layer(
 
 
 def policy_of(*layers: sa.Layer) -> sa.SparsePolicy:
-    return sa.SparsePolicy(layers, sa.Observation((layers[0].shape[1],)))
+    return sa.SparsePolicy(sa.chain(layers, sa.Observation((layers[0].shape[1],))))
 
 
 def assert_weights(layer: sa.Layer, weight: list[list[float]], bias: list[float]) -> None:
@@ -46,7 +46,7 @@ def test_a_neuron_without_outgoing_weights_goes(dense: bool) -> None:
     assert_weights(cut.layers[1], [[7, 8], [9, 1]], [0.5, 0.6])
     assert cut.metadata["removed_neurons"] == [1]
     x = np.array([[0.3, -0.4]], np.float32)
-    np.testing.assert_array_equal(forward_exact(cut, x), forward_exact(policy, x))
+    np.testing.assert_array_equal(forward_exact(cut.program, x), forward_exact(policy.program, x))
 
 
 def test_blocks_go_as_a_whole_or_not_at_all() -> None:
@@ -67,7 +67,7 @@ def test_blocks_go_as_a_whole_or_not_at_all() -> None:
     assert weight.in_blocks(4)
     np.testing.assert_array_equal(weight.to_dense(), first[[0, 1, 2, 3, 8, 9, 10, 11]])
     x = np.array([[0.3, -0.4, 0.5, 0.6, -0.7]], np.float32)
-    np.testing.assert_array_equal(forward_exact(cut, x), forward_exact(policy, x))
+    np.testing.assert_array_equal(forward_exact(cut.program, x), forward_exact(policy.program, x))
 
 
 @pytest.mark.parametrize("live", [True, False])
@@ -89,7 +89,7 @@ def test_a_constant_in_a_block_is_folded_only_if_the_block_goes(live: bool) -> N
     assert cut.metadata["removed_neurons"] == [0 if live else 4]
     x = random.standard_normal((16, 5)).astype(np.float32)
     np.testing.assert_allclose(
-        forward_float64(cut, x), forward_float64(policy, x), rtol=0, atol=1e-6
+        forward_float64(cut.program, x), forward_float64(policy.program, x), rtol=0, atol=1e-6
     )
 
 
@@ -149,7 +149,9 @@ def test_a_net_cut_off_from_its_input_keeps_its_depth_and_its_constant() -> None
     assert cut.metadata["removed_neurons"] == [1, 1, 1]
     expected = (0.5 + 2 * 0.25) + (1 + 3 * 0.5 + 4 * 0.25) + 0.5
     x = np.array([[9, -9], [0, 1]], np.float32)
-    np.testing.assert_array_equal(forward_exact(cut, x), np.full((2, 1), expected, np.float32))
+    np.testing.assert_array_equal(
+        forward_exact(cut.program, x), np.full((2, 1), expected, np.float32)
+    )
     again = remove_dead_neurons(cut)
     assert [part.shape for part in again.layers] == [part.shape for part in cut.layers]
 
@@ -162,7 +164,9 @@ def test_an_output_layer_without_weights_leaves_a_constant() -> None:
     cut = remove_dead_neurons(policy)
     assert [part.shape for part in cut.layers] == [(1, 2), (2, 1)]
     assert cut.nnz == 0
-    np.testing.assert_array_equal(forward_exact(cut, np.ones((1, 2), np.float32)), [[0.5, 1.5]])
+    np.testing.assert_array_equal(
+        forward_exact(cut.program, np.ones((1, 2), np.float32)), [[0.5, 1.5]]
+    )
 
 
 def test_the_stored_order_and_runs_of_what_stays_do_not_change() -> None:
@@ -216,7 +220,7 @@ def test_random_pruned_nets_keep_their_outputs(seed: int, activation: str, spars
     policy = policy_of(*layers)
     cut = remove_dead_neurons(policy)
     x = random.standard_normal((16, widths[0])).astype(np.float32)
-    before, after = forward_float64(policy, x), forward_float64(cut, x)
+    before, after = forward_float64(policy.program, x), forward_float64(cut.program, x)
     np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-6)
     removed = cut.metadata["removed_neurons"]
     assert [a.shape[0] - b.shape[0] for a, b in zip(layers, cut.layers, strict=True)] == [

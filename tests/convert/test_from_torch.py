@@ -29,6 +29,12 @@ ACTIVATIONS = [
     nn.SiLU,
     nn.GELU,
     lambda: nn.GELU("tanh"),
+    nn.SELU,
+    nn.CELU,
+    lambda: nn.CELU(0.5),
+    nn.Softplus,
+    nn.Softsign,
+    nn.Mish,
     nn.ReLU6,
     lambda: nn.Hardtanh(-0.4, 0.3),
     lambda: nn.Hardtanh(-1e6, 0.5),
@@ -66,7 +72,9 @@ def inputs(module: nn.Module, count: int = 33) -> torch.Tensor:
 def assert_same_outputs(module: nn.Module, policy: sa.SparsePolicy) -> None:
     x = inputs(module)
     expected = module(x).detach().numpy()
-    np.testing.assert_allclose(forward_float64(policy, x.numpy()), expected, rtol=0, atol=3e-6)
+    np.testing.assert_allclose(
+        forward_float64(policy.program, x.numpy()), expected, rtol=0, atol=3e-6
+    )
     compiled = sa.compile(policy, tune=0)(x.numpy())
     np.testing.assert_allclose(compiled, expected, rtol=0, atol=3e-6)
 

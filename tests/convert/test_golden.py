@@ -9,7 +9,7 @@ import pytest
 
 import sparseagent as sa
 from sparseagent.convert.golden import golden_observations
-from sparseagent.observation import DTYPES
+from sparseagent.ops.observe import DTYPES
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -1,27 +1,32 @@
-"""Policy files whose checksum is right: what is behind it is damaged, forged or greedy."""
+"""Policy files whose checksum is right: what is behind it is damaged, forged or greedy.
+
+Both readers see every file: Python's and that of the compiled core. They take and refuse the same
+ones, and what they take runs with the bits of the reference on every instruction set.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mutations import damage_bytes, damage_tree, hostile, pick, refused, to_json
+from structure import damage_structure
 
 import sparseagent as sa
-from sparseagent.policyfile import (
-    MEMORY_FIXED,
-    MEMORY_PER_BYTE,
-    PolicyFileError,
-    from_bytes,
-    to_bytes,
-)
-from sparseagent.reference import forward_exact
+from sparseagent import _core
+from sparseagent.policyfile import MEMORY_FIXED, MEMORY_PER_BYTE, PolicyFileError
+
+sys.path.append(str(Path(__file__).parents[1] / "runtime"))
+from programs import random_program, several_inputs
 
 _DTYPES = ("F32", "F64", "I32", "I64", "U16", "U8", "I8", "BOOL", "F16", "BF16", "Q8", "C64")
-_WIDEST = 1 << 14  # observations of wider policies are not worth their time
+_ISAS = [name for name, (runs, *_) in _core.isas().items() if runs]
+_MOST = 1 << 18  # features and weights: what has more is not worth the time of running it
 
 
 @dataclass
@@ -84,32 +89,30 @@ class Target:
     """See `fuzz.Target`."""
 
     def __init__(self) -> None:
-        self.files = [to_bytes(policy) for policy in examples()]
+        self.files = [policy.to_bytes() for policy in examples()]
 
     def case(self, rng: np.random.Generator) -> bytes:
-        """One to four changes, mostly one, to one of the examples."""
-        parts = take_apart(pick(rng, self.files))
+        """One to four changes, mostly one, to one of the examples or to a random program."""
+        parts = take_apart(pick(rng, self.files) if rng.random() < 0.4 else program_file(rng))
         parts.metadata["checksum"] = "0" * 64
         for _ in range(int(pick(rng, (1, 1, 1, 2, 4)))):
             damage(rng, parts)
         return seal(put_together(rng, parts))
 
     def check(self, content: bytes) -> bool:
-        """Refused by name, or a policy that acts as the reference says and can be saved again."""
+        """Refused by name by both readers, or taken by both and run with the reference's bits."""
+        native = native_refusal(content)
         try:
-            policy = from_bytes(content)
+            policy = sa.load(content)
         except PolicyFileError as error:
+            # The self-test is Python's alone.
+            if native is None and "golden" not in str(error) and "self-test" not in str(error):
+                raise AssertionError("refused by Python, taken by the core") from error
             return refused(error)
-        act = sa.compile(policy, tune=0)
-        if policy.input_size <= _WIDEST:
-            rng = np.random.default_rng(len(content))
-            rows = rng.normal(size=(5, policy.input_size)).astype(np.float32)
-            expected = forward_exact(policy, rows)
-            assert act(rows).tobytes() == expected.tobytes()
-            assert act(rows[0]).tobytes() == expected[0].tobytes()
-            actions, _ = act.predict(rows)
-            assert np.array_equal(actions, policy.head.apply(expected), equal_nan=True)
-        assert to_bytes(from_bytes(to_bytes(policy))) == to_bytes(policy)
+        if native is not None:
+            raise AssertionError("taken by Python, refused by the core") from native
+        compare(content, policy)
+        assert sa.load(policy.to_bytes()).to_bytes() == policy.to_bytes()
         return True
 
     def memory(self, content: bytes) -> int:
@@ -117,8 +120,68 @@ class Target:
         return MEMORY_FIXED + MEMORY_PER_BYTE * len(content)
 
 
+def native_refusal(content: bytes) -> ValueError | None:
+    """What the core's reader says of it; None where it takes the file."""
+    try:
+        _core.Plan(content, "scalar", "", 1, 0.0, [], [])
+    except ValueError as error:
+        refused(error)
+        return error
+    return None
+
+
+def compare(content: bytes, policy: sa.SparsePolicy) -> None:
+    """Every output of a small batch on every instruction set, and the action."""
+    widths = [size for op in policy.program.ops for size in (op.in_size, op.out_size)]
+    if sum(widths) + policy.nnz > _MOST:
+        return
+    rng = np.random.default_rng(len(content))
+    batch = {name: batch_for(rng, step) for name, step in policy.inputs.items()}
+    inputs = list(batch.values())
+    expected = {
+        name: _core.reference(content, inputs, number)
+        for number, name in enumerate(policy.program.outputs)
+    }
+    for isa in _ISAS:
+        act = _core.Plan(content, isa, "", 1, 0.0, [], [])
+        outputs = act.outputs(batch)
+        assert list(outputs) == list(expected)
+        for name, output in outputs.items():
+            assert output.tobytes() == expected[name].tobytes(), (isa, name)
+        first = {name: rows[0] for name, rows in batch.items()}
+        for name, output in act.outputs(first).items():
+            assert output.tobytes() == expected[name][0].tobytes(), (isa, name)
+        actions, _ = act.predict(batch)
+        with np.errstate(all="ignore"):
+            wanted = policy.head.apply(next(iter(expected.values())))
+        assert np.array_equal(actions, wanted, equal_nan=True), isa
+
+
+def batch_for(
+    rng: np.random.Generator, step: sa.Observation, count: int = 5
+) -> np.ndarray[Any, Any]:
+    """So many observations, `[count, *shape]`."""
+    shape = (count, *step.shape)
+    if step.categories:
+        numbers = rng.integers(0, np.broadcast_to(step.categories, (count, len(step.categories))))
+        return numbers.reshape(shape)
+    return rng.normal(size=shape).astype(np.float32)
+
+
+def program_file(rng: np.random.Generator) -> bytes:
+    """A random program of a few ops, without a self-test."""
+    if rng.random() < 0.2:
+        program, _ = several_inputs(rng, 2)
+    else:
+        program = random_program(rng, int(rng.integers(1, 8)))
+    return sa.SparsePolicy(program).to_bytes()
+
+
 def damage(rng: np.random.Generator, parts: Parts) -> None:
     """One change, in place."""
+    if rng.random() < 0.45:
+        damage_structure(rng, parts.spec)
+        return
     if rng.random() < 0.35:
         parts.spec = damage_tree(rng, parts.spec)
         return
@@ -211,19 +274,22 @@ def examples() -> list[sa.SparsePolicy]:
     dense = rng.normal(size=(7, 6)).astype(np.float32)
     step = sa.Observation.normalise(rng.normal(size=6), np.ones(6), eps=1e-8, clip=5)
     mixed = sa.SparsePolicy(
-        (layer(dense, "elu", 1.0), layer(weight(9, 7, 3), "tanh"), layer(weight(2, 9), "tanh")),
-        step,
+        sa.chain(
+            (layer(dense, "elu", 1.0), layer(weight(9, 7, 3), "tanh"), layer(weight(2, 9), "tanh")),
+            step,
+        ),
         sa.unscale_to([-1, 0], [1, 2]),
         {"env_id": "Test-v0", "facts": [1, {"a": None}]},
     ).with_golden(rng.normal(size=(3, 6)))
     image = sa.SparsePolicy(
-        (layer(weight(20, 8), "relu"), layer(weight(5, 20), "identity")),
-        sa.Observation((2, 2, 2), "uint8"),
+        sa.chain(
+            (layer(weight(20, 8), "relu"), layer(weight(5, 20), "identity")),
+            sa.Observation((2, 2, 2), "uint8"),
+        ),
         sa.Argmax(),
     ).with_golden(rng.integers(0, 255, (2, 2, 2, 2)))
     clipped = sa.SparsePolicy(
-        (layer(weight(3, 4), "leaky_relu", 0.1),),
-        sa.Observation((4,)),
+        sa.chain((layer(weight(3, 4), "leaky_relu", 0.1),), sa.Observation((4,))),
         sa.clip_to([0] * 3, [1] * 3),
     )
     return [mixed, image, clipped, mixed.repack("avx512"), image.repack("avx2")]

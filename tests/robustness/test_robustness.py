@@ -178,7 +178,7 @@ def test_booleans_become_floats_under_noise() -> None:
 def test_compiled_policy() -> None:
     weight = np.array([[0, 0, -1, -0.5], [0, 0, 1, 0.5]], dtype=np.float32)
     layer = sa.Layer(sa.CSR.from_dense(weight), np.zeros(2, dtype=np.float32))
-    act = sa.compile(sa.SparsePolicy((layer,), sa.Observation((4,)), sa.Argmax()), tune=0)
+    act = sa.compile(sa.SparsePolicy(sa.chain((layer,), sa.Observation((4,))), sa.Argmax()), tune=0)
     table = robustness(act, "CartPole-v1", noise_levels=(0.1, 3.0), episodes=10)
     np.testing.assert_array_equal(
         table.returns[0], rollout(act, "CartPole-v1", episodes=10).returns

@@ -40,7 +40,7 @@ def evil(tmp_path, monkeypatch):
 
 def policy_file(path, environment):
     layer = sa.Layer(sa.CSR.from_dense(np.ones((2, 4), np.float32)), np.zeros(2, np.float32))
-    policy = sa.SparsePolicy((layer,), sa.Observation((4,)), sa.Argmax())
+    policy = sa.SparsePolicy(sa.chain((layer,), sa.Observation((4,))), sa.Argmax())
     policy.with_metadata(environment=environment).save(path)
     return path
 

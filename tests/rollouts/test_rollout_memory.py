@@ -21,7 +21,7 @@ import sparseagent as sa
 
 weight = np.ones((2, 4), np.float32)
 layer = sa.Layer(sa.CSR.from_dense(weight), np.zeros(2, np.float32))
-act = sa.compile(sa.SparsePolicy((layer,), sa.Observation((4,)), sa.Argmax()))
+act = sa.compile(sa.SparsePolicy(sa.chain((layer,), sa.Observation((4,))), sa.Argmax()))
 result = sa.rollout(act, "CartPole-v1", episodes=200)
 assert result.ci95[0] < result.iqm < result.ci95[1]
 heavy = {"torch", "scipy", "matplotlib"} & set(sys.modules)

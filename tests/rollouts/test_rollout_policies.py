@@ -28,7 +28,7 @@ def test_predict_wins_over_calling() -> None:
 def test_compiled_policy() -> None:
     weight = np.array([[0, 0, -1, -0.5], [0, 0, 1, 0.5]], dtype=np.float32)
     layer = sa.Layer(sa.CSR.from_dense(weight), np.zeros(2, dtype=np.float32))
-    act = sa.compile(sa.SparsePolicy((layer,), sa.Observation((4,)), sa.Argmax()), tune=0)
+    act = sa.compile(sa.SparsePolicy(sa.chain((layer,), sa.Observation((4,))), sa.Argmax()), tune=0)
 
     def same(observation: Any) -> Any:
         return np.argmax(observation @ weight.T, axis=1)

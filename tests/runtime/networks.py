@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import sparseagent as sa
-from sparseagent.policy import ACTIVATIONS
+from sparseagent.ops.activation import ACTIVATIONS
 
 ISAS = [isa.name for isa in sa.kernels() if isa.available]
 FORMATS = ["auto", "dense", "csr"]  # those that run every batch
@@ -76,8 +76,8 @@ def random_policy(
         weight = random_csr(rng, out, width, sparsity, runs)
         bias = rng.normal(size=out).astype(np.float32)
         layers.append(sa.Layer(weight, bias, name, ACTIVATIONS[name]))
-    parts.setdefault("observation", sa.Observation((sizes[0],)))
-    return sa.SparsePolicy(tuple(layers), **parts)
+    step = parts.pop("observation", sa.Observation((sizes[0],)))
+    return sa.SparsePolicy(sa.chain(layers, step), **parts)
 
 
 def block_csr(rng: Any, out: int, width: int, sparsity: float, size: int) -> sa.CSR:
@@ -124,7 +124,7 @@ def policies(draw: Any) -> sa.SparsePolicy:
     for _ in range(draw(st.integers(1, 3))):
         layers.append(draw(csr_layers(width)))
         width = layers[-1].shape[0]
-    return sa.SparsePolicy(tuple(layers), sa.Observation((inputs,)))
+    return sa.SparsePolicy(sa.chain(tuple(layers), sa.Observation((inputs,))))
 
 
 def same_bits(a: Any, b: Any) -> bool:

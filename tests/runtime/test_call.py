@@ -14,7 +14,7 @@ from sparseagent.reference import forward_exact
 RNG = np.random.default_rng(2)
 POLICY = random_policy(RNG, (17, 64, 33, 6), 0.8)
 ROWS = RNG.normal(size=(257, 17)).astype(np.float32)
-EXPECTED = forward_exact(POLICY, ROWS)
+EXPECTED = forward_exact(POLICY.program, ROWS)
 
 
 def bad_arrays() -> list[Any]:
@@ -83,7 +83,7 @@ def test_out_may_overlap_the_observations_only_where_the_result_is_right(
     memory = np.empty(32 * 300, np.float32)
     for batch in (0, 1, 2, 300):
         rows = RNG.normal(size=(batch, width)).astype(np.float32)
-        expected = forward_exact(policy, rows)
+        expected = forward_exact(policy.program, rows)
         for first, start in ((0, 0), (0, 8), (8, 0), (0, rows.size), (expected.size, 0)):
             inputs = memory[first : first + rows.size].reshape(rows.shape)
             outputs = memory[start : start + expected.size].reshape(expected.shape)
@@ -107,7 +107,7 @@ def test_one_observation_may_lie_where_its_outputs_go() -> None:
         for first in (0, 4, 8):
             memory[first : first + 8] = row
             act(memory[first : first + 8], memory[:16])
-            assert same_bits(memory[:16], forward_exact(policy, row[None])[0])
+            assert same_bits(memory[:16], forward_exact(policy.program, row[None])[0])
 
 
 def test_out_is_filled_and_nothing_else() -> None:

@@ -18,7 +18,7 @@ from networks import (
 )
 
 import sparseagent as sa
-from sparseagent.policy import ACTIVATIONS
+from sparseagent.ops.activation import ACTIVATIONS
 from sparseagent.reference import error_bound, forward_exact, forward_float64
 
 NETS = {
@@ -38,7 +38,7 @@ def test_batches_1_to_300(net: str, isa: str, threads: int) -> None:
     for sparsity in (0.5, 0.9):
         policy = random_policy(rng, sizes, sparsity, activation)
         rows = rng.normal(size=(300, sizes[0])).astype(np.float32)
-        expected = forward_exact(policy, rows)
+        expected = forward_exact(policy.program, rows)
         for format in FORMATS:
             act = sa.compile(policy, isa=isa, format=format, threads=threads, tune=1)
             # The scalar code is slow: a step of 7 still meets every remainder of its tiles.
@@ -58,7 +58,7 @@ def test_every_isa_runs_every_order(order: str, isa: str) -> None:
             policy = plain.repack(order)
             rows = rng.normal(size=(67, sizes[0])).astype(np.float32)
             rows[5, 0], rows[9, 1] = np.inf, np.nan
-            expected = forward_exact(policy, rows)
+            expected = forward_exact(policy.program, rows)
             for format in formats_of(isa, policy):
                 act = sa.compile(policy, isa=isa, format=format, tune=1)
                 assert same_bits(act(rows), expected), format
@@ -76,11 +76,11 @@ def test_blocks(out: int, size: int, isa: str) -> None:
         sa.Layer(block_csr(rng, out, 30, 0.8, size), np.ones(out, np.float32), "relu"),
         sa.Layer(block_csr(rng, 21, out, 0.7, size), np.ones(21, np.float32), "tanh"),
     )
-    plain = sa.SparsePolicy(layers, sa.Observation((30,)))
+    plain = sa.SparsePolicy(sa.chain(layers, sa.Observation((30,))))
     rows = rng.normal(size=(67, 30)).astype(np.float32)
     rows[5, 0], rows[9, 1] = np.inf, np.nan
     for policy in (plain, *(plain.repack(order) for order in ORDERS)):
-        expected = forward_exact(policy, rows)
+        expected = forward_exact(policy.program, rows)
         formats = formats_of(isa, policy)
         assert size == 4 or "block" in formats, "packing leaves blocks of whole vectors alone"
         for format in formats:
@@ -104,8 +104,10 @@ def test_repacking_changes_rounding_only(order: str) -> None:
     rows = rng.normal(size=(50, 17)).astype(np.float32)
     assert policy.order == order
     assert policy.nnz == plain.nnz
-    bound = error_bound(plain, rows)
-    assert (np.abs(forward_exact(policy, rows) - forward_float64(plain, rows)) <= bound).all()
+    bound = error_bound(plain.program, rows)
+    assert (
+        np.abs(forward_exact(policy.program, rows) - forward_float64(plain.program, rows)) <= bound
+    ).all()
 
 
 @settings(max_examples=150, deadline=None)
@@ -116,7 +118,7 @@ def test_any_structure_and_input(policy: sa.SparsePolicy, batch: int, data: st.D
     special = [0.0, -0.0, 1e-42, -1e-42, 3e38, np.inf, -np.inf, np.nan]
     for value in data.draw(st.lists(st.sampled_from(special), max_size=4)):
         rows[rng.integers(batch), rng.integers(policy.input_size)] = value
-    expected = forward_exact(policy, rows)
+    expected = forward_exact(policy.program, rows)
     for isa in ISAS:
         for format in formats_of(isa, policy):
             act = sa.compile(policy, isa=isa, format=format, tune=0)
@@ -142,8 +144,8 @@ def test_distance_to_float64(activation: str) -> None:
     for sparsity in (0.0, 0.5, 0.95):
         policy = random_policy(rng, (17, 128, 64, 6), sparsity, activation)
         rows = (3 * rng.normal(size=(64, 17))).astype(np.float32)
-        distance = np.abs(sa.compile(policy)(rows) - forward_float64(policy, rows))
-        bound = error_bound(policy, rows)
+        distance = np.abs(sa.compile(policy)(rows) - forward_float64(policy.program, rows))
+        bound = error_bound(policy.program, rows)
         assert (distance <= bound).all()
         assert bound.max() < 0.05, "a bound this loose shows nothing"
 
@@ -154,7 +156,9 @@ def test_an_absent_weight_never_touches_its_input() -> None:
     weight[3, 2] = 1.5
     weight[7, 4] = -2.0
     policy = sa.SparsePolicy(
-        (sa.Layer(sa.CSR.from_dense(weight), np.ones(40, np.float32)),), sa.Observation((9,))
+        sa.chain(
+            (sa.Layer(sa.CSR.from_dense(weight), np.ones(40, np.float32)),), sa.Observation((9,))
+        )
     )
     rows = np.zeros((21, 9), np.float32)
     rows[11, 2] = np.inf
@@ -172,7 +176,7 @@ def test_an_absent_weight_never_touches_its_input() -> None:
 def test_a_present_zero_touches_its_input() -> None:
     """In a dense layer every entry is part of the sum: 0 * Inf is NaN there."""
     layer = sa.Layer(np.zeros((3, 2), np.float32), np.zeros(3, np.float32))
-    policy = sa.SparsePolicy((layer,), sa.Observation((2,)))
+    policy = sa.SparsePolicy(sa.chain((layer,), sa.Observation((2,))))
     row = np.array([np.inf, 1], np.float32)
     for isa in ISAS:
         for format in FORMATS:

@@ -19,7 +19,7 @@ layers = tuple(
     sa.Layer(rng.normal(size=(out, width)).astype(np.float32), np.zeros(out, np.float32))
     for width, out in zip(sizes, sizes[1:])
 )
-policy = sa.SparsePolicy(layers, sa.Observation((64,)))
+policy = sa.SparsePolicy(sa.chain(layers, sa.Observation((64,))))
 name, batch, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 act = sa.compile(policy, threads=threads, tune=0)
 rows = rng.normal(size=(batch, 64)).astype(np.float32)

@@ -59,7 +59,7 @@ def policy_of(sizes, activation):
         dense[np.repeat(rng.random((-(-out // 16), width)) < 0.9, 16, axis=0)[:out]] = 0
         bias = rng.standard_normal(out).astype(np.float32)
         layers.append(sa.Layer(sa.CSR.from_dense(dense), bias, activation))
-    return sa.SparsePolicy(layers=tuple(layers), observation=sa.Observation((sizes[0],)))
+    return sa.SparsePolicy(sa.chain(tuple(layers), sa.Observation((sizes[0],))))
 
 gc.disable()
 results = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import os
+import pickle
 import threading
 import time
 from dataclasses import replace
@@ -15,13 +16,12 @@ import pytest
 from networks import ISAS, formats_of, random_policy, same_bits
 
 import sparseagent as sa
-from sparseagent import _core
 from sparseagent.reference import forward_exact
 
 RNG = np.random.default_rng(2)
 POLICY = random_policy(RNG, (17, 64, 33, 6), 0.8)
 ROWS = RNG.normal(size=(257, 17)).astype(np.float32)
-EXPECTED = forward_exact(POLICY, ROWS)
+EXPECTED = forward_exact(POLICY.program, ROWS)
 
 
 @pytest.mark.parametrize(
@@ -77,40 +77,28 @@ def test_a_plan_is_made_by_compile_alone() -> None:
         sa.Plan()
     with pytest.raises(TypeError, match="Plan: expected compile"):
         sa.Plan.__new__(sa.Plan, None)(ROWS)
-    with pytest.raises(TypeError):
-        copy.copy(sa.compile(POLICY))
-
-
-def core_plan(head: str, observation_shape: list[int], action_shape: list[int]) -> _core.Plan:
-    layers = [layer.core_argument() for layer in POLICY.layers]
-    bounds = (None, None)
-    step = (17, observation_shape, None, None, -np.inf, np.inf)
-    return _core.Plan(layers, *step, head, *bounds, action_shape, "", "", 1, 0.0, [], [])
 
 
 @pytest.mark.parametrize(
-    ("head", "observation_shape", "action_shape", "message"),
-    [
-        ("raw", [17], [1], r"action_shape: expected axes with the product 6, got \[1\]"),
-        ("raw", [17], [2, 2], r"action_shape: .* 6, got \[2, 2\]"),
-        ("raw", [17], [-2, -3], r"action_shape: .* 6, got \[-2, -3\]"),
-        ("raw", [17], [0], r"action_shape: .* 6, got \[0\]"),
-        ("raw", [17], [6, 2**32, 2**32], "action_shape: .* 6, got"),
-        ("argmax", [17], [6], r"action_shape: .* 1, got \[6\]"),
-        ("raw", [4], [6], r"observation_shape: expected axes with the product 17, got \[4\]"),
-        ("raw", [], [6], r"observation_shape: .* 17, got \[\]"),
-    ],
+    "again", [copy.copy, copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))]
 )
-def test_the_core_checks_the_shapes_that_predict_goes_by(
-    head: str, observation_shape: list[int], action_shape: list[int], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        core_plan(head, observation_shape, action_shape)
+def test_a_plan_travels(again: Any) -> None:
+    act = sa.compile(POLICY, threads=2, isa=ISAS[-1], tune=1)
+    other = again(act)
+    assert (other.isa, other.threads, other.tuning) == (act.isa, act.threads, act.tuning)
+    assert same_bits(other(ROWS[:67]), act(ROWS[:67]))
 
 
-def test_the_core_takes_shapes_that_fit() -> None:
-    assert core_plan("raw", [1, 17], [2, 3]).predict(ROWS[:5])[0].shape == (5, 2, 3)
-    assert core_plan("argmax", [17], []).predict(ROWS[:5])[0].shape == (5,)
+def test_a_plan_from_another_machine_is_tuned_anew() -> None:
+    act = sa.compile(POLICY, tune=0)
+    make, (policy, threads, saved) = act.__reduce__()
+    other = make(policy, threads, {**saved, "cpu": "another"})
+    assert same_bits(other(ROWS[:5]), act(ROWS[:5]))
+
+
+def test_plans_and_policies_have_short_names() -> None:
+    assert len(repr(POLICY)) < 200
+    assert len(repr(sa.compile(POLICY, tune=0))) < 250
 
 
 def test_isa_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,8 +157,8 @@ def updatable() -> dict[str, sa.SparsePolicy]:
         "plain": POLICY,
         "packed": POLICY.repack("avx512"),
         "runs": random_policy(RNG, (17, 40, 5), 0.6, "elu", runs=3),
-        "dense layer": sa.SparsePolicy((*POLICY.layers[:2], dense), POLICY.observation),
-        "blocks": sa.SparsePolicy((block,), POLICY.observation),
+        "dense layer": sa.SparsePolicy(sa.chain((*POLICY.layers[:2], dense), POLICY.observation)),
+        "blocks": sa.SparsePolicy(sa.chain((block,), POLICY.observation)),
         "large": random_policy(RNG, (17, 400, 300, 4), 0.5),  # rows are split over threads
     }
 
@@ -186,7 +174,7 @@ def test_update_takes_new_values_under_the_same_masks(name: str, isa: str) -> No
                 changed = fresh_numbers(policy)
                 act.update(changed)
                 assert act.policy is changed
-                expected = forward_exact(changed, ROWS[:67])
+                expected = forward_exact(changed.program, ROWS[:67])
                 assert same_bits(act(ROWS[:67]), expected), format
                 for batch in (1, 2, 3, 4, 5, 9):
                     assert same_bits(act(ROWS[:batch]), expected[:batch]), (format, batch)
@@ -198,11 +186,17 @@ def test_update_refuses_another_structure() -> None:
     with pytest.raises(ValueError, match=r"layers\[0\]: expected the structure"):
         act.update(other)
     with pytest.raises(ValueError, match="policy: expected 3 layers, got 1"):
-        act.update(sa.SparsePolicy((random_policy(RNG, (17, 6), 0.5).layers), POLICY.observation))
+        act.update(
+            sa.SparsePolicy(sa.chain((random_policy(RNG, (17, 6), 0.5).layers), POLICY.observation))
+        )
     with pytest.raises(ValueError, match="policy: expected the observation step and head"):
-        act.update(sa.SparsePolicy(POLICY.layers, sa.Observation((17,), low=-1), POLICY.head))
+        act.update(
+            sa.SparsePolicy(sa.chain(POLICY.layers, sa.Observation((17,), low=-1)), POLICY.head)
+        )
     first, *others = POLICY.layers
-    other = sa.SparsePolicy((replace(first, activation="tanh"), *others), POLICY.observation)
+    other = sa.SparsePolicy(
+        sa.chain((replace(first, activation="tanh"), *others), POLICY.observation)
+    )
     with pytest.raises(ValueError, match=r"layers\[0\]: expected the structure"):
         act.update(other)
     assert same_bits(act(ROWS), EXPECTED)
@@ -235,7 +229,7 @@ def test_one_observation_on_several_threads(threads: int, order: str) -> None:
     """Large layers are split by rows; the bits are those of one thread, from many callers too."""
     policy = random_policy(RNG, (100, 530, 700, 9), 0.6, "tanh").repack(order)
     rows = RNG.normal(size=(20, 100)).astype(np.float32)
-    expected = forward_exact(policy, rows)
+    expected = forward_exact(policy.program, rows)
     wide = rows.astype(np.float64)
     act = sa.compile(policy, threads=threads, tune=1)
     wrong: list[int] = []

@@ -10,8 +10,8 @@ from networks import random_policy, same_bits
 
 import sparseagent as sa
 from sparseagent.csr import MAX_WIDTH
-from sparseagent.observation import DTYPES
-from sparseagent.policy import ORDERS
+from sparseagent.ops.observe import DTYPES
+from sparseagent.order import ORDERS
 
 RNG = np.random.default_rng(0)
 
@@ -22,15 +22,15 @@ def layer(out: int, width: int) -> sa.Layer:
 
 def test_shapes_must_chain() -> None:
     with pytest.raises(ValueError, match=r"layers\[1\]: expected 5 inputs, got 4"):
-        sa.SparsePolicy((layer(5, 3), layer(2, 4)), sa.Observation((3,)))
+        sa.SparsePolicy(sa.chain((layer(5, 3), layer(2, 4)), sa.Observation((3,))))
     with pytest.raises(ValueError, match=r"layers\[0\]: expected 7 inputs, got 3"):
-        sa.SparsePolicy((layer(5, 3),), sa.Observation((7,)))
+        sa.SparsePolicy(sa.chain((layer(5, 3),), sa.Observation((7,))))
     with pytest.raises(ValueError, match="layers: expected at least one"):
-        sa.SparsePolicy((), sa.Observation((7,)))
+        sa.SparsePolicy(sa.chain((), sa.Observation((7,))))
     with pytest.raises(ValueError, match="head: expected bounds for 5 outputs, got 2"):
-        sa.SparsePolicy((layer(5, 3),), sa.Observation((3,)), sa.clip_to([0, 0], [1, 1]))
+        sa.SparsePolicy(sa.chain((layer(5, 3),), sa.Observation((3,))), sa.clip_to([0, 0], [1, 1]))
     with pytest.raises(ValueError, match="order: expected one of"):
-        sa.SparsePolicy((layer(5, 3),), sa.Observation((3,)), order="sideways")
+        sa.SparsePolicy(sa.chain((layer(5, 3),), sa.Observation((3,))), order="sideways")
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_shapes_must_chain() -> None:
 def test_parts_of_a_wrong_type_are_named(part: dict[str, Any], message: str) -> None:
     parts = {"layers": (layer(5, 3),), "observation": sa.Observation((3,)), **part}
     with pytest.raises(TypeError, match=message):
-        sa.SparsePolicy(**parts)
+        sa.SparsePolicy(sa.chain(parts.pop("layers"), parts.pop("observation")), **parts)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_a_packed_order_does_not_depend_on_the_order_before(order: str) -> None:
         place = np.lexsort((RNG.random(csr.nnz), csr.rows()))
         weight = sa.CSR(csr.shape, csr.indptr, csr.indices[place], csr.values[place])
         shuffled.append(sa.Layer(weight, layer.bias, layer.activation))
-    other = sa.SparsePolicy(tuple(shuffled), plain.observation)
+    other = sa.SparsePolicy(sa.chain(tuple(shuffled), plain.observation))
     for a, b in zip(plain.repack(order).layers, other.repack(order).layers, strict=True):
         for name in ("indptr", "indices", "values"):
             assert same_bits(getattr(a.weight, name), getattr(b.weight, name)), name
@@ -217,7 +217,7 @@ def test_lane_balanced_rows_need_no_other_order() -> None:
         sa.Layer(sa.CSR.from_dense(weight), np.zeros(64, np.float32), "relu"),
         sa.Layer(sa.CSR.from_dense(weight[:, :64]), np.zeros(64, np.float32)),
     )
-    policy = sa.SparsePolicy(layers, sa.Observation((96,)))
+    policy = sa.SparsePolicy(sa.chain(layers, sa.Observation((96,))))
     for plain, packed in zip(policy.layers, policy.repack("avx512").layers, strict=True):
         assert np.array_equal(packed.weight.indptr, plain.weight.indptr)
         assert np.array_equal(packed.weight.indices, plain.weight.indices)

@@ -33,7 +33,7 @@ def test_every_type_of_observation(dtype: str, plain: bool) -> None:
     rows = np.abs(ROWS).astype(dtype)
     actions, state = sa.compile(policy).predict(rows)
     assert state is None
-    assert same_bits(actions, forward_exact(policy, rows))
+    assert same_bits(actions, forward_exact(policy.program, rows))
 
 
 @pytest.mark.parametrize("plain", [True, False])
@@ -42,13 +42,13 @@ def test_any_byte_but_0_is_true(plain: bool) -> None:
     policy = random_policy(RNG, (12, 30, 4), 0.5, observation=observation)
     rows = RNG.integers(0, 4, (37, 12)).astype(np.uint8).view(np.bool_)
     actions, _ = sa.compile(policy).predict(rows)
-    assert same_bits(actions, forward_exact(policy, rows.view(np.uint8) != 0))
+    assert same_bits(actions, forward_exact(policy.program, rows.view(np.uint8) != 0))
 
 
 def test_the_step_equals_its_numpy_form_bit_for_bit() -> None:
     """A 1-1 identity layer shows what the network was given."""
     policy = sa.SparsePolicy(
-        (sa.Layer(np.eye(12, dtype=np.float32), np.zeros(12, np.float32)),), step()
+        sa.chain((sa.Layer(np.eye(12, dtype=np.float32), np.zeros(12, np.float32)),), step())
     )
     for rows in (ROWS, ROWS.astype(np.float32)):
         got, _ = sa.compile(policy).predict(rows)
@@ -62,7 +62,7 @@ def test_the_step_equals_its_numpy_form_bit_for_bit() -> None:
 def test_heads(head: sa.Head) -> None:
     policy = random_policy(RNG, (12, 30, 4), 0.5, observation=step(), head=head)
     act = sa.compile(policy)
-    expected = head.apply(forward_exact(policy, ROWS))
+    expected = head.apply(forward_exact(policy.program, ROWS))
     actions, _ = act.predict(ROWS)
     assert same_bits(actions, expected)
     one, _ = act.predict(ROWS[5])
@@ -76,7 +76,7 @@ def test_argmax_ties_and_nan() -> None:
     )
     layer = sa.Layer(np.eye(3, dtype=np.float32), np.zeros(3, np.float32))
     sparse = sa.Layer(sa.CSR.from_dense(layer.weight), layer.bias)
-    policy = sa.SparsePolicy((sparse,), sa.Observation((3,)), sa.Argmax())
+    policy = sa.SparsePolicy(sa.chain((sparse,), sa.Observation((3,))), sa.Argmax())
     actions, _ = sa.compile(policy).predict(outputs)
     assert actions.tolist() == outputs.argmax(axis=1).tolist() == [1, 0, 1, 0]
 

@@ -43,8 +43,8 @@ def calls_between_prefetches(act: sa.Plan, rows: Float32) -> Float32:
 def test_prefetch_changes_no_bit(isa: str, threads: int, format: str) -> None:
     act = sa.compile(POLICY, isa=isa, threads=threads, format=format, tune=0)
     rows = rows_of(POLICY)
-    assert same_bits(calls_between_prefetches(act, rows), forward_exact(POLICY, rows))
-    assert same_bits(act(rows), forward_exact(POLICY, rows))
+    assert same_bits(calls_between_prefetches(act, rows), forward_exact(POLICY.program, rows))
+    assert same_bits(act(rows), forward_exact(POLICY.program, rows))
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -52,7 +52,7 @@ def test_prefetch_changes_no_bit(isa: str, threads: int, format: str) -> None:
 def test_many_threads_prefetch_at_once(policy: sa.SparsePolicy, threads: int) -> None:
     act = sa.compile(policy, threads=threads, tune=0)
     rows = rows_of(policy)
-    expected, start = forward_exact(policy, rows), Barrier(4)
+    expected, start = forward_exact(policy.program, rows), Barrier(4)
 
     def work(_: int) -> bool:
         start.wait()
@@ -69,7 +69,7 @@ def test_prefetch_follows_update() -> None:
     doubled = POLICY.with_values(values, [layer.bias for layer in POLICY.layers])
     act.update(doubled)
     rows = rows_of(POLICY)
-    assert same_bits(calls_between_prefetches(act, rows), forward_exact(doubled, rows))
+    assert same_bits(calls_between_prefetches(act, rows), forward_exact(doubled.program, rows))
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -78,7 +78,7 @@ def test_prefetch_in_a_forked_child(threads: int) -> None:
     policy = LONG if threads == 2 else POLICY
     act = sa.compile(policy, threads=threads, tune=0)
     rows = rows_of(policy)
-    expected = forward_exact(policy, rows)
+    expected = forward_exact(policy.program, rows)
     act.prefetch()
 
     def child() -> None:

@@ -73,8 +73,8 @@ def test_reference_is_the_contract(seed: int, runs: int, special: list[float]) -
     bias[rng.integers(4)] = special[0]
     x = rng.normal(size=7).astype(np.float32)
     x[rng.integers(0, 7, 2)] = special[1:]
-    policy = sa.SparsePolicy((sa.Layer(csr, bias),), sa.Observation((7,)))
-    got = forward_exact(policy, x[None])[0]
+    policy = sa.SparsePolicy(sa.chain((sa.Layer(csr, bias),), sa.Observation((7,))))
+    got = forward_exact(policy.program, x[None])[0]
     expected = rational_layer(csr, bias, x)
     assert np.array_equal(got, expected), (got, expected)
 
@@ -88,13 +88,15 @@ def test_the_rounding_of_this_test_is_right(x: float, power: int) -> None:
 def test_the_error_bound_covers_underflow() -> None:
     """Every product is half a denormal and rounds to zero."""
     tiny = np.full((1, 1000), 2.0**-75, np.float32)
-    policy = sa.SparsePolicy((sa.Layer(tiny, np.zeros(1, np.float32)),), sa.Observation((1000,)))
-    assert forward_exact(policy, tiny) == 0
-    assert 1000 * 2.0**-150 <= error_bound(policy, tiny)[0, 0] < 1e-38
+    policy = sa.SparsePolicy(
+        sa.chain((sa.Layer(tiny, np.zeros(1, np.float32)),), sa.Observation((1000,)))
+    )
+    assert forward_exact(policy.program, tiny) == 0
+    assert 1000 * 2.0**-150 <= error_bound(policy.program, tiny)[0, 0] < 1e-38
 
 
 def test_a_sum_of_minus_zero_counts_as_plus_zero() -> None:
     csr = sa.CSR.from_dense(np.zeros((1, 3), np.float32))
     layer = sa.Layer(csr, np.array([-0.0], np.float32))
-    policy = sa.SparsePolicy((layer,), sa.Observation((3,)))
-    assert not np.signbit(forward_exact(policy, np.zeros((1, 3), np.float32)))[0, 0]
+    policy = sa.SparsePolicy(sa.chain((layer,), sa.Observation((3,))))
+    assert not np.signbit(forward_exact(policy.program, np.zeros((1, 3), np.float32)))[0, 0]

@@ -32,7 +32,7 @@ def test_a_saved_tuning_is_followed(tmp_path: Path) -> None:
         assert chosen(again) == chosen(act)
         assert again._costs == act._costs
         assert again.tuning == act.tuning
-        assert same_bits(again(ROWS), forward_exact(POLICY, ROWS))
+        assert same_bits(again(ROWS), forward_exact(POLICY.program, ROWS))
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -42,7 +42,7 @@ def test_a_tuning_may_be_edited(isa: str) -> None:
         regime["formats"] = ["dense", "csr", "dense"] if number % 2 else ["csr", "dense", "csr"]
     act = sa.compile(POLICY, isa=isa, tune=saved)
     assert act.tuning == saved
-    assert same_bits(act(ROWS[:67]), forward_exact(POLICY, ROWS[:67]))
+    assert same_bits(act(ROWS[:67]), forward_exact(POLICY.program, ROWS[:67]))
 
 
 def test_a_tuning_that_does_not_fit_is_refused() -> None:
@@ -117,7 +117,7 @@ def test_cuts_are_the_cheapest_cover(ns: dict[int, float]) -> None:
 
 
 def test_every_cover_gives_the_same_bits() -> None:
-    expected = forward_exact(POLICY, ROWS)
+    expected = forward_exact(POLICY.program, ROWS)
     for observations in (1, 2, 4, 8, 16, 32, 128):
         act = with_times({observations: 1.0})
         for batch in (1, 2, 3, 5, 7, 31, 33, 67, 300):
@@ -138,7 +138,7 @@ def test_several_tiles_are_the_same_bits_as_one(isa: str, name: str) -> None:
     rows = RNG.standard_normal((2 * widest, 20)).astype(np.float32)
     rows[widest // 2 + 1, 3] = np.inf
     rows[-1, 7] = np.nan
-    expected = forward_exact(policy, rows)
+    expected = forward_exact(policy.program, rows)
     for batch in (widest // 4 + 1, widest // 2 + 2, widest, 2 * widest):
         assert next(count for _, count in act._cuts(batch)) == min(batch, widest)
         assert same_bits(act(rows[:batch]), expected[:batch])

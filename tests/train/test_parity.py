@@ -3,7 +3,7 @@ import pytest
 from stable_baselines3 import PPO, SAC
 
 import sparseagent as sa
-from sparseagent.policy import ACTIVATIONS
+from sparseagent.ops.activation import ACTIVATIONS
 from sparseagent.train import choices, configure, contenders
 from sparseagent.train.agent import make_envs, make_model
 from sparseagent.train.parity import check_parity, sample_observations
@@ -61,7 +61,7 @@ def test_all_contenders_compute_the_same_network(cartpole):
     _, policy = cartpole
     scaled = sa.Observation.normalise([1.0] * 4, [2.0] * 4, eps=1e-8, clip=10.0)
     for step in (policy.observation, scaled):
-        chosen = sa.SparsePolicy(policy.layers, step, policy.head)
+        chosen = sa.SparsePolicy(sa.chain(policy.layers, step), policy.head)
         rows = contenders.rows_of(np.random.default_rng(0).normal(size=(3, 4)))
         results = [
             np.asarray(make(chosen, rows)())
@@ -81,7 +81,7 @@ def test_contenders_know_the_activations(activation, alpha):
     random = np.random.default_rng(0)
     weight = random.normal(size=(5, 3)).astype(np.float32)
     layer = sa.Layer(weight, np.zeros(5, np.float32), activation, alpha)
-    policy = sa.SparsePolicy((layer,), sa.Observation((3,)))
+    policy = sa.SparsePolicy(sa.chain((layer,), sa.Observation((3,))))
     rows = contenders.rows_of(random.normal(size=(40, 3)))
     ours = np.asarray(contenders.compiled(policy, rows)())
     by_numpy = contenders.numpy_dense(policy, rows)()

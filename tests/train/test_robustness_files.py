@@ -25,7 +25,7 @@ def make_policy(path, speed: float, **facts):
     """Pushes where the pole leans and turns."""
     weight = np.array([[0, 0, -1, -speed], [0, 0, 1, speed]], dtype=np.float32)
     layer = sa.Layer(sa.CSR.from_dense(weight), np.zeros(2, dtype=np.float32))
-    policy = sa.SparsePolicy((layer,), sa.Observation((4,)), sa.Argmax())
+    policy = sa.SparsePolicy(sa.chain((layer,), sa.Observation((4,))), sa.Argmax())
     path.parent.mkdir(parents=True, exist_ok=True)
     policy.with_metadata(environment=ENV, **facts).save(path)
     return policy

@@ -1,0 +1,112 @@
+// norm: a row of features over its own mean and spread.
+//
+// Sums have 16 partials, feature f in partial f mod 16, and a fixed tree joins them:
+// s[i] += s[i + 8], then 4, 2, 1. That is one register of AVX-512, two of AVX2, four of
+// NEON, and 16 accumulators where the lanes are observations: the same bits in each.
+#include "core/op.h"
+#include "simd/vec.h"
+
+extern "C" const sparseagent::OpKernel SPARSEAGENT_SYMBOL;
+
+namespace {
+
+using sparseagent::NormRule;
+using sparseagent::OpView;
+
+constexpr int kPartials = 16;
+
+inline float plus(float a, float b) { return a + b; }
+
+template <typename T>
+inline T joined(T* s, T (*sum)(T, T)) {
+  for (int half = kPartials / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) s[i] = sum(s[i], s[i + half]);
+  }
+  return s[0];
+}
+
+// The sum of x, or that of the squares of x - mean.
+inline float sum_of_row(const float* x, int n) {
+  constexpr int kParts = kPartials / kLanes;
+  vec part[kParts];
+  for (int p = 0; p < kParts; ++p) part[p] = splat(0.0f);
+  int i = 0;
+  for (; i + kPartials <= n; i += kPartials) {
+    for (int p = 0; p < kParts; ++p) part[p] = add(part[p], load(x + i + p * kLanes));
+  }
+  float s[kPartials];
+  for (int p = 0; p < kParts; ++p) store(s + p * kLanes, part[p]);
+  for (int f = i; f < n; ++f) s[f - i] = s[f - i] + x[f];
+  return joined(s, plus);
+}
+
+inline float squares_of_row(const float* x, int n, float mean) {
+  constexpr int kParts = kPartials / kLanes;
+  vec part[kParts];
+  for (int p = 0; p < kParts; ++p) part[p] = splat(0.0f);
+  int i = 0;
+  for (; i + kPartials <= n; i += kPartials) {
+    for (int p = 0; p < kParts; ++p) {
+      const vec d = sub(load(x + i + p * kLanes), splat(mean));
+      part[p] = fma(d, d, part[p]);
+    }
+  }
+  float s[kPartials];
+  for (int p = 0; p < kParts; ++p) store(s + p * kLanes, part[p]);
+  for (int f = i; f < n; ++f) {
+    const float d = x[f] - mean;
+    s[f - i] = __builtin_fmaf(d, d, s[f - i]);
+  }
+  return joined(s, plus);
+}
+
+// What every difference is multiplied by, from the sum of squares.
+inline vec gain(const OpView& op, vec squares) {
+  if (op.norm == NormRule::l2) {
+    const vec size = square_root(squares);
+    const vec eps = splat(op.eps);
+    return div(splat(1.0f), select(less(size, eps), eps, size));
+  }
+  const vec variance = div(squares, splat(static_cast<float>(op.in)));
+  return div(splat(1.0f), square_root(add(variance, splat(op.eps))));
+}
+
+void one(const OpView& op, const float* const* x, float* y) {
+  const int n = op.in;
+  float mean = 0.0f;
+  if (op.norm == NormRule::layer) mean = sum_of_row(x[0], n) / static_cast<float>(n);
+  const vec factor = gain(op, splat(squares_of_row(x[0], n, mean)));
+  for (int i = 0; i < n; i += kLanes) {
+    store(y + i, mul(sub(load(x[0] + i), splat(mean)), factor));
+  }
+}
+
+void tile(const OpView& op, const float* const* x, float* y, int vectors) {
+  const long width = static_cast<long>(vectors) * kLanes;
+  const int n = op.in;
+  for (long c = 0; c < width; c += kLanes) {
+    const float* column = x[0] + c;
+    vec s[kPartials];
+    for (vec& part : s) part = splat(0.0f);
+    vec mean = splat(0.0f);
+    if (op.norm == NormRule::layer) {
+      for (int f = 0; f < n; ++f) {
+        s[f % kPartials] = add(s[f % kPartials], load(column + f * width));
+      }
+      mean = div(joined(s, add), splat(static_cast<float>(n)));
+      for (vec& part : s) part = splat(0.0f);
+    }
+    for (int f = 0; f < n; ++f) {
+      const vec d = sub(load(column + f * width), mean);
+      s[f % kPartials] = fma(d, d, s[f % kPartials]);
+    }
+    const vec factor = gain(op, joined(s, add));
+    for (int f = 0; f < n; ++f) {
+      store(y + c + f * width, mul(sub(load(column + f * width), mean), factor));
+    }
+  }
+}
+
+}  // namespace
+
+const sparseagent::OpKernel SPARSEAGENT_SYMBOL = {"norm", one, tile};
