@@ -11,13 +11,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from mutations import pick
+from mutations import damage_bytes, pick
+from policy_target import batch_for
+from programs import random_program, several_inputs  # policy_target says where that lies
 
+import sparseagent as sa
 from sparseagent import _core
+from sparseagent.ops import Linear
 
-_FIELDS = 17
-_TUNE = 14
-_NAMES = ("identity", "relu", "tanh", "sigmoid", "elu", "leaky_relu", "silu", "gelu", "gelu_tanh")
+_FIELDS = 7
+_TUNE = 4
 
 
 class HostileError(Exception):
@@ -37,6 +40,16 @@ class Thing:
 
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise HostileError
+
+
+class Lookup(dict[str, Any]):
+    """A dict that gives the same for whatever it is asked."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def get(self, *_: Any) -> Any:
+        return self.answer
 
 
 class Liar(list[Any]):
@@ -90,53 +103,35 @@ def huge() -> list[Any]:
     return [Liar([1]), np.broadcast_to(np.float32(1), (1 << 30, 6))]
 
 
-def layer(rng: np.random.Generator, width: int) -> tuple[Any, ...]:
-    """One as it should be, mostly."""
-    out, runs = int(rng.integers(1, 9)), int(pick(rng, (1, 1, 2, 5)))
-    activation, alpha = str(pick(rng, _NAMES)), float(pick(rng, (0.0, 1.0, 0.3)))
-    bias = rng.normal(size=out).astype(np.float32)
-    if rng.random() < 0.3:
-        weight = rng.normal(size=out * width).astype(np.float32)
-        return (out, width, 1, None, None, weight, bias, activation, alpha)
-    columns = [rng.permutation(width)[: int(rng.integers(width + 1))] for _ in range(out)]
-    cuts = [np.sort(rng.integers(0, c.size + 1, runs - 1)) for c in columns]
-    ends: list[int] = [0]
-    for row, cut in zip(columns, cuts, strict=True):
-        start = ends[-1]
-        ends += [*(start + cut).tolist(), start + row.size]
-    indices = np.concatenate(columns).astype(np.int32)
-    values = rng.normal(size=indices.size).astype(np.float32)
-    indptr = np.array(ends, np.int32)
-    return (out, width, runs, indptr, indices, values, bias, activation, alpha)
-
-
 def arguments(rng: np.random.Generator) -> list[Any]:
     """What `compile` would hand to the core."""
-    widths, layers = [int(rng.integers(1, 9))], []
-    for _ in range(int(rng.integers(1, 4))):
-        layers.append(layer(rng, widths[-1]))
-        widths.append(layers[-1][0])
-    first, last = widths[0], widths[-1]
-    head = str(pick(rng, ("raw", "argmax", "clip", "unscale")))
-    low, high = np.zeros(last, np.float32), np.ones(last, np.float32)
-    action = [1] if head == "argmax" else [last]
-    step = (None, None, -np.inf, np.inf)
-    if rng.random() < 0.5:
-        step = (np.zeros(first), np.ones(first), -5.0, 5.0)
     isa, form = str(pick(rng, ("", "", "scalar", "avx2"))), str(pick(rng, ("", "csr")))
     threads, tune = int(pick(rng, (1, 1, 2))), float(pick(rng, (0.0, 0.0, 0.01)))
-    return [
-        *(layers, first, [first], *step, head, low, high, action),
-        *(isa, form, threads, tune, [], []),
-    ]
+    return [policy(rng).to_bytes(), isa, form, threads, tune, [], []]
+
+
+def policy(rng: np.random.Generator) -> sa.SparsePolicy:
+    """A small one: of one input, of several, or a chain."""
+    what = rng.random()
+    if what < 0.2:
+        return sa.SparsePolicy(several_inputs(rng, 1)[0])
+    program = random_program(rng, int(rng.integers(1, 6)))
+    if what < 0.6:
+        layers = [op.layer for op in program.ops if isinstance(op, Linear)]
+        layer = layers[int(rng.integers(len(layers)))]
+        program = sa.chain((layer,), sa.Observation((layer.shape[1],)))
+    out = next(iter(program.outputs.values())).size
+    low, high = np.zeros(out, np.float32), np.ones(out, np.float32)
+    heads = (sa.Raw(), sa.Argmax(), sa.clip_to(low, high), sa.unscale_to(low, high))
+    return sa.SparsePolicy(program, pick(rng, heads))
 
 
 def spoil(rng: np.random.Generator, given: list[Any]) -> None:
-    """Change one argument, or something in a layer."""
-    if rng.random() < 0.5 or type(given[0]) is not list or not given[0]:
-        given[int(rng.integers(_FIELDS))] = pick(rng, things(rng))
+    """Change one argument, or bytes of the file."""
+    if rng.random() < 0.3 and isinstance(given[0], bytes):
+        given[0] = damage_bytes(rng, given[0])
     else:
-        spoil_layer(rng, given[0])
+        given[int(rng.integers(_FIELDS))] = pick(rng, things(rng))
 
 
 def spoil_layer(rng: np.random.Generator, layers: list[Any]) -> None:
@@ -166,32 +161,33 @@ def attempt(call: Callable[..., Any], *given: Any, **named: Any) -> Any:
         return None
 
 
-def use(rng: np.random.Generator, act: Any, layers: Any, width: int) -> None:
+def use(rng: np.random.Generator, act: Any, file: bytes) -> None:
     """Every method, with arrays that fit and with anything else."""
-    rows = rng.normal(size=(int(pick(rng, (1, 3, 40))), width)).astype(np.float32)
-    expected = _core.reference(layers, rows)
-    for inputs in (rows, rows[0]):
-        outputs = act(inputs)
-        if act.plain:
-            assert (
-                outputs.tobytes() == expected[: max(1, outputs.size // expected.shape[1])].tobytes()
-            )
-        out = np.empty_like(outputs)
-        act(inputs, out)
-        assert out.tobytes() == outputs.tobytes()
-    act.predict(rows)
+    made = sa.load(file)
+    layers = [layer.core_argument() for layer in made.layers]
+    batch = int(pick(rng, (1, 3, 40)))
+    given = {name: batch_for(rng, step, batch) for name, step in made.inputs.items()}
+    rows = next(iter(given.values()))
+    expected = _core.reference(file, list(given.values()))
+    call(act, given, expected)
     anything = things(rng)
     for _ in range(6):
         one, other, more = (pick(rng, anything) for _ in range(3))
-        attempt(act, one)
-        attempt(act, one, other)
+        several = {name: pick(rng, (rows, one, rows[:0], rows[0])) for name in given}
+        for argument in (one, several, Lookup(other), {**given, "more": one}):
+            attempt(act, argument)
+            attempt(act, argument, other)
+            attempt(act.predict, argument)
+            attempt(act.outputs, argument)
         attempt(act, rows, other)
-        attempt(act, rows, rows[:, :1])
+        within = rows.copy()  # it may be written to
+        attempt(act, within, within[:, :1])
         attempt(act, observations=one, out=other)
         attempt(act, one, other, more)
-        attempt(act.predict, one)
         attempt(act.predict, one, other, more, deterministic=pick(rng, (True, False, one)))
         attempt(act.time, one, 2)
+        attempt(act.time, several, 2)
+        attempt(act.prefetch)
         attempt(
             act.time, rows, pick(rng, (0, -1, 3, 2**62, one if not isinstance(one, int) else 1))
         )
@@ -200,28 +196,47 @@ def use(rng: np.random.Generator, act: Any, layers: Any, width: int) -> None:
         attempt(act._update, [one])
         attempt(act.__init__, one)
         attempt(type(act).__new__, type(act), one, other)
-        attempt(_core.reference, layers, one)
-        attempt(
-            _core.pack_for_lanes,
-            [pick(rng, layers)],
-            pick(rng, (0, 1, 4, 16, 17)),
-            bool(one is None),
-        )
-        attempt(_core.pack_for_lanes, one, 4, free_rows=True)
-    spoiled = [list(layers)]
-    spoil_layer(rng, spoiled[0])
-    attempt(act._update, spoiled[0])
+        attempt(_core.reference, file, one)
+        attempt(_core.reference, file, [pick(rng, (rows, one))] * len(given), more)
+        attempt(_core.reference, one, list(given.values()))
+        pack(rng, layers, anything)
+    spoiled = list(layers)
+    spoil_layer(rng, spoiled)
+    attempt(act._update, spoiled)
     act._update(layers)
     assert isinstance(act._choices, list)
     assert isinstance(act._costs, dict)
     assert isinstance(act.isa, str)
-    assert act(rows).shape == expected.shape
+    call(act, given, expected)
 
 
-class Plan(_core.Plan):
-    """As the package's own: with attributes."""
+def call(act: Any, given: dict[str, np.ndarray[Any, Any]], expected: np.ndarray[Any, Any]) -> None:
+    """Calls as they should be, with the reference's bits."""
+    assert act(given).tobytes() == expected.tobytes()
+    assert next(iter(act.outputs(given).values())).tobytes() == expected.tobytes()
+    assert act({name: rows[0] for name, rows in given.items()}).tobytes() == expected[0].tobytes()
+    assert len(act.predict(given)[0]) == len(expected)
+    rows = next(iter(given.values()))
+    if len(given) == 1:
+        out = np.empty_like(expected)
+        act(rows, out)
+        assert out.tobytes() == act(rows).tobytes() == expected.tobytes()
 
-    plain: bool
+
+def pack(rng: np.random.Generator, layers: list[Any], anything: list[Any]) -> None:
+    """The packer with a layer's structure, one part of it another."""
+    _, width, runs, indptr, indices, *_ = pick(rng, layers)
+    given = [width, runs, indptr, indices, pick(rng, (0, 1, 4, 16, 17)), bool(rng.random() < 0.5)]
+    attempt(_core.pack_for_lanes, *given)
+    place = int(rng.integers(len(given)))
+    value = given[place]
+    if isinstance(value, np.ndarray) and value.size and rng.random() < 0.6:
+        value = value.copy()
+        value[int(rng.integers(value.size))] = pick(rng, (-1, 0, 1, 2**31 - 1, -(2**31)))
+        given[place] = value
+    else:
+        given[place] = pick(rng, anything)
+    attempt(_core.pack_for_lanes, *given)
 
 
 class Target:
@@ -235,20 +250,18 @@ class Target:
         """Make the calls."""
         rng = np.random.default_rng(list(content))
         given = arguments(rng)
+        file = given[0]
         spoils = int(pick(rng, (0, 1, 1, 1, 2, 3)))
         for _ in range(spoils):
             spoil(rng, given)
         if isinstance(given[_TUNE], int | float) and given[_TUNE] > 1:
             given[_TUNE] = 1.0  # it may take as long as it is told to
-        act = attempt(Plan, *given)
+        act = attempt(_core.Plan, *given)
         if act is None:
             assert spoils
             return False
-        unchanged = given[3] is None and given[4] is None
-        act.plain = unchanged and given[5] == -np.inf and given[6] == np.inf
-        if not isinstance(given[0], list | tuple):
-            return True
-        use(rng, act, given[0], int(given[1]))
+        if given[0] is file:
+            use(rng, act, file)
         return True
 
     def memory(self, content: bytes) -> int:

@@ -157,11 +157,13 @@ def compare(content: bytes, policy: sa.SparsePolicy) -> None:
         assert np.array_equal(actions, wanted, equal_nan=True), isa
 
 
-def batch_for(rng: np.random.Generator, step: sa.Observation) -> np.ndarray[Any, Any]:
-    """Five observations, `[5, *shape]`."""
-    shape = (5, *step.shape)
+def batch_for(
+    rng: np.random.Generator, step: sa.Observation, count: int = 5
+) -> np.ndarray[Any, Any]:
+    """So many observations, `[count, *shape]`."""
+    shape = (count, *step.shape)
     if step.categories:
-        numbers = rng.integers(0, np.broadcast_to(step.categories, (5, len(step.categories))))
+        numbers = rng.integers(0, np.broadcast_to(step.categories, (count, len(step.categories))))
         return numbers.reshape(shape)
     return rng.normal(size=shape).astype(np.float32)
 
