@@ -135,9 +135,9 @@ UNSUPPORTED: dict[str, tuple[Callable[[], Any], str, str]] = {
         "observation_space: expected dtype .* got float16",
     ),
     "activation": (
-        lambda: make_model("TD3", policy_kwargs={"activation_fn": nn.Softplus}),
-        r"module 'policy.actor.mu.1' \(Softplus\)",
-        r"module 'actor.mu.1' \(Softplus\)",
+        lambda: make_model("TD3", policy_kwargs={"activation_fn": nn.Hardswish}),
+        r"module 'policy.actor.mu.1' \(Hardswish\)",
+        r"module 'actor.mu.1' \(Hardswish\)",
     ),
     "activation-with-weights": (
         lambda: make_model("DQN", policy_kwargs={"activation_fn": nn.PReLU}),
