@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = sheet.arguments("crossover", __doc__)
     parser.add_argument("--nets", nargs="+", choices=list(NETS), default=["M", "L", "XL"])
     parser.add_argument("--sparsities", nargs="+", type=float, default=list(SPARSITIES))
-    parser.add_argument("--batches", nargs="+", type=int, default=[1, 32])
+    parser.add_argument("--batches", nargs="+", type=int, default=[1, 2, 4, 8, 16, 32])
     parser.add_argument("--seconds", type=float, default=1.5, help="for each cell")
     parser.add_argument("--again", action="store_true", help="measure what is in the file, too")
     options = parser.parse_args(arguments)

@@ -76,7 +76,7 @@ def dense_like(policy: SparsePolicy, width: int) -> SparsePolicy:
         replace(mine, activation=theirs.activation, alpha=theirs.alpha)
         for mine, theirs in zip(dense.layers, policy.layers, strict=True)
     ]
-    return replace(dense, layers=tuple(layers), head=policy.head, golden=None)
+    return sa.SparsePolicy(sa.chain(layers, policy.observation), policy.head)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import sparseagent as sa
@@ -90,7 +90,8 @@ def measure(
         WrongResultError: an output is not the policy's.
     """
     rows = []
-    for neighbour, beside in enumerate((nullcontext(), busy(core))):
+    places: tuple[AbstractContextManager[object], ...] = (nullcontext(), busy(core))
+    for neighbour, beside in enumerate(places):
         with beside:
             tracks = tracks_of(case, plans, batch)
             interleave(tracks, seconds, clock_cost(), burst_ns=TURN_NS)

@@ -10,6 +10,7 @@
 #include "bind_plan.h"
 #include "core/check.h"
 #include "core/cpu.h"
+#include "core/float_mode.h"
 #include "core/packer.h"
 #include "core/reference.h"
 #include "core/registry.h"
@@ -22,6 +23,7 @@ py::dict isas() {
   py::dict table;
   for (int i = 0; i < kIsaCount; ++i) {
     const Isa& isa = kIsas[i];
+    if (table.contains(isa.name)) continue;  // a variant
     py::list formats;
     for (int k = 0; k < isa.kernel_count; ++k) {
       const Kernel& kernel = *isa.kernels[k];
@@ -78,7 +80,8 @@ FloatArray reference(const py::bytes& data, const py::sequence& inputs,
   FloatArray outputs(
       {batch, static_cast<py::ssize_t>(program.outputs[number].second.size)});
   float* out = outputs.mutable_data();
-  const py::gil_scoped_release release;
+  const Unlocked unlocked;
+  const PlainFloats plain;
   reference_forward(program, given, batch, number, out);
   return outputs;
 }

@@ -322,7 +322,7 @@ class PyPlan {
   }
 
   std::int64_t check_observations(const py::array& observations) const {
-    if (plan_->program().inputs.size() > 1) {
+    if (!plan_->one_input()) {
       throw py::type_error("observations: expected a dict of arrays, got one array");
     }
     const py::ssize_t axes = observations.ndim();

@@ -25,26 +25,39 @@ def noted_environment(metadata: Mapping[str, Any], source: str) -> str | None:
     """The environment id that a policy file notes; None where it notes none.
 
     gymnasium imports the Python module that stands before a colon in an id. A file that somebody
-    hands over must not choose what is imported, so it may note a plain id alone: an optional
-    namespace with a slash, a name, an optional version.
+    hands over must not choose what is imported, so it may note a plain id alone. Nor is the plain
+    environment of an agent that saw a wrapped one played untold.
 
     Args:
         metadata: the policy's `metadata`.
         source: what holds it, for the message.
 
     Raises:
-        ValueError: what it notes is no plain id.
+        ValueError: what it notes is no plain id, or it names wrappers around the environment.
     """
     noted = metadata.get("environment")
     if noted is None or noted == "":
         return None
-    if not isinstance(noted, str) or not _PLAIN_ID.fullmatch(noted):
+    if not isinstance(noted, str) or not is_plain_id(noted):
         raise ValueError(
             f"env: expected {source} to note a plain Gymnasium id such as 'CartPole-v1', got "
             f"{noted!r:.80}; an id that imports a module is taken from the command line only: name "
             "the environment there if you trust it"
         )
+    if wrappers := metadata.get("wrappers"):
+        names = wrappers if isinstance(wrappers, list) else [wrappers]
+        raise ValueError(
+            f"env: the agent of {source} was trained with "
+            f"{', '.join(f'{name!r:.80}' for name in names[:8])} around {noted}, which no command "
+            "puts there; play it with sparseagent.rollout(act, env, wrappers=[...]), or name an "
+            "environment id that has them, or this one to play it as it is"
+        )
     return noted
+
+
+def is_plain_id(env_id: str) -> bool:
+    """Whether an id imports nothing: an optional namespace with a slash, a name and version."""
+    return _PLAIN_ID.fullmatch(env_id) is not None
 
 
 def register_environment(env_id: str) -> None:
@@ -52,13 +65,21 @@ def register_environment(env_id: str) -> None:
 
     `sparseagent/CartPole-Noise200-v1` and its like are described in `distractors`.
 
+    To be called before an id is made: gymnasium's own error for a second colon names nothing.
+
     MinAtar's games (`MinAtar/Breakout-v1`; v1 has the game's own actions only, v0 all six) hand out
     their planes flattened, as float32 of zeros and ones. Unlike in the package, `reset` forgets the
     last action, which a sticky action would else repeat in the next episode.
 
     Raises:
         ImportError: the package is not installed.
+        ValueError: more than one colon in the id, or nothing on one side of it.
     """
+    module, colon, name = env_id.partition(":")
+    if colon and (not module or not name or ":" in name):
+        raise ValueError(
+            f"env: expected an environment id, or module:id with one colon, got {env_id!r}"
+        )
     gymnasium = _import_gymnasium()
     if env_id in gymnasium.registry:
         return

@@ -138,11 +138,31 @@ def test_convert_replaces_a_file_only_when_told(model, tmp_path):
     assert sa.load(out).input_size == 4
 
 
+def test_convert_notes_no_environment_that_rollout_refuses(model, tmp_path):
+    out = tmp_path / "agent.safetensors"
+    for env in ("module:Mine-v0", "a:b:c", "../x", ""):
+        text = fail("convert", model[0], out, "--env", env)
+        assert "env: expected a plain Gymnasium id such as 'CartPole-v1'" in text
+        assert f"got {env!r}" in text
+        assert "give this id to `rollout`" in text
+    assert not out.exists()
+
+
+def test_convert_says_how_to_play_a_run_whose_environment_imports_a_module(model, tmp_path):
+    run = RunConfig(env="module:Mine-v0", algo="ppo", out=str(tmp_path))
+    run.save(tmp_path / "config.json")
+    (tmp_path / "dense.zip").write_bytes(model[0].read_bytes())
+    text = succeed("convert", tmp_path / "dense.zip", "--no-vecnormalize")
+    assert "environment: module:Mine-v0 imports a module" in text
+    assert "give it to `rollout`" in text
+    fail("rollout", tmp_path / "dense.safetensors")
+
+
 def test_rollout_does_not_play_another_environment_than_the_agent_knows(policy, tmp_path):
     wrapped = tmp_path / "wrapped.safetensors"
     sa.load(policy).with_metadata(wrappers=["TimeAwareObservation"]).save(wrapped)
     text = fail("rollout", wrapped, "--episodes", 2)
-    assert "env: the agent was trained with TimeAwareObservation around CartPole-v1" in text
+    assert "was trained with 'TimeAwareObservation' around CartPole-v1" in text
     assert "CartPole-v1: return" in succeed("rollout", wrapped, "CartPole-v1", "--episodes", 2)
 
 

@@ -55,7 +55,7 @@ OUTER: dict[str, tuple[set[str], set[str]]] = {
     "convert": ({"torch", "stable_baselines3", "gymnasium"}, set()),
     "report": (set(), {"matplotlib", "threadpoolctl"}),
     "robustness": ({"gymnasium"}, {"mujoco"}),
-    "train": ({"torch", "stable_baselines3", "gymnasium", "rich"}, {"optuna"}),
+    "train": ({"cloudpickle", "torch", "stable_baselines3", "gymnasium", "rich"}, {"optuna"}),
     "study": ({"torch", "stable_baselines3", "rich"}, {"gymnasium", "wandb", "yaml"}),
     "commands": ({"typer", "rich"}, set()),
 }
@@ -165,6 +165,18 @@ def test_the_tables_name_only_what_is_there() -> None:
         assert outer(needed[part].lazy) - loading == lazy, part
 
 
+def test_there_is_one_console() -> None:
+    """How text is wrapped and marked up is said there, not at each line that is printed."""
+    for path in modules():
+        for call in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(call, ast.Call) or path == PACKAGE / "console.py":
+                continue
+            assert ast.unparse(call.func) not in ("Console", "rich.console.Console"), path
+            printed = ast.unparse(call.func).endswith(".print")
+            styled = {word.arg for word in call.keywords} & {"markup", "highlight", "emoji"}
+            assert not (printed and styled), f"{path}:{call.lineno}: {styled}"
+
+
 def test_only_the_binding_includes_pybind11() -> None:
     users = {p.name for p in CSRC.rglob("*") if p.is_file() and "pybind11/" in p.read_text()}
     assert users <= {"bind.cpp", "bind_arrays.h", "bind_lock.h", "bind_plan.h"}
@@ -222,3 +234,24 @@ def test_adding_a_kernel_format_is_one_file() -> None:
         word = re.compile(rf"\b{path.stem}\.cpp\b")
         for other in [ROOT / "CMakeLists.txt", *(ROOT / "cmake").iterdir(), *CSRC.rglob("*.h")]:
             assert not word.search(other.read_text()), (path.name, other.name)
+
+
+def test_an_op_is_one_class_one_line_and_one_file() -> None:
+    """What CONTRIBUTING.md promises: the table names what the folders hold, and nothing else."""
+    text = (CSRC / "core" / "ops.def").read_text()
+    named = set(re.findall(r"^SPARSEAGENT_OP\((\w+)\)", text, re.MULTILINE))
+    compiled = {path.stem for path in (CSRC / "ops").glob("*.cpp")}
+    classes = {path.stem for path in (PACKAGE / "ops").glob("*.py")} - {"__init__", "activation"}
+    assert named == classes == compiled | {"observe", "linear"}
+
+
+def test_an_activation_is_one_line_a_polynomial_and_a_float64_form() -> None:
+    text = (CSRC / "core" / "activations.def").read_text()
+    named = set(re.findall(r"^SPARSEAGENT_ACTIVATION\((\w+),", text, re.MULTILINE))
+    cases = set(re.findall(r"Activation::(\w+):", (CSRC / "simd" / "activation.h").read_text()))
+    assert cases == named
+    home = {"activation.h", "check.cpp"}  # where celu divides by its parameter
+    for path in CSRC.rglob("*"):
+        if path.suffix in (".cpp", ".h") and path.name not in home:
+            listed = named - {"relu", "identity"}  # which kernels finish in registers
+            assert not set(re.findall(r"Activation::(\w+)", path.read_text())) & listed, path.name

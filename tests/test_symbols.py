@@ -20,7 +20,7 @@ def objects() -> list[Path]:
     return sorted(
         path
         for path in Path(BUILD or ".").rglob("*.o")
-        if any(f"sparseagent_{kind}_" in str(path) for kind in ("kernel", "fma_loop"))
+        if any(f"sparseagent_{kind}_" in str(path) for kind in ("kernel", "fma_loop", "transposes"))
     )
 
 

@@ -27,10 +27,10 @@ constexpr Rate kRates[] = {
 };
 constexpr Rate kOther = {"", false, 0.170, 0.034};
 
-// Lookups need an order made for them: in ascending order most lanes wait, unless the
-// mask is lane-balanced. Working lanes take five bytes a weight.
-constexpr double kWaiting = 3.5;
-constexpr double kWaitingBytes = 12;
+// Lookups need an order made for them: in ascending order more lanes wait, unless the
+// mask is lane-balanced. What is streamed says how many: a lane takes five bytes
+// whether it waits or not, which is about eight a weight in an order made for lookups.
+constexpr double kBytesAWeight = 8;
 
 // Not worth packing if the guess is so many times the best one.
 constexpr double kHopeless = 6;
@@ -89,10 +89,11 @@ double guess_ns(const Kernel& kernel, const LayerView& layer, const Regime& regi
     if (std::string(kernel.format) == known.format) rate = known;
   }
   const double all = static_cast<double>(layer.out) * layer.in;
-  const bool waits = std::string(kernel.format) == "perm" && is_ascending(layer) &&
-                     static_cast<double>(kernel.packed_bytes(layer, Path::one)) >
-                         kWaitingBytes * layer.nnz();
-  const double weights = rate.all ? all : layer.nnz() * (waits ? kWaiting : 1.0);
+  double weights = rate.all ? all : layer.nnz();
+  if (std::string(kernel.format) == "perm" && is_ascending(layer)) {
+    weights =
+        static_cast<double>(kernel.packed_bytes(layer, Path::one)) / kBytesAWeight;
+  }
   const double each = regime.path == Path::one ? rate.one : rate.tile;
   const bool shares = regime.columns > 1 && kernel.few != nullptr;
   const double saved = regime.path == Path::one && shares ? 0.7 : 1.0;

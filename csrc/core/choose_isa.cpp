@@ -8,17 +8,22 @@ namespace sparseagent {
 
 const Isa& choose_isa(const char* name) {
   const bool any = name == nullptr || *name == '\0';
+  const char* last = "";
+  const char* missing = nullptr;
   std::string known;
   for (int i = kIsaCount - 1; i >= 0; --i) {
     const Isa& isa = kIsas[i];
-    if (any ? cpu_has(isa.needs) : std::string(name) == isa.name) {
-      if (!cpu_has(isa.needs)) {
-        throw std::invalid_argument("isa: this machine cannot run '" +
-                                    std::string(name) + "', which needs " + isa.needs);
-      }
-      return isa;
+    if (any || std::string(name) == isa.name) {
+      if (cpu_has(isa.needs)) return isa;
+      missing = isa.needs;
     }
+    if (std::string(last) == isa.name) continue;  // a variant
+    last = isa.name;
     known = std::string(isa.name) + (known.empty() ? "" : ", ") + known;
+  }
+  if (missing != nullptr) {
+    throw std::invalid_argument("isa: this machine cannot run '" + std::string(name) +
+                                "', which needs " + missing);
   }
   throw std::invalid_argument("isa: expected one of " + known + ", got '" +
                               std::string(any ? "" : name) + "'");

@@ -66,7 +66,23 @@ struct Kernel {
                 long stride);
 };
 
-// One instruction set: what the CPU must have, and what was compiled for it.
+// Between the caller's row-major batches and the feature-major tiles of the kernels.
+// Outputs are made canonical: a NaN becomes the one quiet NaN with no payload, because
+// machines differ in which one they make.
+struct Transposes {
+  // rows [count, size] -> tile [size, width], columns from `count` on are 0. width: a
+  // multiple of the lanes; count <= width.
+  void (*rows_to_tile)(const float* rows, int count, int size, float* tile, int width);
+
+  // tile [size, width] -> rows [count, size].
+  void (*tile_to_rows)(const float* tile, int count, int size, int width, float* rows);
+
+  // The same for one observation.
+  void (*copy_outputs)(const float* y, int size, float* out);
+};
+
+// One instruction set: what the CPU must have, and what was compiled for it. Those of
+// one name follow each other, from plainest to fastest.
 struct Isa {
   const char* name;
   const char* needs;  // CPU features, separated by spaces; see cpu.h
@@ -77,6 +93,7 @@ struct Isa {
   // Runs `iterations` x 12 independent vector FMAs; returns something that depends on
   // all of them.
   float (*fma_loop)(long iterations);
+  const Transposes* transposes;
 };
 
 }  // namespace sparseagent

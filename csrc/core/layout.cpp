@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "core/transpose.h"
-
 namespace sparseagent {
 namespace {
 
@@ -99,7 +97,10 @@ Layout::Layout(const Program& program, const std::vector<Regime>& regimes)
   }
   for (const auto& output : program.outputs) lives(output.second, count);
   stride_ = settle(&tenants);
-  for (const Regime& regime : regimes) columns_ = std::max(columns_, regime.columns);
+  for (const Regime& regime : regimes) {
+    columns_ = std::max(columns_, regime.columns);
+    widths_.push_back(regime.path == Path::tile ? regime.width() : 1);
+  }
 
   const auto place = [&](const Span& span) {
     return tenants[static_cast<std::size_t>(span.slot)].place + span.start;
@@ -107,7 +108,8 @@ Layout::Layout(const Program& program, const std::vector<Regime>& regimes)
   std::int32_t layers = 0;
   for (std::size_t n = 0; n < count; ++n) {
     const Op& op = program.ops[n];
-    Step step = {op.kind, 0, op.write.size, op.view, {}, {}, place(op.write), {}, {}};
+    Step step = {op.kind, false, 0, op.write.size, place(op.write), {}, op.view,
+                 {},      {},    {}};
     if (op.kind == OpKind::observe) step.number = op.input;
     if (op.kind == OpKind::linear) {
       step.number = layers++;
@@ -126,6 +128,8 @@ Layout::Layout(const Program& program, const std::vector<Regime>& regimes)
       step.scatter = {{tenants[slots + 2 * n + 1].place, step.y, op.write.size}};
       step.y = step.scatter.front().from;
     }
+    step.plain =
+        op.kind == OpKind::linear && step.gather.empty() && step.scatter.empty();
     if (op.kind != OpKind::observe && op.kind != OpKind::linear) {
       for (const Regime& regime : regimes) {
         step.kernels.push_back(&op_kernel(*regime.isa, op.kind));
@@ -144,9 +148,10 @@ std::size_t Layout::floats() const {
 }
 
 void Layout::move(const std::vector<Move>& moves, const Batch& batch) const {
+  if (moves.empty()) return;
   const Regime& regime = regimes_[batch.regime];
   const bool tile = regime.path == Path::tile;
-  const std::int64_t width = tile ? regime.width() : 1;
+  const std::int64_t width = widths_[batch.regime];
   const int times = tile ? regime.tiles : batch.count;
   for (const Move& m : moves) {
     for (int i = 0; i < times; ++i) {
@@ -162,12 +167,13 @@ void Layout::load(const Step& step, const Batch& batch) const {
   const float* rows = batch.rows[step.number];
   float* x = at(batch, step.y);
   if (regime.path == Path::tile) {
-    const std::int32_t width = regime.width();
+    const auto width = static_cast<std::int32_t>(widths_[batch.regime]);
     for (int t = 0; t < regime.tiles; ++t) {
       // None in those tiles at the end that are not needed.
       const int filled = std::clamp(batch.count - t * width, 0, width);
-      rows_to_tile(rows + static_cast<std::int64_t>(t) * width * step.size, filled,
-                   step.size, x + t * width * stride_, width);
+      regime.isa->transposes->rows_to_tile(
+          rows + static_cast<std::int64_t>(t) * width * step.size, filled, step.size,
+          x + t * width * stride_, width);
     }
     return;
   }
@@ -188,7 +194,7 @@ void Layout::run(const Step& step, const PackedLayer* layer, const Batch& batch)
     const OpKernel& kernel = *step.kernels[batch.regime];
     const float* x[2] = {};
     const bool tile = regime.path == Path::tile;
-    const std::int64_t next = stride_ * (tile ? regime.width() : 1);
+    const std::int64_t next = stride_ * widths_[batch.regime];
     for (int i = 0; i < (tile ? regime.tiles : batch.count); ++i) {
       for (std::size_t k = 0; k < step.x.size(); ++k) {
         x[k] = at(batch, step.x[k]) + i * next;
@@ -202,7 +208,8 @@ void Layout::run(const Step& step, const PackedLayer* layer, const Batch& batch)
 
 void Layout::copy_outputs(const Batch& batch) const {
   const Regime& regime = regimes_[batch.regime];
-  const std::int32_t width = regime.width();
+  const Transposes& transposes = *regime.isa->transposes;
+  const auto width = static_cast<std::int32_t>(widths_[batch.regime]);
   for (std::size_t k = 0; k < batch.wanted; ++k) {
     float* out = batch.outputs[k];
     const std::int32_t size = outputs_[k].size;
@@ -210,22 +217,31 @@ void Layout::copy_outputs(const Batch& batch) const {
     if (regime.path == Path::tile) {
       for (int t = 0; t < regime.tiles; ++t) {
         const int filled = std::clamp(batch.count - t * width, 0, width);
-        tile_to_rows(y + t * width * stride_, filled, size, width,
-                     out + static_cast<std::int64_t>(t) * width * size);
+        transposes.tile_to_rows(y + t * width * stride_, filled, size, width,
+                                out + static_cast<std::int64_t>(t) * width * size);
       }
     } else {
       for (std::int32_t i = 0; i < batch.count; ++i) {
-        sparseagent::copy_outputs(y + i * stride_, size,
-                                  out + static_cast<std::int64_t>(i) * size);
+        transposes.copy_outputs(y + i * stride_, size,
+                                out + static_cast<std::int64_t>(i) * size);
       }
     }
   }
 }
 
 void Layout::walk(const Layers& layers, const Batch& batch) const {
+  const Regime& regime = regimes_[batch.regime];
   for (const Step& step : steps_) {
-    const bool linear = step.kind == OpKind::linear;
-    run(step, linear ? layers[static_cast<std::size_t>(step.number)] : nullptr, batch);
+    if (step.kind != OpKind::linear) {
+      run(step, nullptr, batch);
+      continue;
+    }
+    const PackedLayer* layer = layers[static_cast<std::size_t>(step.number)];
+    if (step.plain) {
+      layer->run(regime, at(batch, step.x.front()), at(batch, step.y), stride_);
+    } else {
+      run(step, layer, batch);
+    }
   }
   copy_outputs(batch);
 }

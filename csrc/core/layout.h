@@ -27,12 +27,13 @@ class Layout {
 
   struct Step {
     OpKind kind;
-    std::int32_t number;          // of the layer, or of the input
-    std::int32_t size;            // features that an input has
+    bool plain;           // a layer that reads and writes where its features lie
+    std::int32_t number;  // of the layer, or of the input
+    std::int32_t size;    // features that it writes
+    std::int64_t y;       // place of them
+    std::vector<std::int64_t> x;  // places of what it reads
     OpView view;                  // ops besides layers and inputs
     std::vector<Move> gather;     // reads that must lie side by side
-    std::vector<std::int64_t> x;  // places of what it reads
-    std::int64_t y;               // place of what it writes
     std::vector<Move> scatter;    // of a part of a slot: kernels write beyond their end
     std::vector<const OpKernel*> kernels;  // by regime
   };
@@ -72,8 +73,7 @@ class Layout {
 
   // Where place p of observation 0 is.
   float* at(const Batch& batch, std::int64_t place) const {
-    const Regime& regime = regimes_[batch.regime];
-    return batch.workspace + place * (regime.path == Path::tile ? regime.width() : 1);
+    return batch.workspace + place * widths_[batch.regime];
   }
 
  private:
@@ -81,6 +81,7 @@ class Layout {
   void load(const Step& step, const Batch& batch) const;
 
   std::vector<Regime> regimes_;
+  std::vector<std::int64_t> widths_;  // by regime: floats of a place
   std::vector<Step> steps_;
   std::vector<Move> outputs_;  // `from` is the place; they are not moved
   std::int64_t stride_ = 0;

@@ -38,6 +38,16 @@ std::vector<std::int32_t> rows_by_length(const LayerView& layer) {
   return rows;
 }
 
+// Chain i goes to place places[i].
+std::vector<Chain> in_places(std::vector<Chain> chains,
+                             const std::vector<std::int32_t>& places) {
+  std::vector<Chain> placed(chains.size());
+  for (std::size_t i = 0; i < chains.size(); ++i) {
+    placed[static_cast<std::size_t>(places[i])] = std::move(chains[i]);
+  }
+  return placed;
+}
+
 // Finds the entries of a row by column. Rows are long and columns few, so marks in a
 // bit set are quicker than sorting.
 class RowSorter {
@@ -141,12 +151,16 @@ class Group {
   }
 
   // Puts the entries of every chain into the order in which the steps take them;
-  // entries of one chunk stay in the order of their columns.
+  // entries of one chunk stay in the order of their columns. Chains stay ascending
+  // where that is no worse.
   void order() {
-    if (in_pairs()) return;
+    const std::int32_t in_pairs = steps_in_pairs();
+    std::int32_t left = longest();
+    if (in_pairs == left) return;
     std::vector<Chain> ordered(static_cast<std::size_t>(count_));
-    for (std::int32_t most = longest(); most > 0; most = longest()) {
-      const Step step = best_step(most);
+    std::int32_t steps = 0;
+    for (; left > 0; left = longest(), ++steps) {
+      const Step step = best_step(left);
       for (std::int32_t i = 0; i < count_; ++i) {
         const std::int32_t other = step.own[i / lanes_];
         const std::int32_t in_shared = place_of(i, step.shared).left;
@@ -162,7 +176,7 @@ class Group {
         if (--place.left == 0) lanes_of_[at] &= static_cast<Lanes>(~(1u << i % lanes_));
       }
     }
-    std::move(ordered.begin(), ordered.end(), chains_);
+    if (steps < in_pairs) std::move(ordered.begin(), ordered.end(), chains_);
   }
 
  private:
@@ -187,21 +201,21 @@ class Group {
     return static_cast<std::size_t>(block) * chunks_ + static_cast<std::size_t>(chunk);
   }
 
-  // Whether ascending columns are as good an order as any: neighbouring chunks, taken
-  // in pairs, need hardly more steps than the longest chain. So it is with
-  // lane-balanced masks, where all chains have equally many entries in each pair.
-  bool in_pairs() {
+  // The steps of ascending chains that go through neighbouring chunks in pairs: no more
+  // than the longest chain needs with lane-balanced masks, where all chains have
+  // equally many entries in each pair.
+  std::int32_t steps_in_pairs() {
+    const auto chunks = static_cast<std::int32_t>(chunks_);
     std::int32_t steps = 0;
-    for (std::int32_t c = 0; c < static_cast<std::int32_t>(chunks_); c += 2) {
+    for (std::int32_t c = 0; c < chunks; c += 2) {
       std::int32_t most = 0;
       for (std::int32_t i = 0; i < count_; ++i) {
-        const bool single = c + 1 == static_cast<std::int32_t>(chunks_);
-        most = std::max(most,
-                        place_of(i, c).left + (single ? 0 : place_of(i, c + 1).left));
+        const std::int32_t next = c + 1 < chunks ? place_of(i, c + 1).left : 0;
+        most = std::max(most, place_of(i, c).left + next);
       }
       steps += most;
     }
-    return steps <= longest() + longest() / 16;
+    return steps;
   }
 
   std::int32_t longest() const { return *std::max_element(left_.begin(), left_.end()); }
@@ -299,12 +313,16 @@ class Group {
 Packing pack_for_lanes(const LayerView& layer, std::int32_t lanes, bool free_rows) {
   Packing packing;
   packing.runs = runs_for(layer, lanes);
-  packing.rows.resize(static_cast<std::size_t>(layer.out));
-  std::iota(packing.rows.begin(), packing.rows.end(), 0);
-  if (free_rows) packing.rows = rows_by_length(layer);
+  std::vector<std::int32_t> in_order(static_cast<std::size_t>(layer.out));
+  std::iota(in_order.begin(), in_order.end(), 0);
+  packing.rows = free_rows ? rows_by_length(layer) : in_order;
+  // The kernel takes single chains by falling length even where they keep their places:
+  // those that it will take together must be ordered together.
+  const std::vector<std::int32_t> taken =
+      packing.runs == 1 ? rows_by_length(layer) : packing.rows;
   std::vector<Chain> chains;
   RowSorter sorter(layer, lanes);
-  for (const std::int32_t row : packing.rows) sorter.deal(row, packing.runs, &chains);
+  for (const std::int32_t row : taken) sorter.deal(row, packing.runs, &chains);
   const std::int32_t chunks = (layer.in + lanes - 1) / lanes;
   const auto count = static_cast<std::int32_t>(chains.size());
   const std::int32_t together = kBlocksTogether * lanes;
@@ -313,6 +331,7 @@ Packing pack_for_lanes(const LayerView& layer, std::int32_t lanes, bool free_row
           lanes, chunks)
         .order();
   }
+  if (taken != packing.rows) chains = in_places(std::move(chains), taken);
   packing.indptr.push_back(0);
   for (const Chain& chain : chains) {
     for (const Entry& e : chain) packing.entries.push_back(e.entry);

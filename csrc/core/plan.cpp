@@ -6,8 +6,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "core/float_mode.h"
 #include "core/split.h"
-#include "core/transpose.h"
 
 namespace sparseagent {
 namespace {
@@ -56,7 +56,12 @@ std::size_t row_floats(std::int64_t count) {
 }  // namespace
 
 Plan::Plan(Program program, const Options& options)
-    : isa_(choose_isa(options.isa.c_str())), program_(std::move(program)) {
+    : isa_(choose_isa(options.isa.c_str())),
+      program_(std::move(program)),
+      input_size_(program_.inputs.front().step.size),
+      output_size_(program_.outputs.front().second.size),
+      one_input_(program_.inputs.size() == 1),
+      as_it_comes_(one_input_ && program_.inputs.front().step.identity()) {
   if (options.threads < 1 || options.threads > ThreadPool::kMaxParts) {
     throw std::invalid_argument("threads: expected 1 to " +
                                 std::to_string(ThreadPool::kMaxParts) + ", got " +
@@ -95,6 +100,10 @@ std::size_t Plan::workspace_floats() const {
 // in `memory`.
 void Plan::prepare(const Call& call, std::int64_t first, std::int64_t count,
                    float* memory, const float** rows) const {
+  if (as_it_comes_ && call.inputs->dtype == DType::float32) {
+    rows[0] = static_cast<const float*>(call.inputs->data) + first * input_size_;
+    return;
+  }
   for (std::size_t k = 0; k < program_.inputs.size(); ++k) {
     const ObservationStep& step = program_.inputs[k].step;
     const Observations& given = call.inputs[k];
@@ -210,7 +219,7 @@ void Plan::forward_split(const Call& call, bool wake) const {
     }
     const auto& layer = schedule_->layers()[static_cast<std::size_t>(step.number)];
     const PackedLayer* packed = layer.packed.front().get();
-    if (layer.parts.empty() || !step.gather.empty() || !step.scatter.empty()) {
+    if (layer.parts.empty() || !step.plain) {
       layout.run(step, packed, batch);
       continue;
     }
@@ -258,10 +267,12 @@ void Plan::forward_alone(const Call& call, std::int64_t batch) const {
 }
 
 void Plan::forward(const Call& call, std::int64_t batch) const {
+  const PlainFloats plain;
   threads() > 1 ? forward_threaded(call, batch) : forward_alone(call, batch);
 }
 
 void Plan::act(const Observations* inputs, std::int64_t batch, void* actions) const {
+  const PlainFloats plain;  // for the head, too
   const Head& head = program_.head;
   const std::int32_t out = output_size();
   if (head.discrete()) {

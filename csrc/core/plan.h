@@ -50,8 +50,9 @@ class Plan {
 
   // Numbers of the first input, as the environment hands them out, and of the first
   // output.
-  int input_size() const { return program_.inputs.front().step.size; }
-  int output_size() const { return program_.outputs.front().second.size; }
+  int input_size() const { return input_size_; }
+  int output_size() const { return output_size_; }
+  bool one_input() const { return one_input_; }
   int threads() const { return pool_->threads(); }
   const Isa& isa() const { return isa_; }
   const Schedule& schedule() const { return *schedule_; }
@@ -130,6 +131,11 @@ class Plan {
 
   const Isa& isa_;
   Program program_;  // without the numbers of its layers
+  // What every call asks of it.
+  const std::int32_t input_size_;
+  const std::int32_t output_size_;
+  const bool one_input_;
+  const bool as_it_comes_;  // one input, of which float32 needs no step
   std::vector<Choice> choices_;
   std::unique_ptr<Schedule> schedule_;
   bool split_ = false;  // one observation is worth several threads

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/buffer.h"
+#include "core/float_mode.h"
 
 namespace sparseagent {
 namespace {
@@ -110,6 +111,7 @@ struct ThreadPool::Crew {
   }
 
   void work(int own) {
+    const PlainFloats plain;  // a thread inherits its creator's mode
     for (;;) {
       await_work();
       if (stop.load()) return;

@@ -123,7 +123,7 @@ struct Extent {
 Extent measure(const LayerView& layer, const Header& h) {
   Extent all;
   visit_groups(layer, h, [&](int, int blocks, const int* order) {
-    const int steps = steps_of_group(layer, order, blocks);
+    const int steps = shortest_walk(layer, order, blocks).steps;
     all.steps += steps;
     all.stream += steps * step_bytes(blocks);
   });
@@ -148,7 +148,7 @@ std::size_t packed_bytes(const LayerView& layer, Path) {
 // Writes the steps of one group; returns how many there are.
 int pack_group(const LayerView& layer, const int* order, int blocks, char* chunks,
                char* stream) {
-  Walk walk(layer, order, blocks);
+  Walk walk(layer, order, blocks, shortest_walk(layer, order, blocks).rule);
   int steps = 0;
   for (; !walk.done(); ++steps) {
     int shared = 0;

@@ -14,13 +14,27 @@ constexpr int kBlocks = 4;
 constexpr int kGroupChains = kBlocks * kLanes;
 constexpr int kMaxChunks = 256;  // a chunk's number is a byte
 
+// By what the chunks of a step are chosen.
+enum class Rule {
+  most,   // those that most lanes wait for, the longest chains first
+  first,  // the same, but lanes that are behind come first: for ascending columns
+  pairs,  // two neighbours, the first ones that a lane waits for: for ascending columns
+          // that need equally much of each pair, or one chain much longer than others
+};
+
+// Worth of a lane that waits for the chunk so many behind the first that any waits for:
+// 1.5^-n.
+constexpr int kWorth[] = {1000, 667, 444, 296, 198, 132, 88, 59,
+                          39,   26,  17,  12,  8,   5,   3,  2};
+constexpr int kFurthest = sizeof(kWorth) / sizeof(kWorth[0]) - 1;
+
 // Walks the chains of one group in their stored order and chooses the chunks of every
-// step: those that most lanes are waiting for.
+// step.
 class Walk {
  public:
   // order: the chain of every lane of the group, -1 for none.
-  Walk(const LayerView& layer, const int* order, int blocks)
-      : layer_(layer), blocks_(blocks) {
+  Walk(const LayerView& layer, const int* order, int blocks, Rule rule)
+      : layer_(layer), blocks_(blocks), rule_(rule) {
     for (int i = 0; i < blocks * kLanes; ++i) {
       at_[i] = order[i] < 0 ? 0 : layer.indptr[order[i]];
       end_[i] = order[i] < 0 ? 0 : layer.indptr[order[i] + 1];
@@ -39,16 +53,21 @@ class Walk {
   void step(int* shared, int* own, int* entry) {
     const int lanes = blocks_ * kLanes;
     int longest = 0;
-    for (int i = 0; i < lanes; ++i) {
-      if (end_[i] - at_[i] > longest) longest = end_[i] - at_[i];
-    }
+    int first = kMaxChunks;
     for (int i = 0; i < lanes; ++i) {
       const int left = end_[i] - at_[i];
       head_[i] = left > 0 ? layer_.indices[at_[i]] / kLanes : -1;
-      // The longest chains bound the number of steps.
-      if (left > 0) wanted_[i / kLanes][head_[i]] += left + 2 >= longest ? 3 : 2;
+      if (left > longest) longest = left;
+      if (left > 0 && head_[i] < first) first = head_[i];
     }
-    choose(shared, own);
+    if (rule_ == Rule::pairs) {
+      *shared = first / 2 * 2;
+      const int next = *shared * kLanes + kLanes < layer_.in ? *shared + 1 : *shared;
+      for (int block = 0; block < blocks_; ++block) own[block] = next;
+    } else {
+      want(longest, first);
+      choose(shared, own);
+    }
     for (int i = 0; i < lanes; ++i) {
       if (head_[i] >= 0) wanted_[i / kLanes][head_[i]] = 0;
       const bool takes =
@@ -77,6 +96,19 @@ class Walk {
       }
     }
   };
+
+  void want(int longest, int first) {
+    for (int i = 0; i < blocks_ * kLanes; ++i) {
+      if (head_[i] < 0) continue;
+      const int behind = head_[i] - first;
+      // The longest chains bound the number of steps.
+      const int worth = rule_ == Rule::first
+                            ? kWorth[behind < kFurthest ? behind : kFurthest]
+                        : end_[i] - at_[i] + 2 >= longest ? 3
+                                                          : 2;
+      wanted_[i / kLanes][head_[i]] += worth;
+    }
+  }
 
   // The shared chunk with which all blocks, each with its best other one, get most.
   void choose(int* shared, int* own) const {
@@ -108,20 +140,51 @@ class Walk {
 
   const LayerView& layer_;
   const int blocks_;
+  const Rule rule_;
   int at_[kGroupChains];
   int end_[kGroupChains];
   int head_[kGroupChains];
   int wanted_[kBlocks][kMaxChunks];  // by the heads; all 0 between two steps
 };
 
-int steps_of_group(const LayerView& layer, const int* order, int blocks) {
-  Walk walk(layer, order, blocks);
+// At most `bound`.
+int steps_of_group(const LayerView& layer, const int* order, int blocks, Rule rule,
+                   int bound) {
+  Walk walk(layer, order, blocks, rule);
   int steps = 0;
   int shared = 0;
   int own[kBlocks];
   int entry[kGroupChains];
-  for (; !walk.done(); ++steps) walk.step(&shared, own, entry);
+  for (; steps < bound && !walk.done(); ++steps) walk.step(&shared, own, entry);
   return steps;
+}
+
+// Whether all chains of a group need their chunks in the order of the inputs.
+bool ascends(const LayerView& layer, const int* order, int blocks) {
+  for (int i = 0; i < blocks * kLanes; ++i) {
+    if (order[i] < 0) continue;
+    for (int k = layer.indptr[order[i]] + 1; k < layer.indptr[order[i] + 1]; ++k) {
+      if (layer.indices[k - 1] / kLanes > layer.indices[k] / kLanes) return false;
+    }
+  }
+  return true;
+}
+
+struct Shortest {
+  Rule rule;
+  int steps;
+};
+
+// Orders made for lookups are made for the rule `most`, so the others are not tried.
+Shortest shortest_walk(const LayerView& layer, const int* order, int blocks) {
+  // The best for ascending columns, as a rule, comes first: it bounds the others.
+  constexpr Rule kRules[] = {Rule::first, Rule::pairs, Rule::most};
+  Shortest best = {Rule::most, 1 << 30};
+  for (int i = ascends(layer, order, blocks) ? 0 : 2; i < 3; ++i) {
+    const int steps = steps_of_group(layer, order, blocks, kRules[i], best.steps);
+    if (steps < best.steps) best = {kRules[i], steps};
+  }
+  return best;
 }
 
 }  // namespace

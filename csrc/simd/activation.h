@@ -134,7 +134,9 @@ inline vec mish(vec x) {
 
 // One vector of sums to one vector of outputs. Adding +0 first turns a sum of -0, which
 // depends on how zeros were skipped, into +0.
-inline vec activate(Activation activation, float alpha, vec sum) {
+// Inlined by force: with this many cases compilers would call it for every vector.
+__attribute__((always_inline)) inline vec activate(Activation activation, float alpha,
+                                                   vec sum) {
   const vec x = add(sum, splat(0.0f));
   switch (activation) {
     case Activation::relu: return positive_part(x);

@@ -99,4 +99,53 @@ inline vec spread(quad q) {
   return _mm256_permute_ps(q, K * 0x55);
 }
 
+// The first n lanes, 1 <= n <= kLanes: no other memory is touched; the others are 0.
+inline vec load_first(const float* p, int n) {
+  const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(n), lanes));
+}
+// In pieces: masked stores are slow on some machines.
+inline void store_first(float* p, vec a, int n) {
+  if (n == kLanes) return store(p, a);
+  __m128 rest = _mm256_castps256_ps128(a);
+  if (n & 4) {
+    _mm_storeu_ps(p, rest);
+    rest = _mm256_extractf128_ps(a, 1);
+    p += 4;
+  }
+  if (n & 2) {
+    _mm_storel_pi(reinterpret_cast<__m64*>(p), rest);
+    rest = _mm_movehl_ps(rest, rest);
+    p += 2;
+  }
+  if (n & 1) _mm_store_ss(p, rest);
+}
+
+// Any NaN as the one quiet NaN without payload.
+inline vec canonical(vec a) {
+  return select(_mm256_cmp_ps(a, a, _CMP_UNORD_Q), splat(__builtin_nanf("")), a);
+}
+
+// m[i] lane j becomes m[j] lane i: 4 x 4 blocks within the halves of four vectors, then
+// the halves among the fours.
+inline void transpose(vec (&m)[kLanes]) {
+#pragma GCC unroll 2
+  for (int i = 0; i < kLanes; i += 4) {
+    const vec ab_low = _mm256_unpacklo_ps(m[i], m[i + 1]);
+    const vec ab_high = _mm256_unpackhi_ps(m[i], m[i + 1]);
+    const vec cd_low = _mm256_unpacklo_ps(m[i + 2], m[i + 3]);
+    const vec cd_high = _mm256_unpackhi_ps(m[i + 2], m[i + 3]);
+    m[i] = _mm256_shuffle_ps(ab_low, cd_low, 0x44);
+    m[i + 1] = _mm256_shuffle_ps(ab_low, cd_low, 0xee);
+    m[i + 2] = _mm256_shuffle_ps(ab_high, cd_high, 0x44);
+    m[i + 3] = _mm256_shuffle_ps(ab_high, cd_high, 0xee);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const vec low = _mm256_permute2f128_ps(m[i], m[i + 4], 0x20);
+    m[i + 4] = _mm256_permute2f128_ps(m[i], m[i + 4], 0x31);
+    m[i] = low;
+  }
+}
+
 }  // namespace

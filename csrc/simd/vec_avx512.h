@@ -79,4 +79,44 @@ inline vec spread(quad q) {
   return _mm512_permute_ps(_mm512_broadcast_f32x4(q), K * 0x55);
 }
 
+// The first n lanes, 1 <= n <= kLanes: no other memory is touched; the others are 0.
+inline vec load_first(const float* p, int n) {
+  return _mm512_maskz_loadu_ps(static_cast<mask>(0xffff >> (kLanes - n)), p);
+}
+inline void store_first(float* p, vec a, int n) {
+  _mm512_mask_storeu_ps(p, static_cast<mask>(0xffff >> (kLanes - n)), a);
+}
+
+// Any NaN as the one quiet NaN without payload.
+inline vec canonical(vec a) {
+  return select(_mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), splat(__builtin_nanf("")), a);
+}
+
+// m[i] lane j becomes m[j] lane i: 4 x 4 blocks within the quarters of four vectors,
+// then the quarters among the fours.
+inline void transpose(vec (&m)[kLanes]) {
+#pragma GCC unroll 4
+  for (int i = 0; i < kLanes; i += 4) {
+    const vec ab_low = _mm512_unpacklo_ps(m[i], m[i + 1]);
+    const vec ab_high = _mm512_unpackhi_ps(m[i], m[i + 1]);
+    const vec cd_low = _mm512_unpacklo_ps(m[i + 2], m[i + 3]);
+    const vec cd_high = _mm512_unpackhi_ps(m[i + 2], m[i + 3]);
+    m[i] = _mm512_shuffle_ps(ab_low, cd_low, 0x44);
+    m[i + 1] = _mm512_shuffle_ps(ab_low, cd_low, 0xee);
+    m[i + 2] = _mm512_shuffle_ps(ab_high, cd_high, 0x44);
+    m[i + 3] = _mm512_shuffle_ps(ab_high, cd_high, 0xee);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const vec even_low = _mm512_shuffle_f32x4(m[i], m[i + 4], 0x88);
+    const vec odd_low = _mm512_shuffle_f32x4(m[i], m[i + 4], 0xdd);
+    const vec even_high = _mm512_shuffle_f32x4(m[i + 8], m[i + 12], 0x88);
+    const vec odd_high = _mm512_shuffle_f32x4(m[i + 8], m[i + 12], 0xdd);
+    m[i] = _mm512_shuffle_f32x4(even_low, even_high, 0x88);
+    m[i + 4] = _mm512_shuffle_f32x4(odd_low, odd_high, 0x88);
+    m[i + 8] = _mm512_shuffle_f32x4(even_low, even_high, 0xdd);
+    m[i + 12] = _mm512_shuffle_f32x4(odd_low, odd_high, 0xdd);
+  }
+}
+
 }  // namespace

@@ -84,4 +84,37 @@ inline vec spread(quad q) {
   return vdupq_laneq_f32(q, K);
 }
 
+// The first n lanes, 1 <= n <= kLanes: no other memory is touched; the others are 0.
+inline vec load_first(const float* p, int n) {
+  float lanes[kLanes] = {};
+  for (int i = 0; i < n; ++i) lanes[i] = p[i];
+  return load(lanes);
+}
+inline void store_first(float* p, vec a, int n) {
+  if (n == kLanes) return store(p, a);
+  float32x2_t rest = vget_low_f32(a);
+  if (n & 2) {
+    vst1_f32(p, rest);
+    rest = vget_high_f32(a);
+    p += 2;
+  }
+  if (n & 1) vst1_lane_f32(p, rest, 0);
+}
+
+// Any NaN as the one quiet NaN without payload.
+inline vec canonical(vec a) {
+  return vbslq_f32(vceqq_f32(a, a), a, splat(__builtin_nanf("")));
+}
+
+// m[i] lane j becomes m[j] lane i.
+inline void transpose(vec (&m)[kLanes]) {
+  const float32x4x2_t ab = vtrnq_f32(m[0], m[1]);
+  const float32x4x2_t cd = vtrnq_f32(m[2], m[3]);
+#pragma GCC unroll 2
+  for (int i = 0; i < 2; ++i) {
+    m[i] = vcombine_f32(vget_low_f32(ab.val[i]), vget_low_f32(cd.val[i]));
+    m[i + 2] = vcombine_f32(vget_high_f32(ab.val[i]), vget_high_f32(cd.val[i]));
+  }
+}
+
 }  // namespace

@@ -71,4 +71,14 @@ inline vec spread(quad q) {
   return q[K];
 }
 
+// The first n lanes, 1 <= n <= kLanes: no other memory is touched; the others are 0.
+inline vec load_first(const float* p, int) { return *p; }
+inline void store_first(float* p, vec a, int) { *p = a; }
+
+// Any NaN as the one quiet NaN without payload.
+inline vec canonical(vec a) { return a == a ? a : __builtin_nanf(""); }
+
+// m[i] lane j becomes m[j] lane i.
+inline void transpose(vec (&)[kLanes]) {}
+
 }  // namespace

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sparseagent.commands.console import open_console
-from sparseagent.policyfile import load
+from sparseagent.environments import is_plain_id
+from sparseagent.policy import load
 
 _SEED_FOLDER = re.compile(r"seed_(\d+)\Z")
 
@@ -22,9 +23,7 @@ def printed_warnings() -> Iterator[None]:
         warnings.simplefilter("always")
         yield
     for warning in caught:
-        open_console(error=True).print(
-            f"warning: {warning.message}", style="yellow", markup=False, highlight=False
-        )
+        open_console(error=True).print(f"warning: {warning.message}", style="yellow")
 
 
 def stated_normaliser(file: Path | None, none: bool) -> Path | bool | None:
@@ -70,20 +69,29 @@ def normaliser_line(metadata: Mapping[str, Any], found: bool) -> str:
     return f"observations: normalised by {name}{', found beside the zip' if found else ''}"
 
 
-def check_unwrapped(metadata: Mapping[str, Any]) -> None:
-    """Refuse to play the plain environment of a policy that saw a wrapped one.
+def environment_to_note(env: str | None) -> dict[str, str]:
+    """The environment that the caller states, as metadata; empty where nothing is stated.
 
     Raises:
-        ValueError: the policy file names wrappers.
+        ValueError: an id that no policy file may choose.
     """
-    wrappers = metadata.get("wrappers")
-    if wrappers:
+    if env is None:
+        return {}
+    if not is_plain_id(env):
         raise ValueError(
-            f"env: the agent was trained with {', '.join(map(str, wrappers))} around "
-            f"{metadata.get('environment')}, which `rollout` does not put there; play it with "
-            "sparseagent.rollout(act, env, wrappers=[...]), or name an environment id that has "
-            "them, or this one to play it as it is"
+            f"env: expected a plain Gymnasium id such as 'CartPole-v1' to note in the file, got "
+            f"{env!r}; a file may not choose a module to import: convert without --env, and give "
+            "this id to `rollout`"
         )
+    return {"environment": env}
+
+
+def environment_line(metadata: Mapping[str, Any]) -> str:
+    """What to do about a run's environment that is not taken from a file; empty for plain ids."""
+    noted = metadata.get("environment")
+    if noted is None or is_plain_id(noted):
+        return ""
+    return f"environment: {noted} imports a module, which no file may choose; give it to `rollout`"
 
 
 def run_facts(model: Path) -> dict[str, Any]:

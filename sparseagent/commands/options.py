@@ -151,6 +151,15 @@ class RunOptions:
         bool, typer.Option("--overwrite", help="Throw away the run that the folder holds.")
     ] = False
 
+    trust_folder: Annotated[
+        bool,
+        typer.Option(
+            "--trust-folder",
+            help="Use files of the folder that were changed after they were written. Models and "
+            "checkpoints are pickles, which may run any code.",
+        ),
+    ] = False
+
     def to_config(self) -> RunConfig:
         """The configuration: a file or the preset, with what was said on the command line.
 

@@ -9,7 +9,8 @@ import typer
 
 from sparseagent.commands.console import app, friendly_errors, open_console, print_table
 from sparseagent.commands.converting import (
-    check_unwrapped,
+    environment_line,
+    environment_to_note,
     normaliser_line,
     printed_warnings,
     run_facts,
@@ -60,23 +61,25 @@ def convert(
     with friendly_errors():
         target = target_of(model, out, overwrite=overwrite)
         stated = stated_normaliser(vecnormalize, no_vecnormalize)
-        facts = run_facts(model)
+        facts = {**run_facts(model), **environment_to_note(env)}
         with printed_warnings():
             policy = sa.from_sb3(
                 model,
                 vecnormalize=stated,
                 algo=algo,
                 activation=activation,
-                metadata=facts if env is None else {**facts, "environment": env},
+                metadata=facts,
             )
         policy.save(target)
     console = open_console()
-    console.print(policy.summary(), highlight=False, markup=False)
-    if line := normaliser_line(policy.metadata, found=stated is None):
-        console.print(line, highlight=False, markup=False)
-    console.print(
-        f"policy: {target} ({target.stat().st_size:,} bytes)", highlight=False, markup=False
+    console.print(policy.summary())
+    lines = (
+        normaliser_line(policy.metadata, found=stated is None),
+        environment_line(policy.metadata),
     )
+    for line in filter(None, lines):
+        console.print(line)
+    console.print(f"policy: {target} ({target.stat().st_size:,} bytes)")
 
 
 @app.command()
@@ -104,8 +107,6 @@ def rollout(
         name = env or noted_environment(loaded.metadata, str(policy))
         if not name:
             raise ValueError("env: expected an environment id, for the file names none")
-        if not env:
-            check_unwrapped(loaded.metadata)
         act = sa.compile(loaded, threads=threads)
         result = sa.rollout(act, name, episodes=episodes, num_envs=num_envs, seed=seed)
     open_console().print(str(result))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,10 @@ from sparseagent.commands.console import app, friendly_errors, open_console, pri
 from sparseagent.commands.options import RunOptions, SearchOptions, takes_run_options
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from sparseagent.train.pipeline import OpenRun
+    from sparseagent.train.search import Candidate
 
 
 @app.command()
@@ -28,17 +32,14 @@ def run(options: RunOptions) -> None:
 
     Example: sparseagent run --env CartPole-v1 --algo ppo --sparsity 0.95 --out runs/demo
     """
-    from sparseagent.train.pipeline import complete, prepare
-    from sparseagent.train.progress import Display
+    from sparseagent.train.pipeline import complete
     from sparseagent.train.run_data import load_run
     from sparseagent.train.run_report import agent_table, latency_table, verdicts
 
     console = open_console()
-    with friendly_errors():
-        config = options.to_config()
-        opened = prepare(config, overwrite=options.overwrite, display=Display(console))
-    outcome = complete(opened)
-    data = load_run(outcome.folder)
+    with _prepared(options, console) as opened:
+        outcome = complete(opened)
+        data = load_run(outcome.folder)
     console.print()
     header, rows = agent_table(data)
     shown = [header.index(name) for name in ("agent", "network", "weights", "sparsity")]
@@ -47,9 +48,9 @@ def run(options: RunOptions) -> None:
     print_table(console, titles, [[row[k] for k in shown] for row in rows], left=2)
     print_table(console, *latency_table(data))
     for line in verdicts(data):
-        console.print(f"- {line.replace('**', '')}", markup=False, highlight=False)
-    console.print(f"\nreport: {outcome.folder / 'report.md'}", highlight=False, markup=False)
-    console.print(f"policy: {opened.folder.policy('pruned', config.seeds[0])}", highlight=False)
+        console.print(f"- {line.replace('**', '')}")
+    console.print(f"\nreport: {outcome.folder / 'report.md'}")
+    console.print(f"policy: {opened.folder.policy('pruned', opened.config.seeds[0])}")
     if not outcome.ok:
         raise typer.Exit(1)
 
@@ -77,18 +78,42 @@ def prune(options: RunOptions) -> None:
 
 def _train_one(options: RunOptions, agent: str, step: Callable[[OpenRun, int], None]) -> None:
     """Do one training step of a run, for all its seeds."""
-    from sparseagent.train.pipeline import collect_curves, one_thread, prepare
-    from sparseagent.train.progress import Display
+    from sparseagent.train.pipeline import collect_curves, one_thread
 
     console = open_console()
-    with friendly_errors():
-        config = options.to_config()
-        opened = prepare(config, overwrite=options.overwrite, display=Display(console))
-    with one_thread():
-        for seed in config.seeds:
-            step(opened, seed)
-            console.print(f"model: {opened.folder.model(agent, seed)}", highlight=False)
-    collect_curves(opened)
+    with _prepared(options, console) as opened:
+        with one_thread():
+            for seed in opened.config.seeds:
+                step(opened, seed)
+                console.print(f"model: {opened.folder.model(agent, seed)}")
+        collect_curves(opened)
+
+
+@contextmanager
+def _prepared(options: RunOptions, console: Console) -> Iterator[OpenRun]:
+    """A run, its folder ours alone; one line where that is in use or damaged, or the disk is full.
+
+    Any other error in a training is a defect of the program, and shows where it comes from.
+    """
+    from sparseagent.train.folder import FolderError
+    from sparseagent.train.pipeline import prepared
+    from sparseagent.train.progress import Display
+
+    with ExitStack() as held:
+        with friendly_errors():
+            opened = held.enter_context(
+                prepared(
+                    options.to_config(),
+                    overwrite=options.overwrite,
+                    trust=options.trust_folder,
+                    display=Display(console),
+                )
+            )
+        try:
+            yield opened
+        except (FolderError, OSError) as error:
+            with friendly_errors():
+                raise error
 
 
 @app.command()
@@ -115,27 +140,27 @@ def search(options: SearchOptions) -> None:
             share=options.share,
             allocations=None if options.allocation is None else (options.allocation,),
             overwrite=options.overwrite,
+            trust=options.trust_folder,
             display=Display(console),
         )
     header = ["allocation", "actor sparsity", "critic sparsity", "return (IQM)", "one call"]
-    rows = [
-        (
-            candidate.choice.allocation,
-            f"{candidate.choice.actor_sparsity:.4f}",
-            "-" if (critic := candidate.choice.critic_sparsity) is None else f"{critic:.4f}",
-            f"{candidate.iqm:.1f}",
-            f"{candidate.latency:.0f} ns",
-        )
-        for candidate in found.front
-    ]
-    console.print("good enough, none both sparser and faster:", highlight=False)
-    print_table(console, header, rows)
-    console.print(
-        f"candidates: {Path(config.out) / 'candidates.csv'}", highlight=False, markup=False
-    )
+    console.print("good enough, none both sparser and faster:")
+    print_table(console, header, [_candidate_row(candidate) for candidate in found.front])
+    console.print(f"candidates: {Path(config.out) / 'candidates.csv'}")
     if found.best is None:
         raise typer.Exit(1)
-    console.print(f"policy: {policy_of(config, found.best.choice)}", highlight=False, markup=False)
+    console.print(f"policy: {policy_of(config, found.best.choice)}")
+
+
+def _candidate_row(candidate: Candidate) -> tuple[str, ...]:
+    choice = candidate.choice
+    return (
+        choice.allocation,
+        f"{choice.actor_sparsity:.4f}",
+        "-" if choice.critic_sparsity is None else f"{choice.critic_sparsity:.4f}",
+        f"{candidate.iqm:.1f}",
+        f"{candidate.latency:.0f} ns",
+    )
 
 
 @app.command()
@@ -147,4 +172,4 @@ def report(
 
     with friendly_errors():
         path = write_report(folder)
-    open_console().print(f"report: {path}", highlight=False)
+    open_console().print(f"report: {path}")

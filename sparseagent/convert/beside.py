@@ -97,12 +97,7 @@ def _statistics(model: Path) -> tuple[Path, Normaliser | None] | None:
     found = [(file, _read(file)) for file in files]
     for file, normaliser in found[1:]:
         first = found[0][1]
-        same = (
-            first is normaliser
-            if first is None or normaliser is None
-            else (first.equals(normaliser))
-        )
-        if not same:
+        if first is not normaliser and not (first and normaliser and first.equals(normaliser)):
             raise ValueError(
                 f"vecnormalize: expected one set of statistics beside {model}, got {found[0][0]} "
                 f"and {file}, which differ; {_WAYS_OUT}"

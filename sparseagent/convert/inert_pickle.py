@@ -51,9 +51,11 @@ class Call:
 #: What a persistent id "calls", where such ids are read: `Call(PERSISTENT, (id,))`.
 PERSISTENT = Name("", "persistent id")
 #: A pickle of more operations is refused: spaces, classes and statistics need some hundreds.
-_MOST_OPERATIONS = 200_000
+_MOST_OPERATIONS = 50_000
 _MOST_TUPLE_KEYS = 10_000
 _MOST_KEY_PARTS = 16
+#: Arguments that an operation may copy; of more, a few bytes each could fill the memory.
+_MOST_COPIED = 16
 _SHOWN = 100
 
 
@@ -257,13 +259,17 @@ class _Tree:
 
     def op_reduce(self, _: Any) -> None:
         callee, args = self._pop(2)
-        self.stack.append(Call(callee, tuple(args)))
+        if not isinstance(args, tuple):  # a list would be copied, as often as it is asked for
+            raise ValueError("arguments that are no tuple")
+        self.stack.append(Call(callee, args))
 
     def op_newobj(self, _: Any) -> None:
         self.op_reduce(None)
 
     def op_newobj_ex(self, _: Any) -> None:
         callee, args, keywords = self._pop(3)
+        if not isinstance(args, tuple) or len(args) > _MOST_COPIED:
+            raise ValueError("too many arguments")
         self.stack.append(Call(callee, (*args, keywords)))
 
     def op_obj(self, _: Any) -> None:

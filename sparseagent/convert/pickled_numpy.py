@@ -18,8 +18,12 @@ _CODE = re.compile(r"(b1|[iu][1248]|f[248])\Z")
 _DAMAGE = (TypeError, ValueError, IndexError, OverflowError, SyntaxError, RecursionError)
 _MOST_AXES = 32
 _LONGEST_AXIS = 1 << 40
-_MODULES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric")
-_NUMPY = frozenset((*_MODULES, "numpy._core.numeric"))
+_NUMPY = frozenset(
+    {
+        *("numpy", "numpy.core.multiarray", "numpy._core.multiarray"),
+        *("numpy.core.numeric", "numpy._core.numeric"),
+    }
+)
 
 
 def attributes(name: str, node: Any) -> dict[str, Any]:

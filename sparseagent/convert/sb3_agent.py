@@ -151,9 +151,8 @@ def _with_surroundings(
     env = model.get_env()
     _check_normaliser_stated(model, vecnormalize)
     statement = statement_of(vecnormalize)
-    given: Normaliser | Literal[False] | None = None
-    if vecnormalize is not None:
-        given = statement.normaliser or False
+    given: Normaliser | Literal[False] | None
+    given = None if vecnormalize is None else statement.normaliser or False
     around = read_surroundings(env, given)
     if around.normaliser is not None and given is None:
         statement = Statement(

@@ -52,13 +52,8 @@ def read_model(
         ValueError: an option or a number that a policy cannot hold.
     """
     algorithm = _algorithm(model)
-    spaces: dict[str, Space] = {
-        name: read_space(name, getattr(model, name) if given is None else given)
-        for name, given in (
-            ("observation_space", observation_space),
-            ("action_space", action_space),
-        )
-    }
+    observation_space = _space(model, "observation_space", observation_space)
+    action_space = _space(model, "action_space", action_space)
     family = FAMILIES[algorithm]
     parts, squashed = _READERS[family](model.policy)
     chain = Chain(masks)
@@ -68,12 +63,16 @@ def read_model(
         algorithm,
         chain,
         squashed,
-        spaces["observation_space"],
-        spaces["action_space"],
+        observation_space,
+        action_space,
         bool(model.policy.normalize_images),
         {},
         remembers_normaliser(family, model.num_timesteps, model._last_original_obs),
     )
+
+
+def _space(model: Any, name: str, given: Any) -> Space:
+    return read_space(name, getattr(model, name) if given is None else given)
 
 
 Parts = list[tuple[str, nn.Module]]

@@ -26,7 +26,7 @@ from sparseagent.convert.masks import Masks
 from sparseagent.convert.pickled_numpy import number
 from sparseagent.convert.sb3_network import add_network
 from sparseagent.convert.sb3_source import FAMILIES, Source, remembers_normaliser
-from sparseagent.convert.spaces import read_space
+from sparseagent.convert.spaces import Space, read_space
 from sparseagent.convert.torch_file import TensorFile
 from sparseagent.convert.torch_modules import ACTIVATION_MODULES
 from sparseagent.convert.unsupported import UnsupportedError
@@ -57,6 +57,10 @@ _DEFAULT_ACTIVATION: Mapping[str, type[nn.Module]] = {
 #: the last observation. See `archive` for what a packed member may unpack to.
 _FILE_LIMIT = 1 << 30
 _DATA_LIMIT = 8 << 20
+#: What JSON turns into objects of its own, of up to 250 bytes: an agent with an MlpPolicy has some
+#: hundreds, for its arrays are pickles in base64, which has none of these.
+_COSTLY = (b"[", b"{", b",", b":", b"\\")
+_MOST_COSTLY = 100_000
 _POLICY_LIMIT = 256 << 20
 
 
@@ -93,17 +97,9 @@ def read_zip(file: Path, stated: Stated, masks: Masks | None) -> Source:
     data, tensors = _open(file, content)
     family, algorithm = _algorithm(data, stated.algo)
     keywords = _keywords(data)
-    squashed = family in ("sac", "td3")
-    if family == "on-policy":
-        squashed = _flag("use_sde", data.get("use_sde", False))
-        squashed = _flag("squash_output", keywords.get("squash_output", False)) and squashed
-    spaces = {
-        name: read_space(name, _entry(data, name) if given is None else given)
-        for name, given in (
-            ("observation_space", stated.observation_space),
-            ("action_space", stated.action_space),
-        )
-    }
+    squashed = _squashed(family, data, keywords)
+    observation_space = _space(data, "observation_space", stated.observation_space)
+    action_space = _space(data, "action_space", stated.action_space)
     activation = _activation(keywords.get("activation_fn"), stated.activation, family)
     clip_mean = number("policy_kwargs: clip_mean", keywords.get("clip_mean", 2.0))
     return Source(
@@ -112,8 +108,8 @@ def read_zip(file: Path, stated: Stated, masks: Masks | None) -> Source:
             family, tensors, activation, squashed=squashed, clip_mean=clip_mean, masks=masks
         ),
         squashed,
-        spaces["observation_space"],
-        spaces["action_space"],
+        observation_space,
+        action_space,
         _flag("policy_kwargs: normalize_images", keywords.get("normalize_images", True)),
         {"source_sha256": hashlib.sha256(content).hexdigest()},
         _normalised(data, family),
@@ -130,13 +126,15 @@ def _content(file: Path) -> bytes:
 def _open(file: Path, content: bytes) -> tuple[dict[str, Any], TensorFile]:
     name = f"{file}: expected the zip of a Stable-Baselines3 model with data and policy.pth"
     archive = Archive(name, content)
+    text = archive.read("data", _DATA_LIMIT)
+    if sum(map(text.count, _COSTLY)) > _MOST_COSTLY:
+        raise ValueError(f"{name}: data: expected at most {_MOST_COSTLY:,} lists, entries, escapes")
     try:
-        data = json.loads(archive.read("data", _DATA_LIMIT))
+        data = json.loads(text)
     except RecursionError as error:
         raise ValueError(f"{name}: data: too deeply nested") from error
     except ValueError as error:
-        text = str(error) if str(error).startswith(name) else f"{name}: data: {brief(error)}"
-        raise ValueError(text) from error
+        raise ValueError(f"{name}: data: {brief(error)}") from error
     tensors = TensorFile("policy.pth", archive.read("policy.pth", _POLICY_LIMIT))
     if not isinstance(data, dict):
         raise ValueError(f"{file}: expected a JSON object in data, got {describe(data)}")
@@ -203,6 +201,18 @@ def _keywords(data: Mapping[str, Any]) -> dict[str, Any]:
             f"{describe(extractor)}"
         )
     return keywords
+
+
+def _squashed(family: str, data: Mapping[str, Any], keywords: Mapping[str, Any]) -> bool:
+    """Whether a tanh follows the last layer; PPO and A2C have one with gSDE alone."""
+    if family != "on-policy":
+        return family in ("sac", "td3")
+    noisy = _flag("use_sde", data.get("use_sde", False))
+    return _flag("squash_output", keywords.get("squash_output", False)) and noisy
+
+
+def _space(data: Mapping[str, Any], name: str, given: Any) -> Space:
+    return read_space(name, _entry(data, name) if given is None else given)
 
 
 def _activation(pickled: Any, stated: Any, family: str) -> nn.Module:

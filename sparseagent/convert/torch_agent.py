@@ -28,9 +28,10 @@ def from_torch(
     """Convert a chain of Linear modules and activations, as it acts at evaluation.
 
     Sequential (nested too), Linear, Identity, Dropout, Flatten, ReLU, ReLU6, Hardtanh, Tanh,
-    Sigmoid, ELU, LeakyReLU, SiLU and GELU are known. Exact zeros of the weights become absent
-    entries; a weight without any zero is stored dense. Masks of `torch.nn.utils.prune` and
-    parametrizations are applied. Hidden neurons that cannot influence the output are removed.
+    Sigmoid, ELU, LeakyReLU, SiLU, GELU, SELU, CELU, Softplus, Softsign and Mish are known. Exact
+    zeros of the weights become absent entries; a weight without any zero is stored dense. Masks of
+    `torch.nn.utils.prune` and parametrizations are applied. Hidden neurons that cannot influence
+    the output are removed.
     The module is not changed and may lie on any device.
 
     Args:

@@ -23,6 +23,10 @@ _PLAIN: dict[type[nn.Module], str] = {
     nn.Tanh: "tanh",
     nn.Sigmoid: "sigmoid",
     nn.SiLU: "silu",
+    nn.SELU: "selu",
+    nn.Softplus: "softplus",
+    nn.Softsign: "softsign",
+    nn.Mish: "mish",
 }
 
 #: What a policy activation is called, and the module that stands for it.
@@ -36,11 +40,16 @@ ACTIVATION_MODULES: dict[str, Callable[[], nn.Module]] = {
     "silu": nn.SiLU,
     "gelu": nn.GELU,
     "gelu_tanh": lambda: nn.GELU(approximate="tanh"),
+    "selu": nn.SELU,
+    "celu": nn.CELU,
+    "softplus": nn.Softplus,
+    "softsign": nn.Softsign,
+    "mish": nn.Mish,
 }
 
 _SUPPORTED = (
     "Sequential, Linear, Identity, Dropout, Flatten, ReLU, ReLU6, Hardtanh, Tanh, Sigmoid, ELU, "
-    "LeakyReLU, SiLU, GELU"
+    "LeakyReLU, SiLU, GELU, SELU, CELU, Softplus, Softsign, Mish"
 )
 
 
@@ -155,6 +164,7 @@ def _check_flatten(name: str, module: Any) -> None:
 def _add_activation(chain: Chain, name: str, module: Any) -> None:
     for kind, activation in _PLAIN.items():
         if _acts_as(module, kind):
+            _check_softplus(name, module)
             return chain.activation(name, activation)
     if _acts_as(module, nn.ELU):
         return chain.activation(name, "elu", float(module.alpha))
@@ -162,6 +172,17 @@ def _add_activation(chain: Chain, name: str, module: Any) -> None:
         return chain.activation(name, "leaky_relu", float(module.negative_slope))
     if _acts_as(module, nn.GELU):
         return chain.activation(name, "gelu" if module.approximate == "none" else "gelu_tanh")
+    if _acts_as(module, nn.CELU):
+        return chain.activation(name, "celu", float(module.alpha))
     if _acts_as(module, nn.Hardtanh):  # ReLU6 is one
         return chain.clamp(name, float(module.min_val), float(module.max_val))
     raise UnsupportedError(f"{name}: not representable as a layer; expected one of {_SUPPORTED}")
+
+
+def _check_softplus(name: str, module: Any) -> None:
+    # Beyond torch's threshold it is the input itself, which it is in float32 from 17 on.
+    if isinstance(module, nn.Softplus) and (module.beta != 1 or module.threshold < 17):
+        raise ValueError(
+            f"{name}: expected beta 1 and a threshold of at least 17, got {module.beta} and "
+            f"{module.threshold}"
+        )

@@ -121,7 +121,8 @@ class Observation(ReadOnly):
         if self.scale is not None:
             z = z / self.scale.astype(self.precision)
         low, high = np.array([self.low, self.high], self.precision)
-        return np.clip(z, low, high).astype(np.float32)
+        rows: Float32 = np.clip(z, low, high).astype(np.float32)
+        return rows
 
     def _one_hot(self, x: NDArray[Any]) -> Float32:
         parts = []

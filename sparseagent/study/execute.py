@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import sparseagent as sa
@@ -21,7 +20,7 @@ from sparseagent.train.agent import actor_weights, network_name
 from sparseagent.train.architecture import weight_count
 from sparseagent.train.deployed import TEST_SEED, deploy
 from sparseagent.train.folder import RunFolder, open_folder
-from sparseagent.train.machine import describe_machine, source_commit
+from sparseagent.train.machine import describe_machine, package_commit
 from sparseagent.train.progress import Display
 
 LATENCY_CALLS = 2_000
@@ -73,6 +72,7 @@ def evaluate(cell: Cell, folder: RunFolder, trained: Trained) -> dict[str, Any]:
         "latency_p50_ns": round(agent.one_call_ns(LATENCY_CALLS), 1),
         "seconds": round(trained.seconds, 1),
         "different_actions": agent.parity.different,
+        "resumed": trained.resumed,
         **_software(),
     }
 
@@ -138,6 +138,6 @@ def _critic_sparsity(model: Any) -> float | None:
 def _software() -> dict[str, str]:
     facts = describe_machine()
     return {
-        "commit": source_commit(Path(sa.__file__).parent),
+        "commit": package_commit(),
         "versions": "; ".join(f"{name} {facts[name]}" for name in _VERSIONS),
     }

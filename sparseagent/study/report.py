@@ -177,12 +177,29 @@ def _place(place: Place, path: Path) -> list[str]:
         f"Random policy: {format_number(place.random)}. Whole network: "
         f"{int(place.groups[0].rows[0]['full']):,} weights."
         + (f" Without a single run so far: {missing}." if missing else "")
+        + _resumed(place)
         + "\n",
         *(
             f"![{place.title}: return against {what}](figures/{file.name})\n"
             for what, file in figures.items()
         ),
     ]
+
+
+def _resumed(place: Place) -> str:
+    """A note on runs that were broken off and could not go on exactly."""
+    found = [
+        f"{group.label} (seed {row['seed']})"
+        for group in place.groups
+        for row in group.rows
+        if row["resumed"] == "True"
+    ]
+    if not found:
+        return ""
+    return (
+        " Resumed from a checkpoint that could not hold the whole state of the training, so that "
+        f"a run without a break gives other numbers: {', '.join(found)}."
+    )
 
 
 def _row(place: Place, group: Group) -> list[Any]:

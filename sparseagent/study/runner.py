@@ -14,9 +14,9 @@ from rich.console import Console
 
 from sparseagent.console import open_console
 from sparseagent.study.cells import Cell, Key
-from sparseagent.study.claim import claimed
 from sparseagent.study.table import add_row, check_row, key_of, read_table
 from sparseagent.study.workers import LIVES, Killed, in_processes
+from sparseagent.train.lock import claimed
 from sparseagent.train.progress import Display, duration
 from sparseagent.train.records import write_text
 

@@ -20,10 +20,13 @@ COLUMNS = (
     *("steps", "episodes", "mean", "std", "worst_decile", "iqm", "random"),
     *("kept", "effective", "full", "network", "actor_sparsity", "critic_sparsity"),
     *("latency_p50_ns", "seconds", "different_actions", "settings", "commit", "versions"),
+    "resumed",
 )
 
 _WHOLE = ("seed", "steps", "episodes", "kept", "effective", "full", "different_actions")
 _NAMES = ("study", "env", "algo", "method", "network", "settings", "commit", "versions")
+#: A training that was broken off may have gone on exactly or not; older tables do not say.
+_RESUMED = ("True", "False", "")
 _ANY = (-math.inf, math.inf)
 _COUNT = (0.0, math.inf)
 #: Least and greatest value of the columns that hold numbers.
@@ -49,7 +52,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
     """
     if not path.exists():
         return []
-    rows = read_strictly(path, COLUMNS, key=(), remedy=_REMEDY)
+    rows = read_strictly(path, COLUMNS, key=(), remedy=_REMEDY, added={"resumed": ""})
     seen: set[Key] = set()
     for row in rows:
         _check(path, row)
@@ -74,6 +77,9 @@ def _check(path: Path, row: Mapping[str, str]) -> None:
     for column in _NAMES:
         if not row[column] or not row[column].isprintable():
             raise bad_table(path, f"a name as {column}", repr(row[column]), _REMEDY)
+    if row["resumed"] not in _RESUMED:
+        what = "True, False or nothing as resumed"
+        raise bad_table(path, what, repr(row["resumed"]), _REMEDY)
 
 
 def key_of(row: Row) -> Key:

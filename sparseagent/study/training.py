@@ -42,7 +42,8 @@ def train_agent(
     )
     train_stage(config, stage, job.folder, job.display, Extras(callbacks, job.logger))
     facts = job.folder.facts(agent, job.seed)
-    return Trained(agent, int(facts["timesteps"]), float(facts["seconds"]))
+    resumed = bool(facts.get("resumed"))
+    return Trained(agent, int(facts["timesteps"]), float(facts["seconds"]), resumed=resumed)
 
 
 def full_widths(config: RunConfig) -> tuple[int, ...]:

@@ -129,14 +129,18 @@ class Checkpoints(BaseCallback):
     Args:
         seconds: between the end of one checkpoint and the start of the next.
         save: writes one checkpoint.
+        restore: called where a rollout starts; goes on in the state of a checkpoint the first time.
     """
 
-    def __init__(self, seconds: float, save: Callable[[], None]) -> None:
+    def __init__(
+        self, seconds: float, save: Callable[[], None], restore: Callable[[], None]
+    ) -> None:
         super().__init__()
-        self._seconds, self._save = seconds, save
+        self._seconds, self._save, self._restore = seconds, save, restore
         self._due = time.monotonic() + seconds
 
     def _on_rollout_start(self) -> None:
+        self._restore()
         began = time.monotonic()
         if began < self._due or self.model.num_timesteps == 0:
             return

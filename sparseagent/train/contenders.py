@@ -145,6 +145,14 @@ def _numpy_activation(layer: Layer) -> Callable[[Any], Any]:
         "gelu_tanh": lambda x: (
             x * (0.5 + 0.5 * np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
         ),
+        "selu": lambda x: (
+            np.float32(1.0507009873554805)
+            * np.where(x > 0, x, np.float32(1.6732632423543772) * np.expm1(np.minimum(x, 0)))
+        ),
+        "celu": lambda x: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) / alpha)),
+        "softplus": lambda x: np.logaddexp(np.float32(0), x),
+        "softsign": lambda x: x / (1 + np.abs(x)),
+        "mish": lambda x: x * np.tanh(np.logaddexp(np.float32(0), x)),
     }
     return known[layer.activation]
 
@@ -170,5 +178,10 @@ def _torch_activation(layer: Layer) -> Any:
         "gelu_tanh": lambda: nn.GELU(approximate="tanh"),
         "elu": lambda: nn.ELU(layer.alpha),
         "leaky_relu": lambda: nn.LeakyReLU(layer.alpha),
+        "selu": nn.SELU,
+        "celu": lambda: nn.CELU(layer.alpha),
+        "softplus": nn.Softplus,
+        "softsign": nn.Softsign,
+        "mish": nn.Mish,
     }
     return known[layer.activation]()

@@ -68,7 +68,8 @@ def _test(folder: RunFolder, agent: Deployed) -> tuple[list[Row], Row, Row]:
     ]
     path = folder.policy(agent.name, agent.seed)
     agent.save(path, result)
-    row = {**key, **_weights(agent), **folder.facts(agent.name, agent.seed)}
+    # A trusted folder of an older version does not say whether it was resumed.
+    row = {**key, **_weights(agent), "resumed": "", **folder.facts(agent.name, agent.seed)}
     row["file_bytes"] = path.stat().st_size
     return played, {**key, **asdict(parity)}, row
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sparseagent.train.config import RunConfig
-from sparseagent.train.records import read_json, write_json, write_text
+from sparseagent.train.records import hashes, read_json, unlike, write_json, write_text
 
 AGENTS = ("dense", "pruned", "tiny")
 
@@ -35,6 +35,10 @@ _OWN_FILE = re.compile(
 )
 
 
+class FolderError(ValueError):
+    """A run folder is damaged, or was changed by somebody else."""
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """Paths of a run. The first seed's files lie in the root, the others' in `seed_<n>/`.
@@ -42,15 +46,17 @@ class RunFolder:
     Attributes:
         root: the run folder.
         first_seed: the seed whose files lie in the root.
+        trust: whether files are used that do not match the hashes written down for them.
     """
 
     root: Path
     first_seed: int = 0
+    trust: bool = False
 
     @classmethod
-    def of(cls, config: RunConfig) -> RunFolder:
+    def of(cls, config: RunConfig, *, trust: bool = False) -> RunFolder:
         """The folder of a configuration."""
-        return cls(Path(config.out), config.seeds[0])
+        return cls(Path(config.out), config.seeds[0], trust)
 
     @property
     def config(self) -> Path:
@@ -90,25 +96,84 @@ class RunFolder:
         """Whether a stage of a seed is finished."""
         return self._marker(stage, seed).exists()
 
-    def mark_done(self, stage: str, seed: int, facts: Mapping[str, Any]) -> None:
-        """Write the completion marker; everything the stage made must be on disk before."""
-        write_json(self._marker(stage, seed), dict(facts))
+    def mark_done(
+        self, stage: str, seed: int, facts: Mapping[str, Any], files: Sequence[Path] = ()
+    ) -> None:
+        """Write the completion marker, with a hash of each of the `files` that the stage made."""
+        content = {**facts, "files": hashes(self.seed(seed), files)}
+        write_json(self._marker(stage, seed), content)
+
+    def forget(self, stage: str, seed: int) -> None:
+        """Delete a completion marker: what the stage rests on is made anew."""
+        self._marker(stage, seed).unlink(missing_ok=True)
 
     def facts(self, stage: str, seed: int) -> dict[str, Any]:
-        """What `mark_done` wrote down about a finished stage."""
-        facts: dict[str, Any] = read_json(self._marker(stage, seed))
-        return facts
+        """What `mark_done` wrote down about a finished training, without the hashes.
+
+        Raises:
+            FolderError: the marker is damaged.
+        """
+        content = self._content(stage, seed)
+        if not all(isinstance(content.get(name), int | float) for name in ("timesteps", "seconds")):
+            raise self._damaged(stage, seed)
+        return {name: fact for name, fact in content.items() if name != "files"}
+
+    def check(self, stage: str, seed: int) -> None:
+        """Compare the files of a finished stage with the hashes in its marker.
+
+        That finds damage and edits. It says nothing of who made the folder: whoever can write a
+        model can write its hash.
+
+        Raises:
+            FolderError: a file is missing or differs, or the marker is damaged or has no hashes.
+        """
+        recorded = self._content(stage, seed).get("files")
+        if self.trust:
+            return
+        marker = self._marker(stage, seed)
+        again = f"delete {marker} to do this stage again, or start anew with --overwrite"
+        if not isinstance(recorded, dict):
+            raise FolderError(
+                f"out: expected hashes of its files in {marker}, got none: an older version wrote "
+                f"it. Use the files as they are with --trust-folder, {again}"
+            )
+        if wrong := unlike(self.seed(seed), recorded):
+            raise FolderError(
+                f"out: expected the files that were written in {self.seed(seed)}, got "
+                f"{', '.join(wrong)} missing, damaged or changed. Put back what was there, {again};"
+                " --trust-folder uses changed files as they are, and runs the code in them"
+            )
+
+    def _content(self, stage: str, seed: int) -> dict[str, Any]:
+        marker = self._marker(stage, seed)
+        try:
+            content = read_json(marker)
+        except (ValueError, OSError):
+            content = None
+        if not isinstance(content, dict):
+            raise self._damaged(stage, seed)
+        return content
+
+    def _damaged(self, stage: str, seed: int) -> FolderError:
+        return FolderError(
+            f"out: expected the marker of a finished stage, got {self._marker(stage, seed)}, which "
+            "is damaged: delete it to do this stage again, or start anew with --overwrite"
+            + ("; --trust-folder does not help, for nothing else says what was done" * self.trust)
+        )
 
     def _marker(self, stage: str, seed: int) -> Path:
         return self.seed(seed) / "state" / f"{stage}.done"
 
 
-def open_folder(config: RunConfig, *, overwrite: bool = False) -> tuple[RunFolder, bool]:
+def open_folder(
+    config: RunConfig, *, overwrite: bool = False, trust: bool = False
+) -> tuple[RunFolder, bool]:
     """Make the run folder, or go on in it.
 
     Args:
         config: the run; written to `config.json`.
         overwrite: throw away the run that the folder holds, and start anew.
+        trust: use files that do not match the hashes written down for them.
 
     Returns:
         The folder, and whether it holds an earlier part of the same run.
@@ -117,7 +182,7 @@ def open_folder(config: RunConfig, *, overwrite: bool = False) -> tuple[RunFolde
         ValueError: the folder holds a run with another configuration, or something that is no run;
             with `overwrite`, it holds other files beside a run. Nothing was deleted then.
     """
-    folder = RunFolder.of(config)
+    folder = RunFolder.of(config, trust=trust)
     if overwrite and folder.config.exists():
         _throw_away(folder)
     if folder.config.exists():

@@ -45,6 +45,19 @@ def source_commit(folder: Path) -> str:
     return commit + "+" * bool(changed)
 
 
+def package_commit() -> str:
+    """Commit of the package's own sources; `"installed <version>"` where it is no checkout.
+
+    An installed package often lies inside of some other repository, in its virtual environment.
+    """
+    source = Path(sparseagent.__file__).resolve()
+    try:
+        _git(source.parent, "ls-files", "--error-unmatch", source.name)
+    except (OSError, subprocess.SubprocessError):
+        return f"installed {_version('sparseagent')}"
+    return source_commit(source.parent)
+
+
 def _git(folder: Path, *command: str) -> str:
     done = subprocess.run(
         ["git", *command], cwd=folder, capture_output=True, text=True, check=True, timeout=10

@@ -17,6 +17,7 @@ from sparseagent.train.callbacks import CURVE_COLUMNS
 from sparseagent.train.config import RunConfig
 from sparseagent.train.evaluation import evaluate_agents
 from sparseagent.train.folder import AGENTS, RunFolder, open_folder
+from sparseagent.train.lock import hold
 from sparseagent.train.machine import describe_machine
 from sparseagent.train.progress import Display
 from sparseagent.train.records import read_rows, write_json, write_rows
@@ -61,6 +62,7 @@ def run(
     config: RunConfig,
     *,
     overwrite: bool = False,
+    trust: bool = False,
     display: Display | None = None,
     command: str | None = None,
 ) -> RunOutcome:
@@ -71,6 +73,9 @@ def run(
     Args:
         config: the run.
         overwrite: throw away the run that the folder holds.
+        trust: go on in a folder whose files do not match the hashes written down for them. Models
+            and checkpoints are pickles: going on in somebody else's folder runs code of theirs,
+            whatever the hashes say.
         display: where progress is shown; a console by default.
         command: how to start the run again, for the report.
 
@@ -79,24 +84,34 @@ def run(
 
     Raises:
         ValueError: the environment does not exist or does not suit the algorithm, settings do not
-            fit each other, or the folder holds another run.
+            fit each other, or the folder holds another run, is damaged or in use.
     """
-    return complete(prepare(config, overwrite=overwrite, display=display), command)
+    with prepared(config, overwrite=overwrite, trust=trust, display=display) as opened:
+        return complete(opened, command)
 
 
-def prepare(
-    config: RunConfig, *, overwrite: bool = False, display: Display | None = None
-) -> OpenRun:
-    """Step 1: check the configuration, open the folder, choose and write down the strategy."""
+@contextmanager
+def prepared(
+    config: RunConfig,
+    *,
+    overwrite: bool = False,
+    trust: bool = False,
+    display: Display | None = None,
+) -> Iterator[OpenRun]:
+    """Step 1: check the configuration, open the folder, choose and write down the strategy.
+
+    The folder is ours alone until the end of the context; nothing is written before all is checked.
+    """
     check_environment(config)
     policy = fresh_policy(config)
     check_pruning(config, policy)
     strategy = choose_strategy(config, policy)
-    folder, resumed = open_folder(config, overwrite=overwrite)
-    write_json(folder.root / "strategy.json", asdict(strategy))
-    opened = OpenRun(config, folder, Display() if display is None else display)
-    _say_strategy(opened, strategy, resumed)
-    return opened
+    with hold(Path(config.out)):
+        folder, resumed = open_folder(config, overwrite=overwrite, trust=trust)
+        write_json(folder.root / "strategy.json", asdict(strategy))
+        opened = OpenRun(config, folder, Display() if display is None else display)
+        _say_strategy(opened, strategy, resumed)
+        yield opened
 
 
 def complete(run: OpenRun, command: str | None = None) -> RunOutcome:
@@ -124,6 +139,9 @@ def prune_agent(run: OpenRun, seed: int) -> None:
 
 def train_tiny(run: OpenRun, seed: int) -> None:
     """The control of step 5: a dense agent with as many weights as the pruned one has kept."""
+    if run.folder.is_done("tiny", seed):
+        _train(run, "tiny", seed, run.config.net_arch)  # no need to look at the pruned one
+        return
     weights = actor_weights(load_model(run.config, run.folder, "pruned", seed).policy)
     hidden = tiny_hidden(
         inputs=weights[0].shape[1],
@@ -135,14 +153,17 @@ def train_tiny(run: OpenRun, seed: int) -> None:
 
 
 def collect_curves(run: OpenRun) -> None:
-    """Write `learning_curve.csv`: every training episode of the agents that are trained."""
-    rows: list[dict[str, Any]] = [
-        {"agent": agent, "seed": seed, **row}
-        for seed in run.config.seeds
-        for agent in AGENTS
-        if run.folder.is_done(agent, seed)
-        for row in read_rows(run.folder.curve(agent, seed))
-    ]
+    """Write `learning_curve.csv`: every training episode of the agents that are trained.
+
+    Raises:
+        FolderError: a file of these agents is damaged.
+    """
+    rows: list[dict[str, Any]] = []
+    for seed in run.config.seeds:
+        for agent in (agent for agent in AGENTS if run.folder.is_done(agent, seed)):
+            run.folder.check(agent, seed)
+            curve = read_rows(run.folder.curve(agent, seed))
+            rows += [{"agent": agent, "seed": seed, **row} for row in curve]
     path = run.folder.root / "learning_curve.csv"
     write_rows(path, ("agent", "seed", *CURVE_COLUMNS), rows)
 
@@ -151,11 +172,21 @@ def evaluate(run: OpenRun, command: str | None = None) -> None:
     """Step 5: test and time all agents."""
     first = run.config.seeds[0]
     if run.folder.is_done("test", first):
+        run.folder.check("test", first)
         run.display.say("all agents are tested already")
         return
     evaluate_agents(run.config, run.folder, run.display)
     write_json(run.folder.root / "machine.json", describe_machine(command))
-    run.folder.mark_done("test", first, {})
+    run.folder.mark_done("test", first, {}, _tested_files(run))
+
+
+def _tested_files(run: OpenRun) -> list[Path]:
+    """What the test wrote, all below the folder of the first seed."""
+    folder = run.folder
+    names = ("agents", "episodes", "parity", "layers", "latency")
+    tables = [folder.root / f"{name}.csv" for name in names]
+    policies = [folder.policy(agent, seed) for seed in run.config.seeds for agent in AGENTS]
+    return [*tables, *policies, folder.root / "machine.json"]
 
 
 def outcome(root: Path) -> RunOutcome:
@@ -183,7 +214,10 @@ def _train(run: OpenRun, agent: str, seed: int, actor: tuple[int, ...]) -> None:
     config = run.config
     timesteps = config.pruned_timesteps if agent == "pruned" else config.total_timesteps
     stage = Stage(agent, seed, timesteps, actor, tuple(sections_of(config, agent)))
+    if not run.folder.is_done(agent, seed):
+        run.folder.forget("test", config.seeds[0])
     if not train_stage(config, stage, run.folder, run.display):
+        run.folder.check(agent, seed)
         run.display.say(f"the {agent} agent (seed {seed}) is trained already")
 
 

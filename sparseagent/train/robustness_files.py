@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import sparseagent as sa
-from sparseagent.environments import noted_environment
+from sparseagent.environments import noted_environment, register_environment
 from sparseagent.report import IntervalCurve, disturbance_curves, estimate
 from sparseagent.robustness import (
     NOISE_LEVELS,
@@ -207,6 +207,7 @@ def _environment(files: Sequence[Path], policies: Sequence[sa.SparsePolicy]) -> 
 
 
 def _parameters(env: str, names: Sequence[str] | None) -> tuple[Disturbance, ...]:
+    register_environment(env)
     known = parameters_of(env)
     if names is None:
         return known

@@ -53,7 +53,19 @@ def verdicts(run: RunData) -> list[str]:
         f"(sparsity {float(row['sparsity']):.4g}), of which {int(row['effective']):,} lie on a "
         "path from an input to an output.",
     ]
-    return [*lines, _scope(run.config), *_failures(run)]
+    return [*lines, _scope(run.config), *_resumed(run), *_failures(run)]
+
+
+def _resumed(run: RunData) -> list[str]:
+    """A sentence on agents whose training was broken off and could not go on exactly."""
+    resumed = [row for row in run.tables.agents if row["resumed"] == "True"]
+    agents = [f"{row['agent']} (seed {row['seed']})" for row in resumed]
+    if not agents:
+        return []
+    return [
+        f"Resumed from a checkpoint that could not hold the whole state of the training: "
+        f"{', '.join(agents)}. A run without a break gives other numbers."
+    ]
 
 
 def agent_table(run: RunData) -> tuple[list[str], list[list[str]]]:

@@ -12,7 +12,7 @@ from sparseagent.train.records import bad_table, read_number, read_table
 
 AGENT_COLUMNS = (
     *("agent", "seed", "network", "weights", "kept", "effective", "sparsity"),
-    *("reached", "timesteps", "seconds", "file_bytes"),
+    *("reached", "timesteps", "seconds", "resumed", "file_bytes"),
 )
 EPISODE_COLUMNS = ("agent", "seed", "episode", "return", "length")
 PARITY_COLUMNS = ("agent", "seed", "observations", "different", "largest")
@@ -88,7 +88,13 @@ class _Reader:
         return {(agent, str(seed)) for agent in AGENTS for seed in self.config.seeds}
 
     def agents(self) -> Rows:
-        rows = self._rows("agents.csv", AGENT_COLUMNS, ("agent", "seed"))
+        rows = read_table(
+            self.root / "agents.csv",
+            AGENT_COLUMNS,
+            key=("agent", "seed"),
+            remedy=self.remedy,
+            added={"resumed": ""},
+        )
         self._hold("agents.csv", rows, ("agent", "seed"), self.pairs)
         for row in rows:
             self._whole("agents.csv", row, "weights", "kept", "effective", "timesteps")
@@ -99,6 +105,8 @@ class _Reader:
                 raise self._bad("agents.csv", "effective <= kept <= weights", got)
             if row["reached"] not in ("True", "False"):
                 raise self._bad("agents.csv", "True or False as reached", row["reached"])
+            if row["resumed"] not in ("True", "False", ""):
+                raise self._bad("agents.csv", "True, False or nothing as resumed", row["resumed"])
         return rows
 
     def episodes(self) -> Rows:

@@ -13,7 +13,8 @@ from sparseagent.report import iqm
 from sparseagent.train.agent import check_environment, fresh_policy
 from sparseagent.train.config import RunConfig
 from sparseagent.train.deployed import deploy
-from sparseagent.train.folder import RunFolder, open_folder
+from sparseagent.train.folder import FolderError, RunFolder, open_folder
+from sparseagent.train.lock import hold
 from sparseagent.train.pipeline import OpenRun, one_thread, prune_agent, train_dense
 from sparseagent.train.progress import Display
 from sparseagent.train.records import write_rows
@@ -42,6 +43,7 @@ def search_run(
     share: float = 0.97,
     allocations: tuple[str, ...] | None = None,
     overwrite: bool = False,
+    trust: bool = False,
     display: Display | None = None,
 ) -> SearchResult:
     """Search for the sparsest actor whose IQM is at least `share` of the dense agents'.
@@ -60,6 +62,7 @@ def search_run(
         allocations: those to search among; None for those of `SearchSpace` that suit the score, or
             for the run's own where it is not the default.
         overwrite: throw away the run or search that the folder holds.
+        trust: use files that do not match the hashes written down for them; see `run`.
         display: where progress is shown; a console by default.
 
     Returns:
@@ -85,16 +88,25 @@ def search_run(
     check_environment(config)
     space = _space(config, allocations)
     _check_densest(config, space)
-    folder, _ = open_folder(config, overwrite=overwrite)
-    run = OpenRun(config, folder, Display() if display is None else display)
+    with hold(Path(config.out)):
+        folder, _ = open_folder(config, overwrite=overwrite, trust=trust)
+        run = OpenRun(config, folder, Display() if display is None else display)
+        return _search(run, space, trials, share)
+
+
+def _search(run: OpenRun, space: SearchSpace, trials: int, share: float) -> SearchResult:
+    """Train the dense agents, then candidates; the folder is ours."""
+    config, folder = run.config, run.folder
 
     def evaluate(choice: Choice) -> tuple[float, float] | None:
         candidate = _candidate(config, choice)
-        opened, _ = open_folder(candidate)
+        opened, _ = open_folder(candidate, trust=folder.trust)
         name = f"sparsity {choice.actor_sparsity:.3f}, {choice.allocation}"
         try:
             for seed in candidate.seeds:
                 prune_agent(OpenRun(candidate, opened, run.display), seed)
+        except FolderError:
+            raise
         except ValueError as error:
             # Whether a pattern has masks for what an allocation by scores leaves to each layer
             # shows only in training.

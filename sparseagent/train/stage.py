@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import io
 import pickle
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
+from sparseagent.convert.normaliser import read_normaliser
 from sparseagent.prune import Sparsifier
 from sparseagent.train.agent import algorithm, make_envs, make_model
 from sparseagent.train.callbacks import CURVE_COLUMNS, Checkpoints, CurveRecorder, StageProgress
@@ -23,8 +24,15 @@ from sparseagent.train.checkpoint import drop_checkpoints, newest_checkpoint, sa
 from sparseagent.train.config import RunConfig
 from sparseagent.train.folder import RunFolder
 from sparseagent.train.progress import Display
-from sparseagent.train.records import read_json, read_rows, write_json, write_rows
+from sparseagent.train.records import (
+    read_json,
+    read_rows,
+    write_bytes,
+    write_rows,
+    written_whole,
+)
 from sparseagent.train.strategy import make_sparsifier
+from sparseagent.train.world import load_world, save_world
 
 #: How often a stage with a logger logs: the unit differs, as in Stable-Baselines3.
 LOG_ROLLOUTS = 8
@@ -71,6 +79,16 @@ class _Training:
     sparsifier: Sparsifier | None
     rows: list[dict[str, Any]]
     seconds: float
+    #: State to go on in at the first rollout; empty for that in which it is.
+    world: bytes = b""
+    #: Why it ends with other bits than without a break; empty where it does not.
+    inexact: str = ""
+
+    def restore(self) -> None:
+        """Go on in the state that was saved, once: all that the start has drawn is forgotten."""
+        if self.world:
+            load_world(self.model, self.world)
+            self.world = b""
 
 
 def train_stage(
@@ -98,33 +116,58 @@ def train_stage(
     if folder.is_done(stage.agent, stage.seed):
         return False
     checkpoints = folder.checkpoints(stage.agent, stage.seed)
-    newest = newest_checkpoint(checkpoints)
+    newest = newest_checkpoint(checkpoints, display.say, trust=folder.trust)
     training = _start(config, stage) if newest is None else _resume(config, stage, newest)
     if newest is not None:
         display.say(
             f"resuming {stage.agent} (seed {stage.seed}) at step {training.model.num_timesteps:,}"
         )
-    recorder = _learn(
-        config, stage, training, checkpoints, display=display, extras=extras or Extras()
-    )
+    extras = extras or Extras()
+    # Whatever else goes on may have a state that no checkpoint holds.
+    if newest is not None and extras.callbacks and not training.inexact:
+        names = ", ".join(type(callback).__name__ for callback in extras.callbacks)
+        training.inexact = f"what its callbacks know is in no checkpoint ({names})"
+    if training.inexact:
+        display.say(f"  not the bits of a training without a break: {training.inexact}")
+    recorder = _learn(config, stage, training, checkpoints, display=display, extras=extras)
     _finish(stage, training, recorder, folder)
     drop_checkpoints(checkpoints)
     return True
 
 
 def load_model(config: RunConfig, folder: RunFolder, agent: str, seed: int) -> BaseAlgorithm:
-    """A finished model, without environments."""
+    """A finished model, without environments; its file is checked before it is unpickled.
+
+    Raises:
+        FolderError: the file is not the one that the training wrote.
+    """
+    folder.check(agent, seed)
     return algorithm(config.algo).load(folder.model(agent, seed), device="cpu")
 
 
 def load_statistics(
     config: RunConfig, folder: RunFolder, agent: str, seed: int
 ) -> VecNormalize | None:
-    """The frozen `VecNormalize` of a finished model; None where the run does not normalise."""
+    """What normalises the observations of a finished model; None where the run does not normalise.
+
+    A `VecNormalize` of the library with the statistics of the file, which is read as data and not
+    unpickled: the observations' alone.
+
+    Raises:
+        FolderError: the file is not the one that the training wrote.
+        ValueError: the file, which is trusted, holds no statistics.
+    """
     if not config.normalize:
         return None
-    with folder.statistics(agent, seed).open("rb") as stream:
-        statistics: VecNormalize = pickle.load(stream)
+    folder.check(agent, seed)
+    found = read_normaliser(folder.statistics(agent, seed))
+    statistics = make_envs(replace(config, n_envs=1), seed)
+    statistics.close()
+    if found is None or not isinstance(statistics, VecNormalize):
+        return None
+    running: Any = statistics.obs_rms
+    running.mean, running.var = found.mean, found.var
+    statistics.epsilon, statistics.clip_obs = found.epsilon, found.clip_obs
     statistics.training = False
     return statistics
 
@@ -138,19 +181,24 @@ def _start(config: RunConfig, stage: Stage) -> _Training:
 
 def _resume(config: RunConfig, stage: Stage, checkpoint: Path) -> _Training:
     facts = read_json(checkpoint / "facts.json")
+    world = (checkpoint / "world.pkl").read_bytes()
     statistics = checkpoint / "vecnormalize.pkl"
-    # New seeds from here on: the old ones would replay the first steps of the training.
-    seed = stage.seed + int(facts["timesteps"])
+    # Where the world could not be saved, the old seeds would replay the training's first steps.
+    seed = stage.seed if world else stage.seed + int(facts["timesteps"])
     env = make_envs(config, seed, statistics if config.normalize else None)
-    model = algorithm(config.algo).load(checkpoint / "model.zip", env=env, device="cpu")
-    model.set_random_seed(seed)
+    model = algorithm(config.algo).load(
+        checkpoint / "model.zip", env=env, device="cpu", force_reset=not world
+    )
+    if not world:
+        model.set_random_seed(seed)
     if isinstance(model, OffPolicyAlgorithm):
         model.load_replay_buffer(checkpoint / "replay.pkl")
     sparsifier = _sparsifier(config, stage, model)
     if sparsifier is not None:
         sparsifier.load_state_dict(torch.load(checkpoint / "sparsifier.pt", weights_only=True))
     rows: list[dict[str, Any]] = [dict(row) for row in read_rows(checkpoint / "curve.csv")]
-    return _Training(model, sparsifier, rows, float(facts["seconds"]))
+    inexact = facts["inexact"] or facts["unsaved"]
+    return _Training(model, sparsifier, rows, float(facts["seconds"]), world, inexact)
 
 
 def _sparsifier(config: RunConfig, stage: Stage, model: BaseAlgorithm) -> Sparsifier | None:
@@ -182,8 +230,12 @@ def _learn(
         return ", ".join(parts)
 
     def save() -> None:
+        world, unsaved = save_world(model)
         save_checkpoint(
-            checkpoints, model.num_timesteps, lambda path: _write(path, training, recorder)
+            checkpoints,
+            model.num_timesteps,
+            lambda path: _write(path, training, recorder, world),
+            {"seconds": recorder.seconds, "inexact": training.inexact, "unsaved": unsaved},
         )
 
     recorder = CurveRecorder(sparsity, training.rows, training.seconds)
@@ -192,7 +244,7 @@ def _learn(
         *extras.callbacks,
         recorder,
         progress,
-        Checkpoints(config.checkpoint_seconds, save),
+        Checkpoints(config.checkpoint_seconds, save, training.restore),
     ]
     if sparsifier is not None:
         where = len(extras.callbacks)
@@ -213,38 +265,54 @@ def _learn(
     return recorder
 
 
-def _write(path: Path, training: _Training, recorder: CurveRecorder) -> None:
+def _write(path: Path, training: _Training, recorder: CurveRecorder, world: bytes) -> None:
     """Fill a checkpoint folder."""
     model = training.model
     save_model(model, path / "model.zip", path / "vecnormalize.pkl")
     if isinstance(model, OffPolicyAlgorithm):
-        model.save_replay_buffer(path / "replay.pkl")
+        with written_whole(path / "replay.pkl") as stream:
+            pickle.dump(model.replay_buffer, stream, protocol=pickle.HIGHEST_PROTOCOL)
     if training.sparsifier is not None:
-        torch.save(training.sparsifier.state_dict(), path / "sparsifier.pt")
+        _save_sparsifier(training.sparsifier, path / "sparsifier.pt")
     write_rows(path / "curve.csv", CURVE_COLUMNS, recorder.rows)
-    write_json(path / "facts.json", {"timesteps": model.num_timesteps, "seconds": recorder.seconds})
+    write_bytes(path / "world.pkl", world)
 
 
 def _finish(stage: Stage, training: _Training, recorder: CurveRecorder, folder: RunFolder) -> None:
     agent, seed = stage.agent, stage.seed
-    folder.seed(seed).mkdir(parents=True, exist_ok=True)
+    model = training.model
+    files = [folder.curve(agent, seed)]
     if training.sparsifier is not None:
-        torch.save(training.sparsifier.state_dict(), folder.sparsifier(seed))
+        _save_sparsifier(training.sparsifier, folder.sparsifier(seed))
+        files.append(folder.sparsifier(seed))
     write_rows(folder.curve(agent, seed), CURVE_COLUMNS, recorder.rows)
-    save_model(training.model, folder.model(agent, seed), folder.statistics(agent, seed))
-    facts = {"timesteps": training.model.num_timesteps, "seconds": round(recorder.seconds, 3)}
-    folder.mark_done(agent, seed, facts)
-    if (env := training.model.get_env()) is not None:
+    files += save_model(model, folder.model(agent, seed), folder.statistics(agent, seed))
+    facts = {
+        "timesteps": model.num_timesteps,
+        "seconds": round(recorder.seconds, 3),
+        "resumed": bool(training.inexact),
+    }
+    folder.mark_done(agent, seed, facts, files)
+    if (env := model.get_env()) is not None:
         env.close()
 
 
-def save_model(model: BaseAlgorithm, path: Path, statistics: Path) -> None:
-    """Write a model whole or not at all, and its `VecNormalize` statistics where it has some."""
-    draft = path.with_name("draft.zip")
-    model.save(draft)
-    os.replace(draft, path)
-    if (normalizer := model.get_vec_normalize_env()) is not None:
-        normalizer.save(str(statistics))
+def _save_sparsifier(sparsifier: Sparsifier, path: Path) -> None:
+    content = io.BytesIO()
+    torch.save(sparsifier.state_dict(), content)
+    write_bytes(path, content.getvalue())
+
+
+def save_model(model: BaseAlgorithm, path: Path, statistics: Path) -> list[Path]:
+    """Write a model and its `VecNormalize` statistics where it has some; gives what was written."""
+    # In memory first: torch answers a full disk with an error that does not say so.
+    content = io.BytesIO()
+    model.save(content)
+    write_bytes(path, content.getvalue())
+    if (normalizer := model.get_vec_normalize_env()) is None:
+        return [path]
+    write_bytes(statistics, pickle.dumps(normalizer))
+    return [path, statistics]
 
 
 def sections_of(config: RunConfig, agent: str) -> Sequence[tuple[str, int]]:

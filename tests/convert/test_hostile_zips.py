@@ -94,12 +94,15 @@ def test_long_names_and_control_characters_do_not_reach_the_terminal(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"\x80\x04" + b"]" * 200_001 + b".", "200,000 operations"),
-        (b"\x80\x04}(" + b"K\x01\x85N" * 20_000 + b"u.", "too many tuples"),
+        (b"\x80\x04" + b"]" * 50_001 + b".", "50,000 operations"),
+        (b"\x80\x04}(" + b"K\x01\x85N" * 12_000 + b"u.", "too many tuples"),
         (b"\x80\x04}" + b"(" + b"K\x01" * 2000 + b"tNs.", "too many tuples as keys, or too long"),
         (b"\x80\x04}\x8b" + struct.pack("<i", 100) + b"\x7f" * 100 + b"Ns.", "a key is neither"),
+        # A list or tuple of 9,000, copied by each of as many calls: 650 MB.
+        (b"\x80\x04](" + b"N" * 9000 + b"eq\0" + b"Nh\0R" * 9000 + b".", "no tuple"),
+        (b"\x80\x04(" + b"N" * 9000 + b"tq\0" + b"Nh\0}\x92" * 9000 + b".", "too many arguments"),
         (b"S'\\<'\n.", None),  # an odd escape: a warning of Python's
-        (b"\x80\x04" + b"K\x01" + b"\x85" * 150_000 + b".", None),  # deep, but only read
+        (b"\x80\x04" + b"K\x01" + b"\x85" * 49_000 + b".", None),  # deep, but only read
     ],
 )
 def test_pickles_that_cost_time(content: bytes, message: str | None) -> None:
@@ -211,6 +214,48 @@ def test_a_million_members(tmp_path: Path) -> None:
 )
 def test_data_that_is_no_model(data: bytes, saved: dict[str, Files], tmp_path: Path) -> None:
     assert_refused(write(tmp_path / "m.zip", {**saved["PPO"], "data": data}), "m.zip|policy_class")
+
+
+FILLS = {
+    "lists": b"[],",
+    "nested": b"[" * 300 + b"]" * 300 + b",",
+    "dicts": b'{"":{"":{}}},',
+    "escapes": '"Ā\\nĀ\\n",'.encode(),
+    "numbers": b"1.5,",
+}
+
+
+def filled(data: bytes, unit: bytes, costly: int, size: int) -> bytes:
+    """`data` with one more entry: so many `unit`s as `costly` signs allow, and a long text."""
+    count = costly // sum(map(unit.count, (b"[", b"{", b",", b":", b"\\")))
+    count = min(count, (size - len(data) - 100) // len(unit))
+    body = data[:-1] + b', "x": [' + (unit * count)[:-1] + b'], "y": "'
+    return body + b"a" * (size - len(body) - 10) + '😀"}'.encode()
+
+
+@pytest.mark.parametrize("unit", FILLS)
+def test_the_dearest_data_costs_little(unit: str, saved: dict[str, Files], tmp_path: Path) -> None:
+    """Three MB of JSON in lists took 110 MB, eight took 370 MB and seconds."""
+    import tracemalloc
+
+    files = saved["PPO"]
+    most, path = 8 << 20, tmp_path / "m.zip"
+    write(path, {**files, "data": filled(files["data"], FILLS[unit], most, most)})
+    assert_refused(path, "data: expected at most 100,000 lists, entries, escapes")
+    write(path, {**files, "data": filled(files["data"], FILLS[unit], 99_000, most)})
+    start = time.process_time()
+    sa.from_sb3(path, vecnormalize=False)
+    assert time.process_time() - start < 1
+    tracemalloc.start()
+    sa.from_sb3(path, vecnormalize=False)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 150_000_000
+
+
+def test_agents_are_far_below_the_limit_of_lists(saved: dict[str, Files]) -> None:
+    for files in saved.values():
+        assert sum(map(files["data"].count, (b"[", b"{", b",", b":", b"\\"))) < 2_000
 
 
 WRONG: list[Any] = [

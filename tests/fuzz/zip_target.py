@@ -19,7 +19,6 @@ from mutations import HOSTILE, damage_bytes, damage_tree, pick, refused, to_json
 from stable_baselines3 import DQN, PPO, SAC
 
 import sparseagent as sa
-from sparseagent.policyfile import from_bytes
 
 torch.set_num_threads(1)
 
@@ -84,7 +83,7 @@ class Target:
         except (TypeError, ValueError) as error:
             return refused(error)
         sa.compile(policy, tune=0)(np.ones((2, policy.input_size), np.float32))
-        from_bytes(policy.to_bytes())
+        sa.load(policy.to_bytes())
         return True
 
     def memory(self, content: bytes) -> int:

@@ -71,6 +71,54 @@ def test_a_file_may_note_none(metadata):
     assert noted_environment(metadata, "agent.x") is None
 
 
+@pytest.mark.parametrize("wrappers", [["FrameStack", "pkg.Mine"], ["\x1b[2J" * 50] * 99, "x", 7])
+def test_a_file_that_names_wrappers_is_not_played_untold(wrappers):
+    metadata = {"environment": "CartPole-v1", "wrappers": wrappers}
+    with pytest.raises(ValueError, match=r"env: the agent of a\.x was trained with") as caught:
+        noted_environment(metadata, "a.x")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1200
+
+
+def test_no_wrappers_are_none():
+    assert noted_environment({"environment": "CartPole-v1", "wrappers": []}, "x") == "CartPole-v1"
+
+
+def test_rollout_and_robustness_ask_before_they_leave_wrappers_out(tmp_path):
+    file = policy_file(tmp_path / "agent.safetensors", "CartPole-v1")
+    sa.load(file).with_metadata(wrappers=["FrameStackObservation"]).save(file)
+    table = str(tmp_path / "a.csv")
+    play = ["--episodes", "2", "--num-envs", "2"]
+    few = [*play, "--noise", "0.1", "--parameter", "pole mass", "--out", table]
+    for command, named in (
+        (["rollout", str(file), *play], ["CartPole-v1"]),
+        (["robustness", str(file), *few], ["--env", "CartPole-v1"]),
+    ):
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 2
+        text = " ".join(result.output.split())
+        assert "agent.safetensors was trained with 'FrameStackObservation' around CartPole" in text
+        assert not (tmp_path / "a.csv").exists()
+        result = CliRunner().invoke(app, [*command, *named])
+        assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("env_id", ["a:b:CartPole-v1", ":CartPole-v1", "a:", ":"])
+def test_an_id_has_one_colon_at_most(env_id, tmp_path):
+    file = str(policy_file(tmp_path / "agent.safetensors", "CartPole-v1"))
+    table = str(tmp_path / "a.csv")
+    for command in (
+        ["rollout", file, env_id],
+        ["robustness", file, "--env", env_id, "--out", table],
+        ["run", "--env", env_id, "--out", str(tmp_path / "run")],
+        ["search", "--env", env_id, "--out", str(tmp_path / "search")],
+    ):
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 2
+        expected = f"env: expected an environment id, or module:id with one colon, got {env_id!r}"
+        assert expected in result.output
+
+
 def test_rollout_imports_no_module_that_a_file_names(evil):
     file = policy_file(evil / "agent.safetensors", "evilmod:CartPole-v1")
     result = CliRunner().invoke(app, ["rollout", str(file), "--episodes", "1"])

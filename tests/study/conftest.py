@@ -48,6 +48,7 @@ def row():
             "seed": 0,
             "random": 0.0,
             "full": 1_000_000,
+            "resumed": False,
         }
         if cell is not None:
             names = ("study", "env", "algo", "method", "sparsity", "seed")

@@ -24,6 +24,7 @@ def outcome(cell):
         "critic_sparsity": None,
         "different_actions": 0,
         "settings": cell.fingerprint,
+        "resumed": False,
     }
 
 

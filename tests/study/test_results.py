@@ -9,7 +9,7 @@ from sparseagent.report import ENOUGH_SEEDS, estimate, iqm
 from sparseagent.study.config import parse_study
 from sparseagent.study.report import place_table, write_report
 from sparseagent.study.results import compare, load_places, normalised, share
-from sparseagent.study.table import add_row
+from sparseagent.study.table import add_row, read_table
 from sparseagent.study.verdicts import first_lines, place_lines
 
 # Five seeds; the IQM drops the lowest and the highest and averages the other three.
@@ -199,3 +199,10 @@ def test_the_written_report(filled, in_tmp):
         assert (path.parent / "figures" / f"study_cartpole_v1_ppo_{figure}.png").stat().st_size
     write_report([study], cells, table, path, [in_tmp / "small.yaml"])
     assert path.read_text() == text
+    assert "Resumed" not in text
+    rows = read_table(table)
+    for seed in "13":
+        (found,) = (r for r in rows if (r["method"], r["seed"]) == ("dense", seed))
+        add_row(table, {**found, "resumed": True})
+    write_report([study], cells, table, path, [in_tmp / "small.yaml"])
+    assert "gives other numbers: dense (seed 1), dense (seed 3)." in path.read_text()

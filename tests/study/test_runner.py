@@ -6,11 +6,11 @@ import pytest
 
 from sparseagent.study import execute as execute_module
 from sparseagent.study.cells import cells_of
-from sparseagent.study.claim import claimed
 from sparseagent.study.command import Opened, run_studies
 from sparseagent.study.config import parse_study
 from sparseagent.study.runner import Work, check_settings_agree, left, progress, run_cells
 from sparseagent.study.table import add_row, key_of, read_table
+from sparseagent.train.lock import claimed
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from pathlib import Path
 
 import pytest
 
@@ -67,6 +68,7 @@ def test_processes_lose_no_row(tmp_path, row):
         ({"seed": "0.5"}, "expected a whole number as seed"),
         ({"kept": 7, "effective": 8}, "expected effective <= kept <= full"),
         ({"settings": ""}, "expected a name as settings"),
+        ({"resumed": "1"}, "expected True, False or nothing as resumed"),
     ],
 )
 def test_what_no_cell_has_is_refused(changes, message, tmp_path, row):
@@ -76,6 +78,25 @@ def test_what_no_cell_has_is_refused(changes, message, tmp_path, row):
         read_table(table)
     assert str(table) in str(refused.value)
     assert "restore it from a copy" in str(refused.value)
+
+
+def test_a_table_of_before_resumed_was_a_column_is_read_and_gets_it(tmp_path, row):
+    table = tmp_path / "results.csv"
+    old = row(seed=1)
+    del old["resumed"]
+    write_rows(table, COLUMNS[:-1], [old])
+    assert [r["resumed"] for r in read_table(table)] == [""]
+    add_row(table, row(seed=2, resumed=True))
+    assert table.read_text().splitlines()[0] == ",".join(COLUMNS)
+    assert [(r["seed"], r["resumed"]) for r in read_table(table)] == [("1", ""), ("2", "True")]
+    write_rows(table, COLUMNS[1:], [{k: v for k, v in row().items() if k != "study"}])
+    with pytest.raises(ValueError, match="table: expected the columns"):
+        read_table(table)
+
+
+def test_the_published_table_is_read():
+    rows = read_table(Path(__file__).parents[2] / "bench" / "studies" / "results" / "results.csv")
+    assert len(rows) > 100
 
 
 def test_an_empty_table_is_no_table(tmp_path):

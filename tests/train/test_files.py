@@ -6,29 +6,82 @@ import pytest
 
 from sparseagent.train import RunConfig
 from sparseagent.train.checkpoint import drop_checkpoints, newest_checkpoint, save_checkpoint
-from sparseagent.train.folder import open_folder
+from sparseagent.train.folder import FolderError, open_folder
 from sparseagent.train.records import read_rows, write_rows
 
+FACTS = {"seconds": 1.0, "inexact": "", "unsaved": ""}
 
-def test_the_newest_complete_checkpoint_counts(tmp_path):
+
+def test_the_newest_complete_checkpoint_counts_and_the_one_before_is_kept(tmp_path):
     root = tmp_path / "checkpoints"
     assert newest_checkpoint(root) is None
-    save_checkpoint(root, 100, lambda folder: (folder / "facts").write_text("100"))
-    save_checkpoint(root, 200, lambda folder: (folder / "facts").write_text("200"))
-    assert (newest_checkpoint(root) / "facts").read_text() == "200"
-    assert [path.name for path in root.glob("step_*")] == ["step_000000000200"]
+    for step in (100, 200, 300):
+        save_checkpoint(root, step, lambda at, n=step: (at / "a").write_text(str(n)), FACTS)
+    assert (newest_checkpoint(root) / "a").read_text() == "300"
+    kept = ["step_000000000200", "step_000000000300"]
+    assert sorted(path.name for path in root.glob("step_*")) == kept
 
     def killed(folder):
-        (folder / "facts").write_text("half")
+        (folder / "a").write_text("half")
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        save_checkpoint(root, 300, killed)
-    assert (newest_checkpoint(root) / "facts").read_text() == "200"
-    save_checkpoint(root, 300, lambda folder: (folder / "facts").write_text("300"))
-    assert (newest_checkpoint(root) / "facts").read_text() == "300"
+        save_checkpoint(root, 400, killed, FACTS)
+    assert (newest_checkpoint(root) / "a").read_text() == "300"
+    save_checkpoint(root, 400, lambda at: (at / "a").write_text("400"), FACTS)
+    assert (newest_checkpoint(root) / "a").read_text() == "400"
     drop_checkpoints(root)
     assert newest_checkpoint(root) is None
+
+
+@pytest.mark.parametrize("name", ["a", "facts.json"])
+@pytest.mark.parametrize("content", ["", "{", "[1]", "{}"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(name, content, tmp_path):
+    root = tmp_path / "checkpoints"
+    for step in (100, 200):
+        save_checkpoint(root, step, lambda at: (at / "a").write_text("content"), FACTS)
+    (root / "step_000000000200" / name).write_text(content)
+    said = []
+    assert newest_checkpoint(root, said.append).name == "step_000000000100"
+    assert said == [
+        f"checkpoint step_000000000200 is damaged ({name}); going on from the checkpoint before"
+    ]
+    (root / "step_000000000100" / name).write_text(content)
+    with pytest.raises(FolderError, match=r"expected a whole checkpoint.*--overwrite"):
+        newest_checkpoint(root)
+    if name == "a":
+        assert newest_checkpoint(root, trust=True).name == "step_000000000200"
+
+
+def test_a_changed_file_of_a_finished_stage_is_refused(tmp_path):
+    config = RunConfig(env="CartPole-v1", out=str(tmp_path / "run"))
+    folder, _ = open_folder(config)
+    model = folder.model("dense", 0)
+    model.write_text("weights")
+    folder.mark_done("dense", 0, {}, [model])
+    folder.check("dense", 0)
+    model.write_text("others")
+    with pytest.raises(FolderError, match=r"got dense\.zip missing, damaged.*--trust-folder"):
+        folder.check("dense", 0)
+    open_folder(config, trust=True)[0].check("dense", 0)
+    marker = folder.root / "state" / "dense.done"
+    marker.write_text('{"timesteps": 5}')
+    with pytest.raises(FolderError, match="got none: an older version wrote it"):
+        folder.check("dense", 0)
+    marker.write_text("")
+    with pytest.raises(FolderError, match=r"dense\.done, which is damaged: delete it"):
+        folder.check("dense", 0)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1]", b'{"timesteps": 5}', b"{}"])
+def test_trust_does_not_replace_a_marker_that_says_nothing(content, tmp_path):
+    config = RunConfig(env="CartPole-v1", out=str(tmp_path / "run"))
+    folder, _ = open_folder(config, trust=True)
+    folder.mark_done("dense", 0, {"timesteps": 5, "seconds": 1.0})
+    assert folder.facts("dense", 0) == {"timesteps": 5, "seconds": 1.0}
+    (folder.root / "state" / "dense.done").write_bytes(content)
+    with pytest.raises(FolderError, match=r"dense\.done.*delete it .*--trust-folder does not help"):
+        folder.facts("dense", 0)
 
 
 def test_tables_round_trip_and_refuse_other_columns(tmp_path):
@@ -43,10 +96,10 @@ def test_a_folder_goes_on_with_the_same_run_only(tmp_path):
     config = RunConfig(env="CartPole-v1", out=str(tmp_path / "run"))
     folder, resumed = open_folder(config)
     assert not resumed
-    folder.mark_done("dense", 0, {"timesteps": 5})
+    folder.mark_done("dense", 0, {"timesteps": 5, "seconds": 1.0})
     folder, resumed = open_folder(config)
     assert resumed
-    assert folder.facts("dense", 0) == {"timesteps": 5}
+    assert folder.facts("dense", 0) == {"timesteps": 5, "seconds": 1.0}
 
     other = RunConfig(env="CartPole-v1", sparsity=0.5, out=str(tmp_path / "run"))
     with pytest.raises(ValueError, match=r"another run.*sparsity: 0\.5, not 0\.9.*--overwrite"):

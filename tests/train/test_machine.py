@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from sparseagent.train.machine import source_commit
+from sparseagent.train.machine import package_commit, source_commit
 
 
 @pytest.fixture
@@ -49,3 +49,14 @@ def test_outside_of_git(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert source_commit(tmp_path) == "unknown"
     assert source_commit(tmp_path / "nowhere") == "unknown"
+
+
+def test_a_package_inside_of_another_repository_has_no_commit(repository, monkeypatch):
+    root, commit = repository
+    installed = root / "venv" / "sparseagent"
+    installed.mkdir(parents=True)
+    (installed / "__init__.py").touch()  # as pip leaves it: nobody has added it
+    monkeypatch.setattr("sparseagent.__file__", str(installed / "__init__.py"))
+    assert package_commit().startswith("installed ")
+    monkeypatch.setattr("sparseagent.__file__", str(root / "package" / "module.py"))
+    assert package_commit() == commit

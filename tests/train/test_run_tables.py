@@ -10,6 +10,7 @@ from sparseagent.train import RunConfig
 from sparseagent.train.pipeline import outcome
 from sparseagent.train.records import read_rows, write_rows
 from sparseagent.train.run_data import load_run
+from sparseagent.train.run_report import verdicts
 from sparseagent.train.run_tables import read_run_tables
 
 TABLES = ("agents.csv", "episodes.csv", "parity.csv", "layers.csv", "latency.csv")
@@ -76,6 +77,7 @@ def test_a_table_without_an_agent_or_an_episode_is_refused(name, run):
         ("parity.csv", "different", "99999", "expected a number from 0 to 512 as different"),
         ("parity.csv", "observations", "0", "expected a number of 1 or more as observations"),
         ("agents.csv", "reached", "true", "expected True or False as reached"),
+        ("agents.csv", "resumed", "yes", "expected True, False or nothing as resumed"),
         ("agents.csv", "kept", "999999999", "expected effective <= kept <= weights"),
         ("episodes.csv", "return", "nan", "expected a number as return"),
         ("latency.csv", "p50_ns", "-3", "expected a number of 0 or more as p50_ns"),
@@ -86,6 +88,22 @@ def test_a_value_that_cannot_be_is_refused(name, column, value, message, run):
     rows = read_rows(run / name)
     write_rows(run / name, tuple(rows[0]), [{**rows[0], column: value}, *rows[1:]])
     refused(run, name, message)
+
+
+def test_an_agent_that_was_resumed_inexactly_is_told(run):
+    first, *others = read_rows(run / "agents.csv")
+    assert "Resumed" not in " ".join(verdicts(load_run(run)))
+    write_rows(run / "agents.csv", tuple(first), [{**first, "resumed": True}, *others])
+    told = f"whole state of the training: {first['agent']} (seed 0). A run without a break"
+    assert told in " ".join(verdicts(load_run(run)))
+
+
+def test_a_table_of_before_resumed_was_a_column_is_read(run):
+    rows = read_rows(run / "agents.csv")
+    for row in rows:
+        del row["resumed"]
+    write_rows(run / "agents.csv", tuple(rows[0]), rows)
+    assert {row["resumed"] for row in load_run(run).tables.agents} == {""}
 
 
 def test_a_difference_is_told(run):

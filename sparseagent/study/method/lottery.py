@@ -64,9 +64,10 @@ class Lottery:
         )
         for ticket in tickets:
             model = ticket.agent
-        save_model(model, folder.model(agent, seed), folder.statistics(agent, seed))
+        files = save_model(model, folder.model(agent, seed), folder.statistics(agent, seed))
         steps = (ROUNDS + 1) * config.total_timesteps
-        folder.mark_done(agent, seed, {"timesteps": steps, "seconds": round(recorder.seconds, 3)})
+        facts = {"timesteps": steps, "seconds": round(recorder.seconds, 3)}
+        folder.mark_done(agent, seed, facts, files)
         return Trained(agent, steps, recorder.seconds)
 
 

@@ -42,12 +42,14 @@ class Trained:
         timesteps: environment steps, all trainings that were needed together.
         seconds: processor seconds of training.
         env: the environment in which the agent acts, where it is not that of the job.
+        resumed: whether the training was broken off and could not go on with the same bits.
     """
 
     agent: str
     timesteps: int
     seconds: float
     env: str | None = None
+    resumed: bool = False
 
 
 class Method(Protocol):
