@@ -180,8 +180,8 @@ def use(rng: np.random.Generator, act: Any, file: bytes) -> None:
             attempt(act.predict, argument)
             attempt(act.outputs, argument)
         attempt(act, rows, other)
-        spare = rows.copy()  # one observation may be overwritten by its output
-        attempt(act, spare, spare[:, :1])
+        within = rows.copy()  # it may be written to
+        attempt(act, within, within[:, :1])
         attempt(act, observations=one, out=other)
         attempt(act, one, other, more)
         attempt(act.predict, one, other, more, deterministic=pick(rng, (True, False, one)))
