@@ -16,7 +16,7 @@ ARM := build/aarch64
 CMAKE := $(abspath $(BIN))/cmake
 CASES ?= 60
 # Of the reader's seeded fuzz test: some seconds.
-READER_CASES ?= 40000
+READER_CASES ?= 20000
 GOLDEN := tests/runtime/golden
 # Seconds for each cell of the matrix and of the goals.
 BENCH_SECONDS ?= 6
