@@ -15,15 +15,18 @@ NATIVE := build/native
 ARM := build/aarch64
 CMAKE := $(abspath $(BIN))/cmake
 CASES ?= 60
+# Of the reader's seeded fuzz test: some seconds.
+READER_CASES ?= 20000
+GOLDEN := tests/runtime/golden
 # Seconds for each cell of the matrix and of the goals.
 BENCH_SECONDS ?= 6
 ARM_CASES ?= 12
 # What `make fuzz` throws at, and for how many seconds each.
-FUZZ ?= policy zip core
+FUZZ ?= policy zip core reader
 FUZZ_SECONDS ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-python test-native test-neon sanitize fuzz lint format bench bench-quick wheel clean
+.PHONY: help demo test test-python test-native test-neon sanitize fuzz fuzz-reader lint format bench bench-quick wheel clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,12 +59,13 @@ test-python: $(VENV)/.dev ## the Python tests, against the installed package
 	@echo "== the benchmark's own checks"
 	$(BIN)/pytest bench/test_harness.py
 
-test-native: $(VENV)/.dev ## the C++ exactness test: every ISA of this machine, guard pages
+test-native: $(VENV)/.dev ## the C++ tests: exactness on every ISA of this machine, hostile files
 	@echo "== C++ exactness test"
 	@mkdir -p build
 	$(CMAKE) -S . -B $(NATIVE) -DSPARSEAGENT_PYTHON=OFF -DSPARSEAGENT_TESTS=ON -DSPARSEAGENT_WERROR=ON > $(NATIVE).log 2>&1 || (cat $(NATIVE).log; false)
 	$(CMAKE) --build $(NATIVE) --parallel 2
 	$(NATIVE)/exactness $(CASES)
+	$(NATIVE)/fuzz_reader $(READER_CASES) 1 0 $(GOLDEN)/*.safetensors
 
 # The digests of both machines over the same cases must be equal: the same bits on x86-64 and Arm.
 test-neon: test-native ## the same, cross-compiled for AArch64 under qemu (skipped where it is absent)
@@ -86,9 +90,28 @@ sanitize: $(VENV)/.dev ## runtime tests under the address and undefined-behaviou
 
 # Another seed each time, which it prints; what it finds lies in build/fuzz. FUZZ=core alone, or any of them;
 # FUZZ_SECONDS=inf never ends. Sanitizers: as above, with tests/fuzz/fuzz.py in place of pytest.
-fuzz: $(VENV)/.dev ## hostile input for the policy reader, the zip reader and the core (FUZZ_SECONDS each)
-	@for target in $(FUZZ); do \
+fuzz: $(VENV)/.dev ## hostile input for the policy readers, the zip reader and the core (FUZZ_SECONDS each)
+	$(if $(filter reader,$(FUZZ)),@$(MAKE) --no-print-directory fuzz-reader)
+	@for target in $(filter-out reader,$(FUZZ)); do \
 	  $(BIN)/python tests/fuzz/fuzz.py $$target --seconds $(FUZZ_SECONDS) $(if $(SEED),--seed $(SEED)) || exit 1; done
+
+# The core's reader alone, under sanitizers: by libFuzzer where there is Clang, else case after case of one
+# seed. What it finds lies in build/fuzz; a sanitizer has said why.
+READER_SECONDS := $(if $(filter inf,$(FUZZ_SECONDS)),0,$(FUZZ_SECONDS))
+READER_OPTIONS := -DSPARSEAGENT_PYTHON=OFF -DSPARSEAGENT_SANITIZE=address,undefined
+CLANG := $(firstword $(foreach name,clang++ clang++-19 clang++-18 clang++-17 clang++-16 clang++-15 clang++-14,$(shell command -v $(name))))
+fuzz-reader: $(VENV)/.dev
+	@mkdir -p build/fuzz/reader
+ifdef CLANG
+	$(CMAKE) -S . -B build/fuzz-clang $(READER_OPTIONS) -DSPARSEAGENT_FUZZ=ON -DCMAKE_CXX_COMPILER=$(CLANG) > build/fuzz-clang.log
+	$(CMAKE) --build build/fuzz-clang --target fuzz_reader --parallel 2
+	build/fuzz-clang/fuzz_reader -max_total_time=$(READER_SECONDS) $(if $(SEED),-seed=$(SEED)) -max_len=65536 -timeout=20 \
+	  -artifact_prefix=build/fuzz/ build/fuzz/reader $(GOLDEN)
+else
+	$(CMAKE) -S . -B build/fuzz-native $(READER_OPTIONS) -DSPARSEAGENT_TESTS=ON > build/fuzz-native.log
+	$(CMAKE) --build build/fuzz-native --target fuzz_reader --parallel 2
+	timeout $(READER_SECONDS) build/fuzz-native/fuzz_reader 1000000000 $(or $(SEED),$(shell date +%s)) 0 $(GOLDEN)/*.safetensors; [ $$? = 124 ]
+endif
 
 # --- quality -------------------------------------------------------------------------------------
 

@@ -38,6 +38,23 @@ print(peak() - before, time.monotonic() - start)
 """
 
 
+# The core's reader alone, which is given the metadata too.
+READER = """
+import sys
+from pathlib import Path
+from sparseagent import _core
+
+def peak():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmPeak"))
+
+data = Path(sys.argv[1]).read_bytes()
+before = peak()
+_core.Plan(data, "", "", 1, 0.0, [], [])
+print(peak() - before)
+"""
+
+
 def zeros(count: int) -> np.ndarray[Any, Any]:
     return np.zeros(count, np.float32)
 
@@ -93,6 +110,11 @@ def facts_within_facts(size: int) -> sa.SparsePolicy:
     return policy_of(csr(1, 1, [1], [0]), metadata={"facts": [nested] * count})
 
 
+def facts_by_name(size: int) -> sa.SparsePolicy:
+    """Objects of one short member."""
+    return policy_of(csr(1, 1, [1], [0]), metadata={"facts": [{"": 0}] * (size // 12)})
+
+
 def widest_input(_: int) -> sa.SparsePolicy:
     """A file of a few hundred bytes."""
     return policy_of(csr(1, 1 << 20, [1], [5]))
@@ -134,6 +156,25 @@ def test_memory_stays_in_proportion(
     grown, seconds = map(float, done.stdout.split())
     assert grown <= MEMORY_FIXED + MEMORY_PER_BYTE * path.stat().st_size
     assert seconds < 10
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+@pytest.mark.parametrize("bomb", [many_facts, facts_within_facts, facts_by_name, many_layers])
+@pytest.mark.parametrize("size", [1_000_000, 3_900_000])
+def test_the_core_reads_json_in_proportion(
+    bomb: Callable[[int], sa.SparsePolicy], size: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "policy.safetensors"
+    bomb(size).save(path)
+    done = subprocess.run(
+        [sys.executable, "-c", READER, path],
+        check=True,
+        capture_output=True,
+        cwd=Path(sa.__file__).parents[1],
+    )
+    grown = float(done.stdout)
+    print(f"{grown / path.stat().st_size:.0f} bytes for each of the file's")
+    assert grown <= MEMORY_FIXED + MEMORY_PER_BYTE * path.stat().st_size
 
 
 def test_a_self_test_has_a_limit() -> None:

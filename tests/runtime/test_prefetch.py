@@ -9,6 +9,7 @@ from threading import Barrier
 import numpy as np
 import pytest
 from networks import ISAS, random_policy, same_bits
+from programs import several_inputs
 
 import sparseagent as sa
 from sparseagent.csr import Float32
@@ -89,3 +90,12 @@ def test_prefetch_in_a_forked_child(threads: int) -> None:
     process.join(60)
     assert process.exitcode == 0
     assert same_bits(calls_between_prefetches(act, rows), expected)
+
+
+def test_several_inputs_are_prefetched_from_several_threads() -> None:
+    program, given = several_inputs(np.random.default_rng(0), 3)
+    act = sa.compile(sa.SparsePolicy(program), tune=0)
+    before = act(given)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: act.prefetch(), range(200)))
+    assert act(given).tobytes() == before.tobytes()
