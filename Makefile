@@ -80,13 +80,17 @@ test-neon: test-native ## the same, cross-compiled for AArch64 under qemu (skipp
 	  echo "the same digest as on $$(uname -m)"; \
 	else echo "== AArch64 test skipped: needs aarch64-linux-gnu-g++ and qemu-aarch64-static"; fi
 
+# Tests of memory and time: a sanitizer takes its own share of both.
+UNSANITIZED := cost_of_a_file memory_limit exit interrupts
+
 sanitize: $(VENV)/.dev ## runtime tests under the address and undefined-behaviour sanitizers
 	@echo "== sanitizer build"
 	rm -rf build/sanitize && $(PIP) install --quiet --no-deps --target build/sanitize . \
 	  --config-settings=cmake.define.SPARSEAGENT_SANITIZE=address,undefined
 	PYTHONPATH=$(abspath build/sanitize) ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 PYTHONMALLOC=malloc \
 	  LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
-	  $(BIN)/pytest tests/runtime tests/fuzz tests/test_minimal.py -p no:cacheprovider -k "not [zip]"
+	  $(BIN)/pytest tests/runtime tests/fuzz tests/test_minimal.py -p no:cacheprovider -k "not [zip]" \
+	  $(foreach name,$(UNSANITIZED),--ignore=tests/runtime/test_$(name).py)
 
 # Another seed each time, which it prints; what it finds lies in build/fuzz. FUZZ=core alone, or any of them;
 # FUZZ_SECONDS=inf never ends. Sanitizers: as above, with tests/fuzz/fuzz.py in place of pytest.
