@@ -177,7 +177,7 @@ def make_envpool(env_id: str, num_envs: int, seed: int, env_kwargs: Mapping[str,
         import envpool
     except ImportError as error:
         raise ImportError(
-            "backend='envpool' needs EnvPool: pip install 'sparseagent[envpool]'"
+            "backend='envpool' needs EnvPool: pip install 'sparseagent[envs]'"
         ) from error
     if env_id not in envpool.list_all_envs():
         raise ValueError(f"env: EnvPool has no environment {env_id!r}; see envpool.list_all_envs()")

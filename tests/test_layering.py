@@ -19,6 +19,7 @@ CSRC = ROOT / "csrc"
 ALLOWED = {
     "csr": {"_core"},
     "fields": set(),
+    "extras": set(),
     "program": {"_core", "csr"},
     "ops": {"_core", "csr", "fields", "ops", "program"},
     "head": {"csr"},
@@ -34,15 +35,15 @@ ALLOWED = {
     "environments": {"distractors"},
     "distractors": set(),
     "console": set(),
-    "prune": {"prune"},
+    "prune": {"extras", "prune"},
     "convert": {"convert", "csr", "head", "ops", "order", "policy", "program", "reference"},
     "report": {"bootstrap", "report"},
     "robustness": {"bootstrap", "environments", "report", "robustness", "rollouts"},
     "train": None,  # the pipeline may use everything
     "study": None,
     "commands": None,
-    "cli": {"commands"},
-    "__init__": {"csr", "head", "ops", "plan", "policy", "policyfile", "program"},
+    "cli": {"commands", "extras"},
+    "__init__": {"csr", "extras", "head", "ops", "plan", "policy", "policyfile", "program"},
 }
 # Packages of others that a part may need: when it is loaded, and inside a function only. NumPy and
 # the standard library are everybody's.
