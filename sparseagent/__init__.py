@@ -17,6 +17,14 @@ if find_spec("sparseagent._core") is None:
     )
 
 from sparseagent.csr import CSR
+from sparseagent.distributions import (
+    GSDE,
+    Bernoulli,
+    Categorical,
+    DiagGaussian,
+    EpsilonGreedy,
+    MultiCategorical,
+)
 from sparseagent.extras import needed
 from sparseagent.head import Argmax, Box, Clip, Head, Raw, Unscale, clip_to, unscale_to
 from sparseagent.ops import Layer, Observation, chain
@@ -36,12 +44,18 @@ except PackageNotFoundError:  # run from a source tree that was not installed
 
 __all__ = [
     "CSR",
+    "GSDE",
     "Argmax",
+    "Bernoulli",
     "Box",
+    "Categorical",
     "Clip",
+    "DiagGaussian",
+    "EpsilonGreedy",
     "Golden",
     "Head",
     "Layer",
+    "MultiCategorical",
     "Observation",
     "Plan",
     "Program",

@@ -23,11 +23,12 @@ ALLOWED = {
     "program": {"_core", "csr"},
     "ops": {"_core", "csr", "fields", "ops", "program"},
     "head": {"csr"},
+    "distributions": {"_core", "csr", "fields", "head"},
     "reference": {"_core", "csr", "head", "ops", "policyfile", "program"},
     "order": {"_core", "csr", "ops", "program"},
-    "policyfile": {"csr", "fields", "head", "ops", "program"},
+    "policyfile": {"csr", "distributions", "fields", "head", "ops", "program"},
     "policy": {"csr", "fields", "head", "ops", "order", "policyfile", "program", "reference"},
-    "plan": {"_core", "head", "ops", "order", "policy", "program", "tuning"},
+    "plan": {"_core", "ops", "order", "policy", "program", "tuning"},
     "tuning": {"csr", "ops", "policy"},
     "bootstrap": set(),
     "rollouts": {"bootstrap", "environments"},
@@ -43,7 +44,17 @@ ALLOWED = {
     "study": None,
     "commands": None,
     "cli": {"commands", "extras"},
-    "__init__": {"csr", "extras", "head", "ops", "plan", "policy", "policyfile", "program"},
+    "__init__": {
+        "csr",
+        "distributions",
+        "extras",
+        "head",
+        "ops",
+        "plan",
+        "policy",
+        "policyfile",
+        "program",
+    },
 }
 # Packages of others that a part may need: when it is loaded, and inside a function only. NumPy and
 # the standard library are everybody's.
