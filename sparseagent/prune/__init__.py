@@ -47,9 +47,11 @@ from sparseagent.prune.pattern.whole_neurons import WholeNeurons as WholeNeurons
 from sparseagent.prune.penalising import penalise as penalise
 from sparseagent.prune.penalty.contribution import ContributionPenalty as ContributionPenalty
 from sparseagent.prune.penalty.group_lasso import GroupLasso as GroupLasso
+from sparseagent.prune.penalty.input_lasso import InputLasso as InputLasso
 from sparseagent.prune.penalty.l1 import L1Penalty as L1Penalty
 from sparseagent.prune.penalty.l2 import L2Penalty as L2Penalty
 from sparseagent.prune.penalty.protocol import Penalty as Penalty
+from sparseagent.prune.penalty.proximal_l1 import ProximalL1 as ProximalL1
 from sparseagent.prune.removal import Removed as Removed
 from sparseagent.prune.removal import remove_dead_neurons as remove_dead_neurons
 from sparseagent.prune.removal import remove_neurons as remove_neurons
@@ -73,3 +75,4 @@ from sparseagent.prune.shrinking import shrink as shrink
 from sparseagent.prune.sparsifier import Sparsifier as Sparsifier
 from sparseagent.prune.tickets import Ticket as Ticket
 from sparseagent.prune.tickets import lottery as lottery
+from sparseagent.prune.warmup import Warmup as Warmup

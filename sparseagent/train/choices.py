@@ -53,6 +53,7 @@ SCHEDULES: Mapping[str, str] = {
     "one_shot": "everything at once, where pruning stops",
     "early": "everything at once, where pruning starts; with a start of 0 before training",
     "automatic": "as far as the return allows, at most to the sparsity; after Vincent, 2025",
+    "warmup": "cubic, from where the return has risen; at the latest from half way",
 }
 GROWTHS: Mapping[str, str] = {
     "none": "what is pruned stays pruned",

@@ -48,6 +48,7 @@ _SCHEDULES: Mapping[str, Callable[[float, float, float], prune.Schedule]] = {
     "one_shot": lambda to, start, stop: prune.OneShot(to=to, at=stop),
     "early": lambda to, start, stop: prune.OneShot(to=to, at=start),
     "automatic": lambda to, start, stop: prune.Automatic(limit=to, start=start, stop=stop),
+    "warmup": lambda to, start, stop: prune.Warmup(to=to, start=start, stop=stop),
 }
 _ALLOCATIONS: Mapping[str, prune.Allocation | None] = {
     "erk": prune.erk,
