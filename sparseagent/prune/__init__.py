@@ -23,6 +23,7 @@ from sparseagent.prune.drop import CosineDrop as CosineDrop
 from sparseagent.prune.drop import Drop as Drop
 from sparseagent.prune.foreign_masks import found_masks as found_masks
 from sparseagent.prune.growth.gradient_growth import GradientGrowth as GradientGrowth
+from sparseagent.prune.growth.input_growth import InputGrowth as InputGrowth
 from sparseagent.prune.growth.protocol import Growth as Growth
 from sparseagent.prune.growth.random_growth import RandomGrowth as RandomGrowth
 from sparseagent.prune.layer import Layer as Layer

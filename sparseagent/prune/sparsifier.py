@@ -142,7 +142,7 @@ class Sparsifier:
             critic_layers=critic_layers,
             floored=output_floor > 0.0,
             joint=is_joint(pattern),
-            inputs=asks_for_inputs(score) or asks_for_inputs(initial),
+            inputs=any(asks_for_inputs(method) for method in (score, initial, grow)),
         )
         require_legal(layout, self._method, allocate)
         self._course = Course(layout, self._method, Pace(self._method, every, schedule(1.0)))

@@ -43,8 +43,8 @@ ALLOCATIONS: Mapping[str, str] = {
     "lamp": "one threshold over all layers for shares of each layer's norm; Lee, 2021",
     "pattern": "as the pattern says (2:4, 1:4, neurons), else erk",
 }
-#: Which layers of the critics are pruned, where they are.
-CRITIC_LAYERS: Mapping[str, str] = {
+#: Which layers of a network are pruned.
+LAYERS: Mapping[str, str] = {
     "all": "all of them",
     "first": "those that read the observation",
 }
@@ -59,6 +59,8 @@ GROWTHS: Mapping[str, str] = {
     "none": "what is pruned stays pruned",
     "random": "pruned weights come back at random; SET, Mocanu, 2018",
     "gradient": "pruned weights of large gradient come back; RigL, Evci, 2020",
+    "random_inputs": "whole inputs come back at random, in the layers that read the observation",
+    "gradient_inputs": "whole inputs of large gradient come back, in the layers that read them",
 }
 #: Share of the weights that `grow` exchanges at first, unless said.
 DROP_FRACTION = 0.3

@@ -13,6 +13,7 @@ from sparseagent.train.choices import (
     ALLOCATIONS,
     DROP_FRACTION,
     GROWTHS,
+    LAYERS,
     PATTERNS,
     SCHEDULES,
     SCORES,
@@ -42,7 +43,7 @@ _PATTERNS: Mapping[str, Callable[[RunConfig], prune.Pattern]] = {
     "2:4": lambda config: prune.NM(2, 4),
     "1:4": lambda config: prune.NM(1, 4),
 }
-_CRITIC_LAYERS: Mapping[str, prune.First | None] = {"all": None, "first": prune.First(1)}
+_LAYERS: Mapping[str, prune.First | None] = {"all": None, "first": prune.First(1)}
 _SCHEDULES: Mapping[str, Callable[[float, float, float], prune.Schedule]] = {
     "cubic": lambda to, start, stop: prune.Cubic(to=to, start=start, stop=stop),
     "one_shot": lambda to, start, stop: prune.OneShot(to=to, at=stop),
@@ -61,6 +62,8 @@ _GROWTHS: Mapping[str, Callable[[int], prune.Growth | None]] = {
     "none": lambda seed: None,
     "random": prune.RandomGrowth,
     "gradient": lambda seed: prune.GradientGrowth(),
+    "random_inputs": lambda seed: prune.InputGrowth(prune.RandomGrowth(seed)),
+    "gradient_inputs": lambda seed: prune.InputGrowth(prune.GradientGrowth()),
 }
 
 
@@ -169,16 +172,18 @@ def _where(config: RunConfig) -> dict[str, Any]:
         "allocate": _ALLOCATIONS[config.allocation],
         "output_floor": config.output_floor,
         "critic_sparsity": None if critic == 0 else critic,
-        "critic_layers": _CRITIC_LAYERS[config.critic_layers],
+        "layers": _LAYERS[config.layers],
+        "critic_layers": _LAYERS[config.critic_layers],
     }
 
 
 def _what(config: RunConfig, parts: str) -> str:
     stays = "and stay zero" if config.grow == "none" else "and others come back"
     strategies = "; ".join(f"{name}: {STRATEGIES[name]}" for name in config.strategies)
+    where = "" if config.layers == "all" else f"Only {LAYERS[config.layers]}. "
     end = "highest" if config.schedule == "automatic" else "final"
     return (
-        f"{strategies}. Weights are set to zero {stays} ({end} sparsity: {parts}). "
+        f"{strategies}. {where}Weights are set to zero {stays} ({end} sparsity: {parts}). "
         "Biases stay dense. Only the acting network is deployed, so only its weights are counted."
     )
 
