@@ -39,6 +39,7 @@ from sparseagent.prune.neuron.taylor import NeuronTaylor as NeuronTaylor
 from sparseagent.prune.observation import Observer as Observer
 from sparseagent.prune.pattern.block import Block as Block
 from sparseagent.prune.pattern.connected import Connected as Connected
+from sparseagent.prune.pattern.fan_in import FanIn as FanIn
 from sparseagent.prune.pattern.hybrid import Hybrid as Hybrid
 from sparseagent.prune.pattern.lane_balanced import LaneBalanced as LaneBalanced
 from sparseagent.prune.pattern.n_m import NM as NM

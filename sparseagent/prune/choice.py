@@ -73,9 +73,12 @@ def choose(
         ValueError: Allocation or pattern broke its contract, or cannot keep as few.
     """
 
-    def counts(left: Sequence[Tensor]) -> list[int]:
+    def counts(left: Sequence[Tensor], sparsity: float = sparsity) -> list[int]:
         alive = [int((layer > -torch.inf).sum()) for layer in left]
         return split(part, left, alive, sparsity, method)
+
+    def end(left: Sequence[Tensor]) -> list[int]:
+        return counts(left, max(sparsity, part.final))
 
     if not is_joint(method.pattern):
         return [
@@ -83,7 +86,7 @@ def choose(
             for layer, values, count in zip(part.layers, scores, counts(scores), strict=True)
         ]
     budget = part.budget(sparsity)
-    found = method.pattern.masks(scores, part.sources, budget, counts)
+    found = method.pattern.masks(scores, part.sources, budget, counts, end)
     if not len(part.layers) <= count_kept(found) <= budget:
         raise ValueError(
             f"pattern: expected {len(part.layers)} to {budget} kept weights in the {part.name}, "

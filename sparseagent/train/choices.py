@@ -24,6 +24,7 @@ SCORES: Mapping[str, str] = {
 #: Scores that have seen nothing before the first gradient update.
 GRADIENT_SCORES = ("snip", "taylor", "movement", "fisher", "drift")
 PATTERNS: Mapping[str, str] = {
+    "fan_in": "single weights; neurons first where fewer than 4 inputs a neuron would be left",
     "unstructured": "any weight may be zero",
     "block_16x1": "16 neighbouring outputs of an input together, for one observation at a time",
     "block_4x1": "4 neighbouring outputs of an input together, for batches",
@@ -65,6 +66,10 @@ GROWTHS: Mapping[str, str] = {
 #: Share of the weights that `grow` exchanges at first, unless said.
 DROP_FRACTION = 0.3
 ACTIVATIONS = ("tanh", "relu", "elu", "leaky_relu", "sigmoid", "silu", "gelu")
+
+#: What `configure` prunes by unless told otherwise: the product's defaults, in this one place. The
+#: plain `RunConfig` and studies, whose rows must stay what they are, do not go by them.
+DEFAULTS: Mapping[str, Any] = {"score": "magnitude", "pattern": "fan_in"}
 
 #: What step 1 chooses between, short for some choices of the above; the others refine it.
 STRATEGIES: Mapping[str, str] = {

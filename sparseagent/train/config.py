@@ -231,7 +231,7 @@ class RunConfig:
                 f"allocation: expected 'pattern' beside the pattern {self.pattern!r}, which splits "
                 f"the budget by itself, got {self.allocation!r}"
             )
-        if self.pattern in ("neurons", "hybrid", "connected") and self.grow != "none":
+        if self.pattern in ("neurons", "hybrid", "fan_in", "connected") and self.grow != "none":
             raise ValueError(
                 f"grow: expected 'none' beside the pattern {self.pattern!r}, which chooses for all "
                 f"layers together and takes nothing back, got {self.grow!r}"

@@ -39,6 +39,7 @@ _PATTERNS: Mapping[str, Callable[[RunConfig], prune.Pattern]] = {
     "lane_balanced": lambda config: prune.LaneBalanced(),
     "neurons": lambda config: prune.WholeNeurons(),
     "hybrid": lambda config: prune.Hybrid(config.neurons),
+    "fan_in": lambda config: prune.FanIn(),
     "connected": lambda config: prune.Connected(),
     "2:4": lambda config: prune.NM(2, 4),
     "1:4": lambda config: prune.NM(1, 4),
@@ -161,7 +162,8 @@ def choose_strategy(config: RunConfig, policy: nn.Module) -> Strategy:
         for name in names
     )
     parts = ", ".join(f"{part} to {final:g}" for part, final in probe.final_sparsity.items())
-    return Strategy(_what(config, parts), _how(config), _why(config), layers)
+    how = _how(config) + _narrowed(config, probe)
+    return Strategy(_what(config, parts), how, _why(config), layers)
 
 
 def _where(config: RunConfig) -> dict[str, Any]:
@@ -205,6 +207,23 @@ def _how(config: RunConfig) -> str:
         f"Schedule: {config.schedule} ({SCHEDULES[config.schedule]}), {steps} of {total:,} "
         f"environment steps. {_growth(config)}"
         f"Fine-tuning under the frozen mask: the last {tail:,} steps{added}."
+    )
+
+
+def _narrowed(config: RunConfig, probe: prune.Sparsifier) -> str:
+    """Which neurons of the acting network the pattern "fan_in" plans to do without."""
+    if config.pattern != "fan_in":
+        return ""
+    acting = [probe.masks[name].any(dim=1) for name in next(iter(probe.parts.values()))][:-1]
+    if all(bool(neurons.all()) for neurons in acting):
+        return ""
+    left, all_ = (
+        "-".join(map(str, sizes))
+        for sizes in zip(*((int(neurons.sum()), len(neurons)) for neurons in acting), strict=True)
+    )
+    return (
+        f" {left} of {all_} hidden neurons stay in the actor: with all of them fewer than "
+        f"{prune.FanIn().least} inputs would be left for each."
     )
 
 
