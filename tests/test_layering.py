@@ -27,6 +27,7 @@ ALLOWED = {
     "reference": {"_core", "csr", "head", "ops", "policyfile", "program"},
     "order": {"_core", "csr", "ops", "program"},
     "policyfile": {"csr", "distributions", "fields", "head", "ops", "program"},
+    "input_use": {"csr", "ops", "program"},
     "policy": {"csr", "fields", "head", "ops", "order", "policyfile", "program", "reference"},
     "plan": {"_core", "ops", "order", "policy", "program", "tuning"},
     "tuning": {"csr", "ops", "policy"},

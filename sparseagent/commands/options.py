@@ -169,7 +169,7 @@ class RunOptions:
             ValueError, TypeError: as `RunConfig`, or an option cannot be read.
         """
         critic = {} if self.critic_sparsity is None else {"critic_sparsity": self.critic_sparsity}
-        said = {
+        said: dict[str, Any] = {
             "sparsity": self.sparsity,
             "out": self.out,
             "total_timesteps": self.steps,

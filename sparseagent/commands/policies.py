@@ -222,7 +222,8 @@ def robustness(
     Example: sparseagent robustness runs/demo --out robustness.csv
     """
     from sparseagent.robustness import NOISE_LEVELS
-    from sparseagent.train.robustness_files import draw_robustness, measure_files, policy_files
+    from sparseagent.train.policy_files import policy_files
+    from sparseagent.train.robustness_files import draw_robustness, measure_files
     from sparseagent.train.robustness_page import write_robustness_page
 
     console = open_console()
@@ -247,6 +248,53 @@ def robustness(
     console.print(f"table: {out}\nplot: {picture}")
     if report is not None:
         console.print(f"page: {report}")
+
+
+@app.command()
+def inputs(
+    *,
+    policies: Annotated[
+        list[Path],
+        typer.Argument(metavar="POLICY...", help="Policy files, or folders of them."),
+    ],
+    env: Annotated[
+        str | None,
+        typer.Option(help="Environment id for the names. Default: the one noted in the files."),
+    ] = None,
+    most: Annotated[int, typer.Option(help="Inputs to show of each agent.", min=1)] = 20,
+    out: Annotated[
+        Path | None, typer.Option(help="A CSV table to write, of all inputs of all policies.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="A plot to write (.png); the files are of one agent.")
+    ] = None,
+) -> None:
+    """Show which inputs an agent uses, and how much: sensors that it can do without.
+
+    Seeds of one agent are put together, as in `robustness`. The share of an input is what it has of
+    the squared weights that read the observation; it compares inputs where these were normalised.
+
+    Example: sparseagent inputs runs/demo --plot inputs.png
+    """
+    from sparseagent.train.input_report import agent_inputs, draw_inputs, write_inputs
+    from sparseagent.train.policy_files import policy_files
+
+    console = open_console()
+    with friendly_errors():
+        agents = agent_inputs(policy_files(policies), env)
+        if plot is not None and len(agents) > 1:
+            names = ", ".join(agent.agent for agent in agents)
+            raise ValueError(f"plot: expected the files of one agent, got {names}")
+        if out is not None:
+            write_inputs(agents, out)
+        if plot is not None:
+            draw_inputs(agents[0], plot, most)
+    for agent in agents:
+        console.print(agent.headline)
+        print_table(console, *agent.table(most))
+    for name, path in (("table", out), ("plot", plot)):
+        if path is not None:
+            console.print(f"{name}: {path}")
 
 
 @app.command()
