@@ -36,6 +36,7 @@ from sparseagent.program import Program, Span
 if TYPE_CHECKING:
     from sparseagent.convert import from_sb3, from_torch
     from sparseagent.rollouts import RolloutResult, rollout
+    from sparseagent.transitions import Transitions, collect
 
 try:
     __version__ = version("sparseagent")
@@ -63,10 +64,12 @@ __all__ = [
     "RolloutResult",
     "Span",
     "SparsePolicy",
+    "Transitions",
     "Unscale",
     "__version__",
     "chain",
     "clip_to",
+    "collect",
     "compile",
     "from_sb3",
     "from_torch",
@@ -79,6 +82,8 @@ __all__ = [
 _LAZY = {
     "from_sb3": "sparseagent.convert",
     "from_torch": "sparseagent.convert",
+    "collect": "sparseagent.transitions",
+    "Transitions": "sparseagent.transitions",
     "rollout": "sparseagent.rollouts",
     "RolloutResult": "sparseagent.rollouts",
 }
