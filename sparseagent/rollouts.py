@@ -44,9 +44,6 @@ from sparseagent.vector_envs import (
     space_of,
 )
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = ["Predictor", "RolloutResult", "rollout"]
 
 Backend = Literal["gymnasium", "envpool"]
