@@ -32,6 +32,10 @@ inline mask less(vec a, vec b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
 inline vec select(mask m, vec a, vec b) { return _mm256_blendv_ps(b, a, m); }
 inline bool all(mask m) { return _mm256_movemask_ps(m) == 0xff; }
 
+// NaN passes both: maxps and minps return their second operand then, and of two zeros.
+inline vec at_least(vec bound, vec a) { return _mm256_max_ps(bound, a); }
+inline vec at_most(vec bound, vec a) { return _mm256_min_ps(bound, a); }
+
 // max(0, a) that lets NaN through: maxps returns its second operand then.
 inline vec positive_part(vec a) { return _mm256_max_ps(_mm256_setzero_ps(), a); }
 

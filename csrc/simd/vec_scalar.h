@@ -26,6 +26,10 @@ inline mask less(vec a, vec b) { return a < b; }
 inline vec select(mask m, vec a, vec b) { return m ? a : b; }
 inline bool all(mask m) { return m; }
 
+// NaN passes both.
+inline vec at_least(vec bound, vec a) { return a < bound ? bound : a; }
+inline vec at_most(vec bound, vec a) { return bound < a ? bound : a; }
+
 // max(0, a) that lets NaN through.
 inline vec positive_part(vec a) { return 0.0f > a ? 0.0f : a; }
 
