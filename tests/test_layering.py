@@ -38,7 +38,17 @@ ALLOWED = {
     "distractors": set(),
     "console": set(),
     "prune": {"extras", "prune"},
-    "convert": {"convert", "csr", "head", "ops", "order", "policy", "program", "reference"},
+    "convert": {
+        "convert",
+        "csr",
+        "head",
+        "ops",
+        "order",
+        "policy",
+        "policyfile",
+        "program",
+        "reference",
+    },
     "report": {"bootstrap", "report"},
     "robustness": {"bootstrap", "environments", "report", "robustness", "rollouts"},
     "train": None,  # the pipeline may use everything
