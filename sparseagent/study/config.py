@@ -12,7 +12,10 @@ from sparseagent.study.method import METHODS, Method
 from sparseagent.study.settings import check_settings
 
 WANDB = ("off", "offline", "online")
-_KEYS = ("study", "seeds", "episodes", "csv", "runs", "report", "wandb", "methods", "environments")
+_KEYS = (
+    *("study", "seeds", "episodes", "csv", "runs", "report", "wandb"),
+    *("methods", "comparisons", "environments"),
+)
 _REQUIRED = ("study", "seeds", "methods", "environments")
 _ENVIRONMENT_KEYS = ("env", "algos", "settings", "methods", "target")
 
@@ -77,6 +80,8 @@ class Study:
         report: the report's path; figures lie in `figures/` beside it.
         wandb: one of `WANDB`.
         variants: methods by name.
+        comparisons: by the name of a method the baselines that it is to be above, all of them one
+            family; empty where the file says nothing.
         environments: in the order in which they are trained.
     """
 
@@ -88,6 +93,7 @@ class Study:
     report: Path
     wandb: str
     variants: Mapping[str, Variant]
+    comparisons: Mapping[str, tuple[str, ...]]
     environments: tuple[Environment, ...]
 
 
@@ -142,6 +148,7 @@ def parse_study(given: Any) -> Study:
         report=_path("report", given.get("report", f"runs/{name}.md")),
         wandb=_wandb(given.get("wandb", "off")),
         variants=variants,
+        comparisons=_comparisons(given.get("comparisons", {}), variants),
         environments=_environments(given["environments"], variants),
     )
 
@@ -228,6 +235,20 @@ def _targets(
                 )
             targets[name, float(sparsity)] = Target(marks.get("return"), marks.get("of_dense"))
     return targets
+
+
+def _comparisons(given: Any, variants: Mapping[str, Variant]) -> dict[str, tuple[str, ...]]:
+    _mapping("comparisons", given, tuple(variants), ())
+    found = {}
+    for name, against in given.items():
+        key = f"comparisons.{name}"
+        if not isinstance(against, list) or not against or not set(against) <= set(variants):
+            raise ValueError(
+                f"{key}: expected a list of names among {', '.join(variants)}, got {against!r}"
+            )
+        _distinct(key, [name, *against])
+        found[name] = tuple(against)
+    return found
 
 
 def _seeds(given: Any) -> tuple[int, ...]:
