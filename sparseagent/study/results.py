@@ -24,9 +24,10 @@ from sparseagent.report import (
     sign_flip_p,
 )
 from sparseagent.study.cells import Cell
-from sparseagent.study.config import Study, Target
+from sparseagent.study.config import Study
 from sparseagent.study.method import METHODS, Method
 from sparseagent.study.table import key_of, read_table
+from sparseagent.study.target import Target
 
 DENSE, TINY = "dense", "tiny"
 #: Sparsities up to which a pruned agent must beat the tiny dense one to be worth its name.

@@ -116,16 +116,18 @@ def place_lines(place: Place) -> list[str]:
 def marks_of(place: Place) -> list[Mark]:
     """The pass marks of an environment, as far as there are runs to judge."""
     marks = []
-    dense = place.find(DENSE)
     for group in place.groups:
         if group.target is None:
             continue
         if (least := group.target.value) is not None:
             marks.append(_mark(group, least, f"the mark {format_number(least)}"))
-        if (part := group.target.of_dense) is not None and dense is not None:
-            reached = dense.summary.value
-            least = reached - (1.0 - part) * abs(reached)
-            marks.append(_mark(group, least, f"{100 * part:g} % of the dense agent's {dense.text}"))
+        for name, part in group.target.shares.items():
+            other = place.find(name, group.sparsity) or place.find(name)
+            if other is not None:
+                reached = other.summary.value
+                least = reached - (1.0 - part) * abs(reached)
+                of = f"{100 * part:g} % of the return of {other.label}, {other.text}"
+                marks.append(_mark(group, least, of))
     return marks
 
 
