@@ -24,6 +24,7 @@ COMMANDS = (
     "rollout",
     "robustness",
     "bench",
+    "export",
     "report",
     "kernels",
 )

@@ -28,6 +28,18 @@ ALLOWED = {
     "policy": {"csr", "fields", "head", "ops", "order", "policyfile", "program", "reference"},
     "plan": {"_core", "head", "ops", "order", "policy", "program", "tuning"},
     "tuning": {"csr", "ops", "policy"},
+    "export": {
+        "_core",
+        "csr",
+        "export",
+        "head",
+        "ops",
+        "order",
+        "policy",
+        "policyfile",
+        "program",
+        "reference",
+    },
     "bootstrap": set(),
     "rollouts": {"bootstrap", "environments"},
     "random_policy": {"environments"},
@@ -42,7 +54,7 @@ ALLOWED = {
     "study": None,
     "commands": None,
     "cli": {"commands"},
-    "__init__": {"csr", "head", "ops", "plan", "policy", "policyfile", "program"},
+    "__init__": {"csr", "export", "head", "ops", "plan", "policy", "policyfile", "program"},
 }
 # Packages of others that a part may need: when it is loaded, and inside a function only. NumPy and
 # the standard library are everybody's.

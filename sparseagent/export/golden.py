@@ -85,7 +85,7 @@ def _made(policy: SparsePolicy) -> Any:
 def _random(rng: np.random.Generator, step: Observation) -> NDArray[Any]:
     if step.categories:
         counts = np.reshape(step.categories, step.shape)
-        return (rng.random((MOST, *step.shape)) * counts).astype(step.dtype)
+        return np.asarray(rng.random((MOST, *step.shape)) * counts).astype(step.dtype)
     if np.dtype(step.dtype).kind == "f":
         return rng.normal(size=(MOST, *step.shape)).astype(step.dtype)
     return rng.integers(0, 2 if step.dtype == "bool" else 100, (MOST, *step.shape)).astype(

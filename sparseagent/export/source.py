@@ -53,8 +53,7 @@ class _Face:
         self.inputs = c_names(policy.inputs, "observation", taken=["action"])
         self.outputs = c_names(policy.program.outputs, "output", taken=self.inputs.values())
         self.given = ", ".join(
-            f"const {c_type(step.dtype)} *{self.inputs[key]}"
-            for key, step in policy.inputs.items()
+            f"const {c_type(step.dtype)} *{self.inputs[key]}" for key, step in policy.inputs.items()
         )
         results = ", ".join(f"float *{output}" for output in self.outputs.values())
         self.forward = f"void sa_forward({self.given}, {results})"

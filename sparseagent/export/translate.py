@@ -31,7 +31,7 @@ _CALL = re.compile(r"\b(\w+)\(")
 def translated(header: str) -> dict[str, str]:
     """Definitions in C99 by their names, in the order of the header; names begin with `sa_`."""
     text = re.sub(r"^ *//.*\n|[ \t]*//.*", "", header, flags=re.M)
-    structs = {name: body for name, body in _STRUCT.findall(text)}
+    structs = dict(_STRUCT.findall(text))
     found = {
         f"sa_{name}": _typed(f"struct sa_{name} {body}", structs) for name, body in structs.items()
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,11 @@ class Writer:
     def function(self, signature: str) -> str:
         """The function that the lines are the body of."""
         body = "\n".join(self.lines)
-        names = {"int32_t i;": r"\bi\b", "float *to;": r"\bto\b", f"float work[{self.floats}];": "work"}
+        names = {
+            "int32_t i;": r"\bi\b",
+            "float *to;": r"\bto\b",
+            f"float work[{self.floats}];": "work",
+        }
         declared = [f"  {text}\n" for text, name in names.items() if re.search(name, body)]
         return f"{signature} {{\n{''.join(declared)}{body}\n}}"
 
@@ -164,9 +169,7 @@ class Writer:
 
 def is_together(reads: Sequence[Span]) -> bool:
     """Whether each span begins where the one before ends."""
-    return all(
-        a.slot == b.slot and a.stop == b.start for a, b in zip(reads, reads[1:], strict=False)
-    )
+    return all(a.slot == b.slot and a.stop == b.start for a, b in pairwise(reads))
 
 
 def direct_inputs(program: Program) -> dict[str, str]:

@@ -60,7 +60,8 @@ static float sa_fma(float a, float b, float c) {
   ex = x.u >> 23 & 255u;
   ey = y.u >> 23 & 255u;
   ez = z.u >> 23 & 255u;
-  if (ex == 255u || ey == 255u || ez == 255u) return a * b + c; /* Inf or NaN */
+  if (ex == 255u || ey == 255u) return a * b + c; /* Inf or NaN */
+  if (ez == 255u) return c;                       /* though the product overflow */
   sign = (x.u ^ y.u) >> 31;
   mx = x.u & 0x7fffffu;
   my = y.u & 0x7fffffu;
