@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bind_plan.h"
+#include "bind_sources.h"
 #include "core/check.h"
 #include "core/cpu.h"
 #include "core/float_mode.h"
@@ -164,6 +165,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   py::dict activations;
   for (const ActivationInfo& info : kActivations) activations[info.name] = info.alpha;
   m.attr("ACTIVATIONS") = activations;
+  m.attr("ACTIVATION_H") = kActivationHeader;
   py::list heads;
   for (const char* kind : kHeadKinds) heads.append(kind);
   m.attr("HEADS") = py::tuple(heads);

@@ -35,6 +35,7 @@ from sparseagent.program import Program, Span
 
 if TYPE_CHECKING:
     from sparseagent.convert import from_sb3, from_torch
+    from sparseagent.export import export_c
     from sparseagent.rollouts import RolloutResult, rollout
 
 try:
@@ -68,6 +69,7 @@ __all__ = [
     "chain",
     "clip_to",
     "compile",
+    "export_c",
     "from_sb3",
     "from_torch",
     "kernels",
@@ -77,6 +79,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "export_c": "sparseagent.export",
     "from_sb3": "sparseagent.convert",
     "from_torch": "sparseagent.convert",
     "rollout": "sparseagent.rollouts",

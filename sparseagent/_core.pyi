@@ -3,6 +3,7 @@ from typing import Any, overload
 
 from numpy.typing import NDArray
 
+ACTIVATION_H: str
 MAX_THREADS: int
 
 class Plan:
