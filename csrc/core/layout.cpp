@@ -212,6 +212,7 @@ void Layout::copy_outputs(const Batch& batch) const {
   const auto width = static_cast<std::int32_t>(widths_[batch.regime]);
   for (std::size_t k = 0; k < batch.wanted; ++k) {
     float* out = batch.outputs[k];
+    if (out == nullptr) continue;
     const std::int32_t size = outputs_[k].size;
     const float* y = at(batch, outputs_[k].from);
     if (regime.path == Path::tile) {

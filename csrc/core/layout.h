@@ -43,7 +43,7 @@ class Layout {
     std::size_t regime;
     std::int32_t count;        // observations, at most the regime's
     const float* const* rows;  // of every input, [count, features]
-    float* const* outputs;     // of the first `wanted` outputs, [count, size]
+    float* const* outputs;     // of the first `wanted` outputs, [count, size], or null
     std::size_t wanted;
     float* workspace;  // floats()
   };
