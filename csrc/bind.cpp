@@ -27,7 +27,8 @@ py::dict isas() {
     py::list formats;
     for (int k = 0; k < isa.kernel_count; ++k) {
       const Kernel& kernel = *isa.kernels[k];
-      if (kernel.has_one || kernel.has_tile) formats.append(kernel.format);
+      if (has_path(kernel, Path::one) || has_path(kernel, Path::tile))
+        formats.append(kernel.format);
     }
     table[isa.name] =
         py::make_tuple(cpu_has(isa.needs), isa.needs, formats, isa.kernels[0]->lanes);

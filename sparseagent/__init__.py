@@ -7,7 +7,14 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+
+if find_spec("sparseagent._core") is None:
+    raise ImportError(
+        f"sparseagent: expected the compiled core in {__path__[0]}, which is a source tree; build "
+        "and install it with `pip install .`, and start Python in another folder"
+    )
 
 from sparseagent.csr import CSR
 from sparseagent.distributions import (
@@ -18,6 +25,7 @@ from sparseagent.distributions import (
     EpsilonGreedy,
     MultiCategorical,
 )
+from sparseagent.extras import needed
 from sparseagent.head import Argmax, Box, Clip, Head, Raw, Unscale, clip_to, unscale_to
 from sparseagent.ops import Layer, Observation, chain
 from sparseagent.plan import Plan, compile, kernels
@@ -84,7 +92,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'sparseagent' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_LAZY[name]), name)
+    try:
+        return getattr(import_module(_LAZY[name]), name)
+    except ModuleNotFoundError as error:
+        raise needed(error, f"sparseagent.{name}") from None
 
 
 def __dir__() -> list[str]:
