@@ -64,6 +64,12 @@ struct Kernel {
   // in y; null where there is nothing to share between them.
   void (*tiles)(const void* packed, const float* x, float* y, int vectors, int count,
                 long stride);
+
+  // Of kernels for convolutions, instead of those four, which are null: one observation
+  // where `vectors` is 0, else a tile of vectors * lanes. x [image], y [out, pixels],
+  // `scratch` has scratch_floats() floats (core/scratch.h).
+  void (*image)(const void* packed, const float* x, float* y, float* scratch,
+                int vectors) = nullptr;
 };
 
 // Between the caller's row-major batches and the feature-major tiles of the kernels.

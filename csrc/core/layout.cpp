@@ -53,7 +53,7 @@ std::int64_t padded(std::int64_t features) {
 
 // Whether an op must have its inputs side by side, with nothing behind them.
 bool gathers(const Program& program, const Op& op) {
-  if (op.kind != OpKind::linear) return false;
+  if (!is_layer(op.kind)) return false;
   const Span& first = op.reads.front();
   return op.reads.size() > 1 ||
          first.size != program.slots[static_cast<std::size_t>(first.slot)];
@@ -65,8 +65,8 @@ bool writes_apart(const Program& program, const Op& op) {
 }
 
 std::int64_t room_for(const Op& op) {
-  return padded(op.kind == OpKind::linear ? std::max(op.layer.chains(), op.write.size)
-                                          : op.write.size);
+  return padded(is_layer(op.kind) ? std::max(op.layer.sums(), op.write.size)
+                                  : op.write.size);
 }
 
 }  // namespace
@@ -87,7 +87,8 @@ Layout::Layout(const Program& program, const std::vector<Regime>& regimes)
     const Op& op = program.ops[n];
     for (const Span& span : op.reads) lives(span, n);
     lives(op.write, n);
-    if (gathers(program, op)) tenants[slots + 2 * n] = {padded(op.layer.in), n, n};
+    if (gathers(program, op))
+      tenants[slots + 2 * n] = {padded(op.layer.features()), n, n};
     if (writes_apart(program, op)) {
       tenants[slots + 2 * n + 1] = {room_for(op), n, n};
     } else {
@@ -97,6 +98,11 @@ Layout::Layout(const Program& program, const std::vector<Regime>& regimes)
   }
   for (const auto& output : program.outputs) lives(output.second, count);
   stride_ = settle(&tenants);
+  for (const Op& op : program.ops) {
+    for (const Regime& regime : regimes) {
+      scratch_ = std::max(scratch_, scratch_floats(op.layer, regime));
+    }
+  }
   for (const Regime& regime : regimes) {
     columns_ = std::max(columns_, regime.columns);
     widths_.push_back(regime.path == Path::tile ? regime.width() : 1);
@@ -111,7 +117,7 @@ Layout::Layout(const Program& program, const std::vector<Regime>& regimes)
     Step step = {op.kind, false, 0, op.write.size, place(op.write), {}, op.view,
                  {},      {},    {}};
     if (op.kind == OpKind::observe) step.number = op.input;
-    if (op.kind == OpKind::linear) {
+    if (is_layer(op.kind)) {
       step.number = layers++;
       part_floats_ = std::max(part_floats_, static_cast<std::size_t>(room_for(op)));
     }
@@ -128,9 +134,8 @@ Layout::Layout(const Program& program, const std::vector<Regime>& regimes)
       step.scatter = {{tenants[slots + 2 * n + 1].place, step.y, op.write.size}};
       step.y = step.scatter.front().from;
     }
-    step.plain =
-        op.kind == OpKind::linear && step.gather.empty() && step.scatter.empty();
-    if (op.kind != OpKind::observe && op.kind != OpKind::linear) {
+    step.plain = is_layer(op.kind) && step.gather.empty() && step.scatter.empty();
+    if (op.kind != OpKind::observe && !is_layer(op.kind)) {
       for (const Regime& regime : regimes) {
         step.kernels.push_back(&op_kernel(*regime.isa, op.kind));
       }
@@ -142,9 +147,9 @@ Layout::Layout(const Program& program, const std::vector<Regime>& regimes)
   }
 }
 
-std::size_t Layout::floats() const {
-  return static_cast<std::size_t>(
-      round_up(stride_ * columns_ + static_cast<std::int64_t>(kWidthPadding), kAlign));
+std::int64_t Layout::own_floats() const {
+  return round_up(stride_ * columns_ + static_cast<std::int64_t>(kWidthPadding),
+                  kAlign);
 }
 
 void Layout::move(const std::vector<Move>& moves, const Batch& batch) const {
@@ -188,8 +193,8 @@ void Layout::run(const Step& step, const PackedLayer* layer, const Batch& batch)
   if (step.kind == OpKind::observe) return load(step, batch);
   move(step.gather, batch);
   float* y = at(batch, step.y);
-  if (step.kind == OpKind::linear) {
-    layer->run(regime, at(batch, step.x.front()), y, stride_);
+  if (is_layer(step.kind)) {
+    layer->run(regime, at(batch, step.x.front()), y, stride_, scratch(batch));
   } else {
     const OpKernel& kernel = *step.kernels[batch.regime];
     const float* x[2] = {};
@@ -232,13 +237,14 @@ void Layout::copy_outputs(const Batch& batch) const {
 void Layout::walk(const Layers& layers, const Batch& batch) const {
   const Regime& regime = regimes_[batch.regime];
   for (const Step& step : steps_) {
-    if (step.kind != OpKind::linear) {
+    if (!is_layer(step.kind)) {
       run(step, nullptr, batch);
       continue;
     }
     const PackedLayer* layer = layers[static_cast<std::size_t>(step.number)];
     if (step.plain) {
-      layer->run(regime, at(batch, step.x.front()), at(batch, step.y), stride_);
+      layer->run(regime, at(batch, step.x.front()), at(batch, step.y), stride_,
+                 scratch(batch));
     } else {
       run(step, layer, batch);
     }

@@ -11,6 +11,7 @@
 
 #include "core/packed.h"
 #include "core/program.h"
+#include "core/scratch.h"
 
 namespace sparseagent {
 
@@ -58,8 +59,10 @@ class Layout {
   // Observations of the widest regime.
   std::int32_t columns() const { return columns_; }
 
-  // Floats that a walk works in.
-  std::size_t floats() const;
+  // Floats that a walk works in: those of the observations, then scratch memory.
+  std::size_t floats() const {
+    return static_cast<std::size_t>(own_floats() + scratch_);
+  }
 
   // Floats that a part of a layer's rows may write, by itself.
   std::size_t part_floats() const { return part_floats_; }
@@ -77,6 +80,8 @@ class Layout {
   }
 
  private:
+  std::int64_t own_floats() const;
+  float* scratch(const Batch& batch) const { return batch.workspace + own_floats(); }
   void move(const std::vector<Move>& moves, const Batch& batch) const;
   void load(const Step& step, const Batch& batch) const;
 
@@ -85,6 +90,7 @@ class Layout {
   std::vector<Step> steps_;
   std::vector<Move> outputs_;  // `from` is the place; they are not moved
   std::int64_t stride_ = 0;
+  std::int64_t scratch_ = 0;
   std::int32_t columns_ = 1;
   std::size_t part_floats_ = 0;
 };

@@ -14,12 +14,12 @@ namespace sparseagent {
 struct PackedLayer {
   const Kernel* kernel;
   Path path;
-  std::int64_t in;
+  std::int64_t in;  // features of what it reads
   std::size_t bytes;
   std::shared_ptr<void> data;
 
   PackedLayer(const Kernel& k, const LayerView& layer, Path p)
-      : kernel(&k), path(p), in(layer.in), bytes(k.packed_bytes(layer, p)) {
+      : kernel(&k), path(p), in(layer.features()), bytes(k.packed_bytes(layer, p)) {
     const auto buffer = std::make_shared<Buffer>(bytes);
     data = {buffer, buffer->data()};
     k.pack(layer, p, buffer->data());
@@ -33,8 +33,10 @@ struct PackedLayer {
 
   // y = layer(x) for the regime's observations: in a tile side by side, tile behind
   // tile; else one behind the other. `stride` is the floats of one observation. The
-  // zeros that a kernel may want are written behind x.
-  void run(const Regime& regime, float* x, float* y, std::int64_t stride) const {
+  // zeros that a kernel may want are written behind x; `scratch` is for convolutions.
+  void run(const Regime& regime, float* x, float* y, std::int64_t stride,
+           float* scratch) const {
+    if (kernel->image != nullptr) return slide(regime, x, y, stride, scratch);
     if (regime.path == Path::tile) {
       const std::int64_t width = regime.width();
       const std::int64_t next = stride * width;
@@ -57,6 +59,16 @@ struct PackedLayer {
     }
     for (int i = 0; i < regime.columns; ++i) {
       kernel->one(data.get(), x + i * stride, y + i * stride);
+    }
+  }
+
+ private:
+  void slide(const Regime& regime, const float* x, float* y, std::int64_t stride,
+             float* scratch) const {
+    const bool tile = regime.path == Path::tile;
+    const std::int64_t next = tile ? stride * regime.width() : stride;
+    for (int i = 0; i < (tile ? regime.tiles : regime.columns); ++i) {
+      kernel->image(data.get(), x + i * next, y + i * next, scratch, regime.vectors);
     }
   }
 };

@@ -77,7 +77,7 @@ Plan::Plan(Program program, const Options& options)
     split_ |= !layer.parts.empty();
   }
   for (Op& op : program_.ops) {
-    if (op.kind != OpKind::linear) continue;
+    if (!is_layer(op.kind)) continue;
     structure_.emplace_back(op.layer);
     least_ns_ += kLeastNs * op.layer.nnz();
     op.layer = {};  // its numbers are packed
@@ -213,7 +213,7 @@ void Plan::forward_split(const Call& call, bool wake) const {
   prepare(call, 0, 1, workspace + layout.floats(), rows);
   const Layout::Batch batch = {0, 1, rows, call.outputs, call.wanted, workspace};
   for (const Layout::Step& step : layout.steps()) {
-    if (step.kind != OpKind::linear) {
+    if (!is_layer(step.kind)) {
       layout.run(step, nullptr, batch);
       continue;
     }

@@ -12,6 +12,9 @@ namespace sparseagent {
 // y [out] = layer(x [in]). `chains` is room for layer.runs floats.
 void reference_layer(const LayerView& layer, const float* x, float* y, float* chains);
 
+// The same of a convolution: y [out, pixels], x [image].
+void reference_window(const LayerView& layer, const float* x, float* y);
+
 // The whole program, observation by observation, ops by the scalar instruction set:
 // inputs, one for each of the program's, [batch, *shape] -> output `number`
 // [batch, size]. A NaN leaves as the one quiet NaN with no payload.
