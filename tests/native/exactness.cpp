@@ -170,8 +170,8 @@ Case random_case(Random& random) {
   if (random.below(3) == 0) {  // a convolution stands before them
     const Window window = random_window(random);
     const int out = 1 + random.below(9);
-    net.layers.push_back(random_layer(random, window.taps(), out,
-                                      densities[random.below(6)], !plain, 1,
+    const int density = densities[random.below(6)];
+    net.layers.push_back(random_layer(random, window.taps(), out, density, !plain, 1,
                                       blocks[random.below(3)]));
     net.layers.back().window = window;
     in = out * window.pixels();
