@@ -186,8 +186,23 @@ void image(const void* packed, const float* x, float* y, float* scratch, int vec
   }
 }
 
+void run(const void* packed, const Batch& batch, const float* x, float* y) {
+  each_image(batch, x, y, [&](const float* from, float* to, int vectors) {
+    image(packed, from, to, batch.scratch, vectors);
+  });
+}
+
+double work(const LayerView& layer, Path) {
+  return static_cast<double>(taps_of(layer)) * kRows * layer.window->pixels();
+}
+
 }  // namespace
 
 const sparseagent::Kernel SPARSEAGENT_SYMBOL = {
-    "dense", kLanes,  kTileVectors, true,    true,    false, packed_bytes,
-    pack,    nullptr, nullptr,      nullptr, nullptr, image};
+    "dense",      kLanes,
+    kTileVectors, {0.012, 0.012, 0.012},
+    false,        false,
+    false,        "neighbouring rows with the same taps, or rows that ascend",
+    work,         packed_bytes,
+    pack,         run,
+    true};

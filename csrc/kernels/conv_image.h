@@ -23,6 +23,7 @@
 namespace {
 
 using sparseagent::Activation;
+using sparseagent::Batch;
 using sparseagent::LayerView;
 using sparseagent::Path;
 using sparseagent::Planes;
@@ -81,6 +82,15 @@ inline Packed open(const void* packed) {
   Packed p = {*static_cast<const Header*>(packed), {}};
   open_parts(p.h, words, &p.parts);
   return p;
+}
+
+// work(x, y, vectors) for every observation or tile of a batch.
+template <typename Work>
+inline void each_image(const Batch& batch, const float* x, float* y, Work work) {
+  const bool tile = batch.path == Path::tile;
+  for (int i = 0; i < (tile ? batch.tiles : batch.columns); ++i) {
+    work(x + i * batch.stride, y + i * batch.stride, tile ? batch.vectors : 0);
+  }
 }
 
 // ---- one observation

@@ -42,8 +42,19 @@ void image(const void* packed, const float* x, float* y, float* scratch, int vec
   image_of(open(packed), x, y, scratch, vectors);
 }
 
+void run(const void* packed, const Batch& batch, const float* x, float* y) {
+  each_image(batch, x, y, [&](const float* from, float* to, int vectors) {
+    image(packed, from, to, batch.scratch, vectors);
+  });
+}
+
+double work(const LayerView& layer, Path) {
+  return static_cast<double>(layer.nnz()) * layer.window->pixels();
+}
+
 }  // namespace
 
 const sparseagent::Kernel SPARSEAGENT_SYMBOL = {
-    "taps", kLanes,  kTileVectors, true,    true,    false, packed_bytes,
-    pack,   nullptr, nullptr,      nullptr, nullptr, image};
+    "taps", kLanes, kTileVectors, {0.025, 0.025, 0.022}, false, false,
+    false,  "",     work,         packed_bytes,          pack,  run,
+    true};

@@ -33,6 +33,10 @@ inline mask is_nan(vec a) { return _mm256_cmp_ps(a, a, _CMP_UNORD_Q); }
 inline vec select(mask m, vec a, vec b) { return _mm256_blendv_ps(b, a, m); }
 inline bool all(mask m) { return _mm256_movemask_ps(m) == 0xff; }
 
+// NaN passes both: maxps and minps return their second operand then, and of two zeros.
+inline vec at_least(vec bound, vec a) { return _mm256_max_ps(bound, a); }
+inline vec at_most(vec bound, vec a) { return _mm256_min_ps(bound, a); }
+
 // max(0, a) that lets NaN through: maxps returns its second operand then.
 inline vec positive_part(vec a) { return _mm256_max_ps(_mm256_setzero_ps(), a); }
 
@@ -84,6 +88,31 @@ inline vec lookup(vec a, const float* b, ivec place) {
   const vec from_b = _mm256_permutevar8x32_ps(load(b), place);
   const vec high = _mm256_castsi256_ps(_mm256_slli_epi32(place, 28));  // bit 3 as sign
   return _mm256_blendv_ps(from_a, from_b, high);
+}
+
+// Bits: what random numbers are made of.
+inline ivec load_bits(const unsigned* p) { return load_bytes(p); }
+inline void store_bits(unsigned* p, ivec a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a);
+}
+inline ivec splat_bits(unsigned a) { return _mm256_set1_epi32(static_cast<int>(a)); }
+inline ivec add_bits(ivec a, ivec b) { return _mm256_add_epi32(a, b); }
+inline ivec and_bits(ivec a, ivec b) { return _mm256_and_si256(a, b); }
+inline ivec xor_bits(ivec a, ivec b) { return _mm256_xor_si256(a, b); }
+template <int K>
+inline ivec shift_right(ivec a) {
+  return _mm256_srli_epi32(a, K);
+}
+inline ivec bits_of(vec a) { return _mm256_castps_si256(a); }
+inline vec from_bits(ivec bits) { return _mm256_castsi256_ps(bits); }
+// As signed integers, rounded to nearest.
+inline vec to_float(ivec a) { return _mm256_cvtepi32_ps(a); }
+// The halves of the product of unsigned integers.
+inline void multiply_wide(ivec a, ivec b, ivec* high, ivec* low) {
+  const ivec even = _mm256_mul_epu32(a, b);
+  const ivec odd = _mm256_mul_epu32(_mm256_srli_epi64(a, 32), _mm256_srli_epi64(b, 32));
+  *high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
+  *low = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
 }
 
 // Four weights, each to be spread over all lanes: one load for both halves and four

@@ -24,13 +24,18 @@ inline vec div(vec a, vec b) { return _mm512_div_ps(a, b); }
 inline vec square_root(vec a) { return _mm512_sqrt_ps(a); }
 inline vec magnitude(vec a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
 inline vec copy_sign(vec size, vec sign) {
-  const vec bit = _mm512_set1_ps(-0.0f);
-  return _mm512_or_ps(_mm512_andnot_ps(bit, size), _mm512_and_ps(bit, sign));
+  const __m512i bit = _mm512_castps_si512(_mm512_set1_ps(-0.0f));
+  return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(  // bit ? sign : size
+      bit, _mm512_castps_si512(sign), _mm512_castps_si512(size), 0xca));
 }
 inline mask less(vec a, vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 inline mask is_nan(vec a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
 inline vec select(mask m, vec a, vec b) { return _mm512_mask_blend_ps(m, b, a); }
 inline bool all(mask m) { return m == 0xffff; }
+
+// NaN passes both: maxps and minps return their second operand then, and of two zeros.
+inline vec at_least(vec bound, vec a) { return _mm512_max_ps(bound, a); }
+inline vec at_most(vec bound, vec a) { return _mm512_min_ps(bound, a); }
 
 // max(0, a) that lets NaN through: vmaxps returns its second operand then.
 inline vec positive_part(vec a) { return _mm512_max_ps(_mm512_setzero_ps(), a); }
@@ -64,6 +69,29 @@ inline ivec load_bytes(const void* p) { return _mm512_loadu_si512(p); }
 inline ivec next_byte(ivec a) { return _mm512_srli_epi32(a, 8); }
 inline vec lookup(vec a, const float* b, ivec place) {
   return _mm512_permutex2var_ps(a, place, load(b));
+}
+
+// Bits: what random numbers are made of.
+inline ivec load_bits(const unsigned* p) { return load_bytes(p); }
+inline void store_bits(unsigned* p, ivec a) { _mm512_storeu_si512(p, a); }
+inline ivec splat_bits(unsigned a) { return _mm512_set1_epi32(static_cast<int>(a)); }
+inline ivec add_bits(ivec a, ivec b) { return _mm512_add_epi32(a, b); }
+inline ivec and_bits(ivec a, ivec b) { return _mm512_and_si512(a, b); }
+inline ivec xor_bits(ivec a, ivec b) { return _mm512_xor_si512(a, b); }
+template <int K>
+inline ivec shift_right(ivec a) {
+  return _mm512_srli_epi32(a, K);
+}
+inline ivec bits_of(vec a) { return _mm512_castps_si512(a); }
+inline vec from_bits(ivec bits) { return _mm512_castsi512_ps(bits); }
+// As signed integers, rounded to nearest.
+inline vec to_float(ivec a) { return _mm512_cvtepi32_ps(a); }
+// The halves of the product of unsigned integers.
+inline void multiply_wide(ivec a, ivec b, ivec* high, ivec* low) {
+  const ivec even = _mm512_mul_epu32(a, b);
+  const ivec odd = _mm512_mul_epu32(_mm512_srli_epi64(a, 32), _mm512_srli_epi64(b, 32));
+  *high = _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 32), odd);
+  *low = _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32));
 }
 
 // Four weights, each to be spread over all lanes: one load and four in-lane permutes

@@ -32,6 +32,10 @@ inline mask is_nan(vec a) { return vmvnq_u32(vceqq_f32(a, a)); }
 inline vec select(mask m, vec a, vec b) { return vbslq_f32(m, a, b); }
 inline bool all(mask m) { return vminvq_u32(m) != 0; }
 
+// NaN passes both. Not by vmax and vmin, for which +0 is more than -0.
+inline vec at_least(vec bound, vec a) { return select(less(a, bound), bound, a); }
+inline vec at_most(vec bound, vec a) { return select(less(bound, a), bound, a); }
+
 // max(0, a) that lets NaN through, and keeps a zero's sign as the x86 instruction does.
 inline vec positive_part(vec a) {
   const vec zero = vdupq_n_f32(0.0f);
@@ -75,6 +79,31 @@ inline vec lookup(vec a, const float* b, ivec place) {
   const uint8x16x2_t table = {
       {vreinterpretq_u8_f32(a), vreinterpretq_u8_f32(vld1q_f32(b))}};
   return vreinterpretq_f32_u8(vqtbl2q_u8(table, vreinterpretq_u8_u32(bytes)));
+}
+
+// Bits: what random numbers are made of.
+inline ivec load_bits(const unsigned* p) { return vld1q_u32(p); }
+inline void store_bits(unsigned* p, ivec a) { vst1q_u32(p, a); }
+inline ivec splat_bits(unsigned a) { return vdupq_n_u32(a); }
+inline ivec add_bits(ivec a, ivec b) { return vaddq_u32(a, b); }
+inline ivec and_bits(ivec a, ivec b) { return vandq_u32(a, b); }
+inline ivec xor_bits(ivec a, ivec b) { return veorq_u32(a, b); }
+template <int K>
+inline ivec shift_right(ivec a) {
+  return vshrq_n_u32(a, K);
+}
+inline ivec bits_of(vec a) { return vreinterpretq_u32_f32(a); }
+inline vec from_bits(ivec bits) { return vreinterpretq_f32_u32(bits); }
+// As signed integers, rounded to nearest.
+inline vec to_float(ivec a) { return vcvtq_f32_s32(vreinterpretq_s32_u32(a)); }
+// The halves of the product of unsigned integers.
+inline void multiply_wide(ivec a, ivec b, ivec* high, ivec* low) {
+  const uint64x2_t first = vmull_u32(vget_low_u32(a), vget_low_u32(b));
+  const uint64x2_t second = vmull_u32(vget_high_u32(a), vget_high_u32(b));
+  const uint32x4_t left = vreinterpretq_u32_u64(first);
+  const uint32x4_t right = vreinterpretq_u32_u64(second);
+  *low = vuzp1q_u32(left, right);
+  *high = vuzp2q_u32(left, right);
 }
 
 // Four weights, each to be spread over all lanes: part of the fused multiply-add.

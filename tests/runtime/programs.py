@@ -161,14 +161,14 @@ def random_taps(rng: Any, out: int, taps: int) -> Any:
     return sa.CSR.from_dense(weight, np.repeat(mask, rows, axis=0)[:out])
 
 
-def random_program(rng: Any, ops: int = 8) -> Program:
+def random_program(rng: Any, ops: int = 8, kinds: list[str] = KINDS) -> Program:
     """A program of about so many ops; every kind of op and of span occurs in some of them."""
     draft = Draft(rng)
     width = int(rng.integers(1, 70))
     spans = [draft.observe("observation", sa.Observation((width,)))]
     for _ in range(ops):
         read = spans[int(rng.integers(len(spans)))]
-        kind = rng.choice(KINDS)
+        kind = rng.choice(kinds)
         if kind == "linear":
             reads = (read, spans[0]) if rng.random() < 0.3 else (read,)
             spans.append(draft.linear(reads, int(rng.integers(1, 80))))
