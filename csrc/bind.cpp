@@ -148,7 +148,11 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
                     std::vector<double>>())
       .def("predict", &PyPlan::predict, py::arg("observation"),
            py::arg("state") = py::none(), py::arg("episode_start") = py::none(),
-           py::arg("deterministic") = true)
+           py::arg("deterministic") = true, py::arg("action_masks") = py::none(),
+           py::kw_only(), py::arg("seed") = py::none(), py::arg("step") = py::none(),
+           py::arg("rows") = py::none())
+      .def("_sample", &PyPlan::sample, py::arg("observation"), py::arg("deterministic"),
+           py::arg("action_masks"), py::arg("seed"), py::arg("step"), py::arg("rows"))
       .def("time", &PyPlan::time, py::arg("observations"), py::arg("calls"))
       .def("prefetch",
            [](const py::object& self) {

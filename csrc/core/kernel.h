@@ -8,6 +8,7 @@
 
 #include <cstddef>
 
+#include "core/head.h"
 #include "core/layer.h"
 #include "core/op.h"
 
@@ -121,6 +122,7 @@ struct Isa {
   // all of them.
   float (*fma_loop)(long iterations);
   const Transposes* transposes;
+  const HeadKernel* heads;
 };
 
 }  // namespace sparseagent

@@ -116,6 +116,7 @@ void Walk::run_step(std::size_t number, const Call& call) const {
 
 void Walk::copy_outputs(const Call& call) const {
   for (std::size_t k = 0; k < call.wanted; ++k) {
+    if (call.outputs[k] == nullptr) continue;
     const std::int32_t size = outputs_[k].size;
     const float* y = call.workspace + outputs_[k].place;
     if (batch_.path == Path::one) {

@@ -16,7 +16,7 @@ class Walk {
   struct Call {
     std::int32_t count;
     const float* const* rows;  // of every input, [count, features]
-    float* const* outputs;     // of the first `wanted` outputs, [count, size]
+    float* const* outputs;     // of the first `wanted` outputs, [count, size], or null
     std::size_t wanted;
     float* workspace;  // Layout::floats()
   };
