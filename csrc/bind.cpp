@@ -181,6 +181,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.attr("MAX_FEATURES") = kMostFeatures;
   m.attr("MAX_SLOTS") = kMostSlots;
   m.attr("MAX_READS") = kMostReads;
+  m.attr("MAX_WORK") = kMostWork;
   m.attr("MAX_INPUTS") = kMostInputs;
   m.attr("MAX_OUTPUTS") = kMostOutputs;
   m.attr("MAX_THREADS") = ThreadPool::kMaxParts;

@@ -70,6 +70,7 @@ MAX_NONZEROS: int
 MAX_OPS: int
 MAX_OUTPUTS: int
 MAX_READS: int
+MAX_WORK: int
 MAX_RUNS: int
 MAX_SLOTS: int
 MAX_WIDTH: int
