@@ -65,7 +65,7 @@ def reorder(program: Program, order: str) -> Program:
         ops[number] = replace(here, layer=layer)
         if slot in free:
             for reader in program.readers(slot):
-                ops[reader] = _with_moved_inputs(ops[reader], slot, rows)
+                ops[reader] = with_moved_inputs(ops[reader], slot, rows)
     return replace(program, ops=tuple(ops))
 
 
@@ -121,7 +121,7 @@ def _packed(layer: Layer, lanes: int, *, free_rows: bool) -> tuple[Layer, Int32]
     return replace(layer, weight=weight, bias=layer.bias[rows]), rows
 
 
-def _with_moved_inputs(op: Op, slot: str, rows: Int32) -> Op:
+def with_moved_inputs(op: Op, slot: str, rows: Int32) -> Op:
     """The layer for features of `slot` in another order: new feature `i` is old `rows[i]`."""
     assert isinstance(op, Linear)
     moved = np.arange(op.in_size, dtype=rows.dtype)
