@@ -28,7 +28,17 @@ ALLOWED = {
     "order": {"_core", "csr", "ops", "program"},
     "policyfile": {"csr", "distributions", "fields", "head", "ops", "program"},
     "input_use": {"csr", "ops", "program"},
-    "policy": {"csr", "fields", "head", "ops", "order", "policyfile", "program", "reference"},
+    "policy": {
+        "csr",
+        "fields",
+        "head",
+        "input_use",
+        "ops",
+        "order",
+        "policyfile",
+        "program",
+        "reference",
+    },
     "plan": {"_core", "ops", "order", "policy", "program", "tuning"},
     "tuning": {"csr", "ops", "policy"},
     "export": {
