@@ -1,15 +1,32 @@
 """Prune deep-RL agents, convert them to CSR, and run the sparse policy: small, exact, fast.
 
 `import sparseagent` loads NumPy and the compiled core, never torch. What needs torch
-(`from_sb3`, `from_torch`) or gymnasium (`rollout`) is loaded when it is first used.
+(`from_sb3`, `from_torch`), ONNX (`from_onnx`) or gymnasium (`rollout`) is loaded when it is first
+used.
 """
 
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+if find_spec("sparseagent._core") is None:
+    raise ImportError(
+        f"sparseagent: expected the compiled core in {__path__[0]}, which is a source tree; build "
+        "and install it with `pip install .`, and start Python in another folder"
+    )
+
 from sparseagent.csr import CSR
+from sparseagent.distributions import (
+    GSDE,
+    Bernoulli,
+    Categorical,
+    DiagGaussian,
+    EpsilonGreedy,
+    MultiCategorical,
+)
+from sparseagent.extras import needed
 from sparseagent.head import Argmax, Box, Clip, Head, Raw, Unscale, clip_to, unscale_to
 from sparseagent.ops import Layer, Observation, chain
 from sparseagent.plan import Plan, compile, kernels
@@ -18,7 +35,7 @@ from sparseagent.policyfile import Golden
 from sparseagent.program import Program, Span
 
 if TYPE_CHECKING:
-    from sparseagent.convert import from_sb3, from_torch
+    from sparseagent.convert import from_onnx, from_sb3, from_torch
     from sparseagent.rollouts import RolloutResult, rollout
 
 try:
@@ -28,12 +45,18 @@ except PackageNotFoundError:  # run from a source tree that was not installed
 
 __all__ = [
     "CSR",
+    "GSDE",
     "Argmax",
+    "Bernoulli",
     "Box",
+    "Categorical",
     "Clip",
+    "DiagGaussian",
+    "EpsilonGreedy",
     "Golden",
     "Head",
     "Layer",
+    "MultiCategorical",
     "Observation",
     "Plan",
     "Program",
@@ -46,6 +69,7 @@ __all__ = [
     "chain",
     "clip_to",
     "compile",
+    "from_onnx",
     "from_sb3",
     "from_torch",
     "kernels",
@@ -55,6 +79,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "from_onnx": "sparseagent.convert",
     "from_sb3": "sparseagent.convert",
     "from_torch": "sparseagent.convert",
     "rollout": "sparseagent.rollouts",
@@ -67,7 +92,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'sparseagent' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_LAZY[name]), name)
+    try:
+        return getattr(import_module(_LAZY[name]), name)
+    except ModuleNotFoundError as error:
+        raise needed(error, f"sparseagent.{name}") from None
 
 
 def __dir__() -> list[str]:

@@ -19,14 +19,17 @@ CSRC = ROOT / "csrc"
 ALLOWED = {
     "csr": {"_core"},
     "fields": set(),
+    "extras": set(),
     "program": {"_core", "csr"},
     "ops": {"_core", "csr", "fields", "ops", "program"},
     "head": {"csr"},
+    "distributions": {"_core", "csr", "fields", "head"},
     "reference": {"_core", "csr", "head", "ops", "policyfile", "program"},
     "order": {"_core", "csr", "ops", "program"},
-    "policyfile": {"csr", "fields", "head", "ops", "program"},
+    "policyfile": {"csr", "distributions", "fields", "head", "ops", "program"},
+    "input_use": {"csr", "ops", "program"},
     "policy": {"csr", "fields", "head", "ops", "order", "policyfile", "program", "reference"},
-    "plan": {"_core", "head", "ops", "order", "policy", "program", "tuning"},
+    "plan": {"_core", "ops", "order", "policy", "program", "tuning"},
     "tuning": {"csr", "ops", "policy"},
     "bootstrap": set(),
     "rollouts": {"bootstrap", "environments"},
@@ -34,7 +37,7 @@ ALLOWED = {
     "environments": {"distractors"},
     "distractors": set(),
     "console": set(),
-    "prune": {"prune"},
+    "prune": {"extras", "prune"},
     "convert": {
         *("convert", "csr", "head", "ops", "order", "policy", "policyfile", "program"),
         "reference",
@@ -44,8 +47,18 @@ ALLOWED = {
     "train": None,  # the pipeline may use everything
     "study": None,
     "commands": None,
-    "cli": {"commands"},
-    "__init__": {"csr", "head", "ops", "plan", "policy", "policyfile", "program"},
+    "cli": {"commands", "extras"},
+    "__init__": {
+        "csr",
+        "distributions",
+        "extras",
+        "head",
+        "ops",
+        "plan",
+        "policy",
+        "policyfile",
+        "program",
+    },
 }
 # Packages of others that a part may need: when it is loaded, and inside a function only. NumPy and
 # the standard library are everybody's.
@@ -55,7 +68,7 @@ OUTER: dict[str, tuple[set[str], set[str]]] = {
     "distractors": ({"gymnasium"}, set()),
     "console": ({"rich"}, set()),
     "prune": ({"torch", "stable_baselines3"}, {"matplotlib"}),
-    "convert": ({"torch", "stable_baselines3", "gymnasium"}, set()),
+    "convert": ({"torch", "stable_baselines3", "gymnasium"}, {"onnx"}),
     "report": (set(), {"matplotlib", "threadpoolctl"}),
     "robustness": ({"gymnasium"}, {"mujoco"}),
     "train": ({"cloudpickle", "torch", "stable_baselines3", "gymnasium", "rich"}, {"optuna"}),
