@@ -39,7 +39,7 @@ ALLOWED = {
     "console": set(),
     "prune": {"extras", "prune"},
     "convert": {
-        *("convert", "csr", "head", "ops", "order", "policy", "policyfile", "program"),
+        *("convert", "csr", "extras", "head", "ops", "order", "policy", "policyfile", "program"),
         "reference",
     },
     "report": {"bootstrap", "report"},
@@ -68,7 +68,7 @@ OUTER: dict[str, tuple[set[str], set[str]]] = {
     "distractors": ({"gymnasium"}, set()),
     "console": ({"rich"}, set()),
     "prune": ({"torch", "stable_baselines3"}, {"matplotlib"}),
-    "convert": ({"torch", "stable_baselines3", "gymnasium"}, {"onnx"}),
+    "convert": ({"torch", "stable_baselines3", "gymnasium"}, {"onnx", "google"}),
     "report": (set(), {"matplotlib", "threadpoolctl"}),
     "robustness": ({"gymnasium"}, {"mujoco"}),
     "train": ({"cloudpickle", "torch", "stable_baselines3", "gymnasium", "rich"}, {"optuna"}),

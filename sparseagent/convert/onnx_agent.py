@@ -14,8 +14,9 @@ from sparseagent.convert.assemble import assemble, versions
 from sparseagent.convert.builder import Builder, Value
 from sparseagent.convert.features import BATCH, Features
 from sparseagent.convert.masks import read_masks
+from sparseagent.convert.onnx_constants import CONSTANTS
 from sparseagent.convert.onnx_file import Graph, Node, Port, read_graph
-from sparseagent.convert.onnx_rules import CONSTANTS, MOST_NUMBERS, RULES, At, numbers
+from sparseagent.convert.onnx_rules import MOST_NUMBERS, RULES, At
 from sparseagent.convert.unsupported import UnsupportedError
 from sparseagent.head import Head, Raw
 from sparseagent.ops import Observation
@@ -24,7 +25,7 @@ from sparseagent.policy import SparsePolicy
 from sparseagent.policyfile import Observations
 
 #: Features that all nodes give together.
-_MOST_FEATURES = 1 << 21
+_MOST_FEATURES = 1 << 20
 #: Bytes of matrices that every file may use; a larger one as many times as it is large.
 _FLOOR = 64 << 20
 _MOST_USES = 2
@@ -77,21 +78,24 @@ def from_onnx(
     arrays = read_masks(masks)
     builder = Builder(arrays)
     batch = batch_of(graph)
-    values = _outputs(walk(graph, builder, steps, batch), graph, outputs)
+    found = _outputs(walk(graph, builder, steps, batch), graph, outputs)
+    # A sole output is the action.
+    names = ["action"] if len(found) == 1 else list(found)
     content = path if isinstance(path, bytes) else Path(path).read_bytes()
     facts = {
         "source": "onnx",
-        "producer": f"{graph.proto.producer_name:.80} {graph.proto.producer_version:.80}".strip(),
+        "producer": graph.producer,
         "source_sha256": hashlib.sha256(content).hexdigest(),
         "versions": versions("onnx"),
     }
 
     def source(observations: Observations) -> dict[str, NDArray[Any]] | None:
-        return _evaluated(graph, steps, observations, list(values), batch)
+        arrays = _evaluated(graph, steps, observations, list(found), batch)
+        return None if arrays is None else dict(zip(names, arrays, strict=True))
 
     return assemble(
         builder,
-        values,
+        dict(zip(names, found.values(), strict=True)),
         Raw() if head is None else head,
         facts=facts,
         metadata=metadata,
@@ -170,7 +174,7 @@ class _Budget:
         """Raise ValueError once too much has been made."""
         computed = [result for result in results if isinstance(result, Features)]
         self._features -= sum(result.value.size for result in computed)
-        self._numbers -= numbers(results)
+        self._numbers -= sum(part.size for part in results if isinstance(part, np.ndarray))
         self._matrices -= sum(self._sizes.get(name, 0) for name in node.inputs)
         for name, result in zip(node.outputs, results, strict=False):
             if isinstance(result, np.ndarray):
@@ -217,7 +221,7 @@ _HINTS = {
 def _outputs(
     values: Mapping[str, Any], graph: Graph, names: Sequence[str] | None
 ) -> dict[str, Value]:
-    """The chosen outputs; a sole one is the action."""
+    """The chosen outputs by name."""
     known = [port.name for port in graph.outputs]
     chosen = known if names is None else list(names)
     if not chosen or not set(chosen) <= set(known):
@@ -225,13 +229,12 @@ def _outputs(
     for name in chosen:
         if not isinstance(values.get(name), Features):
             raise ValueError(f"output {name:.80}: expected one that observations decide")
-    found = {name: values[name].value for name in chosen}
-    return {"action": found[chosen[0]]} if len(chosen) == 1 else found
+    return {name: values[name].value for name in chosen}
 
 
 def _evaluated(
-    graph: Graph, steps: Steps, observations: Observations, names: list[str], batch: int
-) -> dict[str, NDArray[Any]] | None:
+    graph: Graph, steps: Steps, observations: Observations, wanted: list[str], batch: int
+) -> list[NDArray[Any]] | None:
     """What ONNX's reference implementation gives; None for a node that it cannot run."""
     from onnx.reference import ReferenceEvaluator
 
@@ -244,7 +247,6 @@ def _evaluated(
         fits = len(shape) == len(port.shape) - 1
         count = len(rows)
         feeds[port.name] = rows.reshape(count, *(shape if fits else [step.size])).astype(port.dtype)
-    wanted = [port.name for port in graph.outputs] if names == ["action"] else names
     size = count if batch == BATCH else batch
     if count % size and size != 1:
         return None
@@ -256,5 +258,4 @@ def _evaluated(
         ]
     except Exception:  # it names no error of its own
         return None
-    joined = [np.concatenate(given) for given in zip(*parts, strict=True)]
-    return dict(zip(names, joined, strict=False))
+    return [np.concatenate(given) for given in zip(*parts, strict=True)]

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sparseagent.extras import needed
+
 _FILE_LIMIT = 1 << 30
 _MOST_NODES = 1 << 14
 _MOST_AXES = 8
@@ -69,6 +71,7 @@ class Graph:
         size: bytes of the file.
         opset: version of ONNX's own operators.
         constants: arrays by name.
+        producer: who wrote it, and its version.
         proto: the model as the package `onnx` holds it.
     """
 
@@ -78,6 +81,7 @@ class Graph:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     constants: dict[str, NDArray[Any]]
+    producer: str
     proto: Any
 
 
@@ -88,8 +92,11 @@ def read_graph(path: str | Path | bytes) -> Graph:
         ValueError: no ONNX model, a damaged one, one that is too large or lies in several files.
         FileNotFoundError: no such file.
     """
-    import onnx
-    from google.protobuf.message import DecodeError
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ModuleNotFoundError as error:
+        raise needed(error, "sparseagent.from_onnx") from None
 
     content = path if isinstance(path, bytes) else _content(Path(path))
     name = "model" if isinstance(path, bytes) else str(path)
@@ -118,7 +125,7 @@ def _graph(model: Any, size: int) -> Graph:
     if len(graph.node) > _MOST_NODES or len(graph.sparse_initializer):
         raise ValueError(f"graph: expected at most {_MOST_NODES} nodes and plain initializers")
     versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
-    constants = {entry.name: read_tensor(entry.name, entry) for entry in graph.initializer}
+    constants = {_text(entry.name): read_tensor(entry.name, entry) for entry in graph.initializer}
     return Graph(
         size,
         max(versions, default=1),
@@ -126,12 +133,13 @@ def _graph(model: Any, size: int) -> Graph:
         tuple(_port(entry) for entry in graph.input if entry.name not in constants),
         tuple(_port(entry) for entry in graph.output),
         constants,
+        f"{_text(model.producer_name):.80} {_text(model.producer_version):.80}".strip(),
         model,
     )
 
 
 def _node(number: int, node: Any) -> Node:
-    name = f"node {node.name or number!r} ({node.op_type})"[:200]
+    name = f"node {_text(node.name) or number!r} ({_text(node.op_type)})"[:200]
     if node.domain not in ("", "ai.onnx"):
         raise ValueError(f"{name}: expected an operator of ONNX itself, got {node.domain:.80}'s")
     attributes = {}
@@ -146,8 +154,16 @@ def _node(number: int, node: Any) -> Node:
         }
         if entry.type not in values:
             raise ValueError(f"{name}: {entry.name:.80}: expected numbers or text, got a subgraph")
-        attributes[entry.name] = values[entry.type](entry)
-    return Node(node.op_type, name, tuple(node.input), tuple(node.output), attributes)
+        attributes[_text(entry.name)] = values[entry.type](entry)
+    inputs, outputs = (tuple(map(_text, names)) for names in (node.input, node.output))
+    return Node(node.op_type, name, inputs, outputs, attributes)
+
+
+def _text(given: Any) -> str:
+    """A name, which protobuf gives as bytes where it is no text."""
+    if not isinstance(given, str):
+        raise ValueError("graph: expected names in UTF-8")
+    return given
 
 
 def _port(entry: Any) -> Port:
@@ -159,7 +175,7 @@ def _port(entry: Any) -> Port:
     )
     if len(shape) > _MOST_AXES:
         raise ValueError(f"{entry.name:.80}: expected at most {_MOST_AXES} axes, got {len(shape)}")
-    return Port(entry.name, shape, DTYPES[kind.elem_type])
+    return Port(_text(entry.name), shape, DTYPES[kind.elem_type])
 
 
 def read_tensor(name: str, tensor: Any) -> NDArray[Any]:

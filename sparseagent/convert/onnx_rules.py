@@ -2,13 +2,13 @@
 
 A rule takes the node's place in the graph and its inputs, computed tensors as `Features` and
 constants as arrays, None for those left out; it gives one result or a list. Nodes of constants
-alone are computed at once, as far as they are listed here: exporters spell shapes with them.
+alone are in `onnx_constants`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -25,8 +25,6 @@ AnyRule = TypeVar("AnyRule", bound=Rule)
 
 #: The rules of nodes that something computed goes into.
 RULES: dict[str, Rule] = {}
-#: The rules of nodes of constants alone.
-CONSTANTS: dict[str, Rule] = {}
 #: Numbers that a constant may grow to.
 MOST_NUMBERS = 1 << 22
 
@@ -48,14 +46,25 @@ class At:
         return None if found is None else [int(axis) for axis in found]
 
 
-def rule(*names: str, table: dict[str, Rule] = RULES) -> Callable[[AnyRule], AnyRule]:
-    """Enter a function as the rule of these operators."""
+def enter(table: dict[str, Rule], *names: str) -> Callable[[AnyRule], AnyRule]:
+    """Enter a function in a table under these operators."""
 
-    def enter(function: AnyRule) -> AnyRule:
+    def entered(function: AnyRule) -> AnyRule:
         table.update(dict.fromkeys(names, function))
         return function
 
-    return enter
+    return entered
+
+
+def rule(*names: str) -> Callable[[AnyRule], AnyRule]:
+    """Enter a function as the rule of these operators."""
+    return enter(RULES, *names)
+
+
+def check_count(count: int) -> None:
+    """Raise ValueError where a small file asks for a large array."""
+    if count > MOST_NUMBERS:
+        raise ValueError(f"expected at most {MOST_NUMBERS:,} numbers, got {count:,}")
 
 
 def _matrix(name: str, array: Any) -> Float32:
@@ -414,146 +423,3 @@ def _gather(at: At, x: Any, indices: Any) -> Features:
         return data.index(np.take(data.numbers(), indices.astype(np.int64), axis=row))
     except IndexError as error:
         raise ValueError(f"indices: {error}") from error
-
-
-# Nodes of constants alone
-
-
-def check_count(count: int) -> None:
-    """Raise ValueError where a small file asks for a large array."""
-    if count > MOST_NUMBERS:
-        raise ValueError(f"expected at most {MOST_NUMBERS:,} numbers, got {count:,}")
-
-
-def _constant_rule(*names: str) -> Callable[[AnyRule], AnyRule]:
-    return rule(*names, table=CONSTANTS)
-
-
-@_constant_rule("Constant")
-def _constant(at: At) -> NDArray[Any]:
-    kinds = {"value_float": np.float32, "value_floats": np.float32}
-    for name, value in at.node.attributes.items():
-        if name == "value" and isinstance(value, np.ndarray):
-            return value
-        if name in ("value_float", "value_floats", "value_int", "value_ints"):
-            return np.array(value, kinds.get(name, np.int64))
-    raise UnsupportedError("expected numbers")
-
-
-@_constant_rule("ConstantOfShape")
-def _constant_of_shape(at: At, shape: Any) -> NDArray[Any]:
-    sizes = np.asarray(shape).ravel().tolist()
-    check_count(math.prod(max(n, 0) for n in sizes))
-    value = np.asarray(at.get("value", np.zeros(1, np.float32)))
-    return np.full(sizes, value.reshape(-1)[0], value.dtype)
-
-
-@_constant_rule("Expand")
-def _expand_constant(at: At, x: Any, shape: Any) -> NDArray[Any]:
-    target = np.broadcast_shapes(x.shape, tuple(np.asarray(shape).ravel().tolist()))
-    check_count(math.prod(target))
-    return np.broadcast_to(x, target).copy()
-
-
-@_constant_rule("Cast")
-def _cast_constant(at: At, x: Any) -> NDArray[Any]:
-    with np.errstate(all="ignore"):
-        array: NDArray[Any] = x.astype(DTYPES[at.get("to")])
-    return array
-
-
-@_constant_rule("Concat")
-def _concat_constants(at: At, *parts: Any) -> NDArray[Any]:
-    check_count(sum(part.size for part in parts))
-    return np.concatenate(parts, axis=int(at.get("axis", 0)))
-
-
-@_constant_rule("Unsqueeze")
-def _unsqueeze_constant(at: At, x: Any, axes: Any = None) -> NDArray[Any]:
-    return np.expand_dims(x, tuple(at.axes(axes) or ()))
-
-
-@_constant_rule("Squeeze")
-def _squeeze_constant(at: At, x: Any, axes: Any = None) -> NDArray[Any]:
-    found = at.axes(axes)
-    return np.squeeze(x, None if found is None else tuple(found))
-
-
-@_constant_rule("Slice")
-def _slice_constant(
-    at: At, x: Any, starts: Any = None, ends: Any = None, axes: Any = None, steps: Any = None
-) -> NDArray[Any]:
-    first, last = (
-        at.get(name) if given is None else np.asarray(given).ravel().tolist()
-        for name, given in (("starts", starts), ("ends", ends))
-    )
-    where = at.axes(axes) or list(range(len(first)))
-    strides = [1] * len(first) if steps is None else np.asarray(steps).ravel().tolist()
-    result: NDArray[Any] = x
-    for axis, start, stop, step in zip(where, first, last, strides, strict=True):
-        end = None if step < 0 and stop < -x.shape[axis] else stop
-        result = result[(*(slice(None),) * (axis % x.ndim), slice(start, end, step))]
-    return result
-
-
-@_constant_rule("Gather")
-def _gather_constant(at: At, x: Any, indices: Any) -> NDArray[Any]:
-    check_count(indices.size * x.size)
-    array: NDArray[Any] = np.take(x, indices, axis=int(at.get("axis", 0)))
-    return array
-
-
-@_constant_rule("Reshape")
-def _reshape_constant(at: At, x: Any, shape: Any) -> NDArray[Any]:
-    sizes = np.asarray(shape).ravel().tolist()
-    array: NDArray[Any] = x.reshape([x.shape[i] if n == 0 else n for i, n in enumerate(sizes)])
-    return array
-
-
-@_constant_rule("Transpose")
-def _transpose_constant(at: At, x: Any) -> NDArray[Any]:
-    return np.ascontiguousarray(np.transpose(x, at.get("perm")))
-
-
-@_constant_rule("Shape")
-def _shape_constant(at: At, x: Any) -> NDArray[Any]:
-    return np.array(x.shape, np.int64)[slice(at.get("start", 0), at.get("end"))]
-
-
-@_constant_rule("Identity")
-def _same_constant(at: At, x: Any) -> NDArray[Any]:
-    array: NDArray[Any] = x
-    return array
-
-
-def _elementwise(function: Callable[..., Any]) -> Rule:
-    def compute(at: At, *parts: Any) -> NDArray[Any]:
-        check_count(math.prod(np.broadcast_shapes(*(part.shape for part in parts))))
-        with np.errstate(all="ignore"):
-            return np.asarray(function(*parts)).astype(parts[0].dtype)
-
-    return compute
-
-
-for _name, _function in (
-    *(("Add", np.add), ("Sub", np.subtract), ("Mul", np.multiply), ("Neg", np.negative)),
-    *(("Sqrt", np.sqrt), ("Exp", np.exp), ("Reciprocal", np.reciprocal), ("Pow", np.power)),
-    *(("Max", np.maximum), ("Min", np.minimum), ("Abs", np.abs)),
-):
-    CONSTANTS[_name] = _elementwise(_function)
-
-
-@_constant_rule("Div")
-def _div_constants(at: At, x: Any, y: Any) -> NDArray[Any]:
-    check_count(math.prod(np.broadcast_shapes(x.shape, y.shape)))
-    with np.errstate(all="ignore"):
-        whole = np.issubdtype(x.dtype, np.integer)
-        if whole and not np.all(y):
-            raise ValueError("expected a divisor without zeros")
-        quotient = np.trunc(x / y) if whole else x / y
-    return np.asarray(quotient).astype(x.dtype)
-
-
-def numbers(values: Sequence[Any]) -> int:
-    """How many numbers constants have in all."""
-    return sum(int(value.size) for value in values if isinstance(value, np.ndarray))
