@@ -33,9 +33,11 @@ from sparseagent.plan import Plan, compile, kernels
 from sparseagent.policy import SparsePolicy, load
 from sparseagent.policyfile import Golden
 from sparseagent.program import Program, Span
+from sparseagent.sampling import Sample, Sampler
 
 if TYPE_CHECKING:
     from sparseagent.convert import from_onnx, from_sb3, from_torch
+    from sparseagent.export import export_c
     from sparseagent.rollouts import RolloutResult, rollout
 
 try:
@@ -62,6 +64,8 @@ __all__ = [
     "Program",
     "Raw",
     "RolloutResult",
+    "Sample",
+    "Sampler",
     "Span",
     "SparsePolicy",
     "Unscale",
@@ -69,6 +73,7 @@ __all__ = [
     "chain",
     "clip_to",
     "compile",
+    "export_c",
     "from_onnx",
     "from_sb3",
     "from_torch",
@@ -79,6 +84,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "export_c": "sparseagent.export",
     "from_onnx": "sparseagent.convert",
     "from_sb3": "sparseagent.convert",
     "from_torch": "sparseagent.convert",
