@@ -13,7 +13,7 @@ import numpy as np
 from sparseagent.convert.archive import Archive
 from sparseagent.convert.inert_pickle import Call, Name, describe, read_pickle
 from sparseagent.convert.pickled_numpy import array, attributes, npy_array, number
-from sparseagent.convert.unsupported import UnsupportedError
+from sparseagent.agents.unsupported import UnsupportedError
 from sparseagent.csr import Float64
 from sparseagent.ops import Observation
 

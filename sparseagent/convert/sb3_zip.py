@@ -29,7 +29,7 @@ from sparseagent.convert.sb3_source import FAMILIES, Source, remembers_normalise
 from sparseagent.convert.spaces import Space, read_space
 from sparseagent.convert.torch_file import TensorFile
 from sparseagent.convert.torch_modules import ACTIVATION_MODULES
-from sparseagent.convert.unsupported import UnsupportedError
+from sparseagent.agents.unsupported import UnsupportedError
 
 _POLICIES: Mapping[str, str] = {
     "stable_baselines3.common.policies.ActorCriticPolicy": "on-policy",

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.prune import BasePruningMethod
 
 from sparseagent.convert.chain import Chain
-from sparseagent.convert.unsupported import UnsupportedError
+from sparseagent.agents.unsupported import UnsupportedError
 from sparseagent.csr import Float32
 
 #: Modules that leave features alone at evaluation.
