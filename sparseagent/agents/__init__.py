@@ -17,9 +17,20 @@ from torch import nn
 
 from sparseagent.agents.acting import Acting
 from sparseagent.agents.agent import Agent, Network, Roles, Trunk, optimizers_of
-from sparseagent.agents.unsupported import UnsupportedError
+from sparseagent.agents.unsupported import UnreadyError, UnsupportedError
 
-__all__ = ["Acting", "Agent", "Network", "Roles", "Trunk", "UnsupportedError", "adapt", "module_of", "optimizers_of"]
+__all__ = [
+    "Acting",
+    "Agent",
+    "Network",
+    "Roles",
+    "Trunk",
+    "UnreadyError",
+    "UnsupportedError",
+    "adapt",
+    "module_of",
+    "optimizers_of",
+]
 
 
 def adapt(thing: object) -> Agent | None:
@@ -50,6 +61,7 @@ def module_of(name: str, given: object) -> nn.Module:
 @cache
 def _libraries() -> tuple[Callable[[Any], Agent | None], ...]:
     modules = [
-        importlib.import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)
+        importlib.import_module(f"{__name__}.{info.name}")
+        for info in pkgutil.iter_modules(__path__)
     ]
     return tuple(module.adapt for module in modules if hasattr(module, "adapt"))

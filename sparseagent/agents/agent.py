@@ -108,10 +108,19 @@ class Agent(abc.ABC):
         """
 
     @abc.abstractmethod
-    def acting(self, *, stochastic: bool = False, value: bool = False) -> Acting:
+    def acting(
+        self,
+        *,
+        observation_space: Any = None,
+        action_space: Any = None,
+        stochastic: bool = False,
+        value: bool = False,
+    ) -> Acting:
         """How it acts: for conversion.
 
         Args:
+            observation_space: Replaces its own, or `None`.
+            action_space: Replaces its own, or `None`.
             stochastic: Whether the policy should be able to sample as the agent does in training.
             value: Whether the output of the value network should come along.
 

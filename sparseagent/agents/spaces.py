@@ -184,7 +184,9 @@ def multi_discrete(name: str, sizes: NDArray[Any], starts: NDArray[Any]) -> Mult
 def multi_binary(name: str, shape: Any) -> MultiBinarySpace:
     """A MultiBinary of this shape or length, checked."""
     axes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
-    if not 1 <= len(axes) <= MOST_AXES or not all(n == int(n) and 1 <= n <= _MOST_NUMBERS for n in axes):
+    if not 1 <= len(axes) <= MOST_AXES or not all(
+        n == int(n) and 1 <= n <= _MOST_NUMBERS for n in axes
+    ):
         raise ValueError(f"{name}: expected MultiBinary bits, at least one, got others")
     return MultiBinarySpace(tuple(int(n) for n in axes))
 
@@ -225,7 +227,9 @@ def observation_step(
     if isinstance(space, BoxSpace):
         return _box_step(space, normaliser, normalize_images=normalize_images)
     if normaliser is not None:
-        raise ValueError(f"vecnormalize: expected none for {space}, which is no Box, got statistics")
+        raise ValueError(
+            f"vecnormalize: expected none for {space}, which is no Box, got statistics"
+        )
     if isinstance(space, MultiBinarySpace):
         return Observation(space.shape, "int8")
     if isinstance(space, DictSpace):

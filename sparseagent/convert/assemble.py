@@ -6,10 +6,10 @@ import importlib.metadata
 from collections.abc import Mapping
 from typing import Any
 
+from sparseagent.agents.spaces import BoxSpace
 from sparseagent.convert.builder import Builder, Value
 from sparseagent.convert.dead_neurons import remove_dead_neurons
 from sparseagent.convert.golden import golden_observations
-from sparseagent.agents.spaces import BoxSpace
 from sparseagent.head import Head
 from sparseagent.order import best_order
 from sparseagent.policy import SparsePolicy

@@ -103,8 +103,16 @@ class StableBaselines3(Agent):
             critics.append(getattr(self.module, "vf_features_extractor", None))
         return Roles("actor", _present(acting), _present(critics), shared=_present(shared))
 
-    def acting(self, *, stochastic: bool = False, value: bool = False) -> Acting:
-        return read_acting(self.module, self.model, stochastic=stochastic, value=value)
+    def acting(
+        self,
+        *,
+        observation_space: Any = None,
+        action_space: Any = None,
+        stochastic: bool = False,
+        value: bool = False,
+    ) -> Acting:
+        spaces = observation_space, action_space
+        return read_acting(self.module, self.model, *spaces, stochastic=stochastic, value=value)
 
     def acting_optimizer(self) -> Optimizer | None:
         # SAC computes the actor's loss before the critic's step. Masks that changed after that

@@ -20,7 +20,7 @@ from sparseagent.agents.sb3.ways import (
     Way,
 )
 from sparseagent.agents.spaces import DiscreteSpace, MultiDiscreteSpace, Space, read_space
-from sparseagent.agents.unsupported import UnsupportedError
+from sparseagent.agents.unsupported import UnreadyError, UnsupportedError
 
 #: The methods between an observation and an action; a subclass that changes one is refused.
 _METHODS = (
@@ -96,7 +96,15 @@ ALGORITHMS: Mapping[str, tuple[str, str]] = {
 NAMES = ", ".join(ALGORITHMS)
 
 
-def read_acting(policy: Any, model: Any, *, stochastic: bool, value: bool) -> Acting:
+def read_acting(
+    policy: Any,
+    model: Any,
+    observation_space: Any,
+    action_space: Any,
+    *,
+    stochastic: bool,
+    value: bool,
+) -> Acting:
     """How a live policy acts; see `Agent.acting`."""
     algorithm = _algorithm(model)
     kind = _checked_kind(policy)
@@ -106,8 +114,13 @@ def read_acting(policy: Any, model: Any, *, stochastic: bool, value: bool) -> Ac
     return acting_of(
         policy,
         kind,
-        read_space("observation_space", policy.observation_space),
-        read_space("action_space", policy.action_space),
+        *(
+            read_space(name, getattr(policy, name) if given is None else given)
+            for name, given in (
+                ("observation_space", observation_space),
+                ("action_space", action_space),
+            )
+        ),
         algorithm=algorithm or kind,
         stochastic=stochastic,
         value=value,
@@ -187,7 +200,7 @@ def _algorithm(model: Any) -> str:
     """The name of a live model's algorithm, empty where there is only a policy."""
     if model is None:
         return ""
-    _refuse_memory(type(model).__name__, model.policy)
+    _refuse_unready(type(model).__name__, model.policy)
     for name, (module, _) in ALGORITHMS.items():
         base = _base(model, f"{module}.{name}")
         if base is not None:
@@ -200,7 +213,7 @@ def _algorithm(model: Any) -> str:
 
 def _checked_kind(policy: Any) -> str:
     """The kind of a live policy that acts as its class says."""
-    _refuse_memory(type(policy).__name__, policy)
+    _refuse_unready(type(policy).__name__, policy)
     for name, kind in KINDS.items():
         base = _base(policy, kind.policy)
         if base is None:
@@ -238,13 +251,17 @@ def _check_untouched(path: str, thing: Any, base: type | str) -> None:
             )
 
 
-def _refuse_memory(name: str, policy: nn.Module) -> None:
-    """Refuse recurrent policies."""
+def _refuse_unready(name: str, policy: nn.Module) -> None:
+    """Refuse policies with memory and of images, for which there are no rules yet."""
     for path, child in policy.named_modules():
+        kind = type(child).__name__
         if isinstance(child, nn.RNNBase):
-            raise UnsupportedError(
-                f"policy: expected one without memory, got {name} with a {type(child).__name__} "
-                f"at 'policy.{path}'; policies with memory cannot be compiled yet"
+            raise UnreadyError(
+                f"policy: expected one without memory, got {name} with a {kind} at "
+                f"'policy.{path}'; policies with memory cannot be compiled yet"
             )
-
-
+        if isinstance(child, nn.Conv2d):
+            raise UnreadyError(
+                f"policy: expected one of vectors, got {name} with a {kind} at 'policy.{path}'; "
+                "policies of images cannot be compiled yet"
+            )

@@ -143,9 +143,10 @@ def is_plain(extractor: nn.Module) -> bool:
 
 def evaluated(sequence: nn.Module) -> nn.Module:
     """The same layers, with batch renormalisation as what it is at evaluation: batch norm."""
-    if not any(type(child).__name__ == "BatchRenorm1d" for child in sequence.children()):
+    children = [child for child in sequence._modules.values() if child is not None]
+    if not any(type(child).__name__ == "BatchRenorm1d" for child in children):
         return sequence
-    return nn.Sequential(*(_plain_norm(child) for child in sequence.children()))
+    return nn.Sequential(*(_plain_norm(child) for child in children))
 
 
 def _plain_norm(module: Any) -> nn.Module:

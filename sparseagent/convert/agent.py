@@ -1,4 +1,4 @@
-"""From a Stable-Baselines3 agent to a SparsePolicy."""
+"""From an agent of a known library to a SparsePolicy."""
 
 from __future__ import annotations
 
@@ -9,14 +9,22 @@ from typing import Any, Literal
 
 from torch import nn
 
+from sparseagent.agents import Acting, adapt
+from sparseagent.agents.sb3.acting import NAMES
+from sparseagent.agents.spaces import BoxSpace, Space, inputs
 from sparseagent.convert.assemble import assemble, versions
 from sparseagent.convert.beside import statement_beside, warn_of_silence
-from sparseagent.convert.builder import Builder
-from sparseagent.convert.masks import read_masks
-from sparseagent.convert.normaliser import Normaliser, Statement, statement_of
-from sparseagent.convert.sb3_source import Source
+from sparseagent.convert.builder import Builder, Value
+from sparseagent.convert.masks import Masks, read_masks
+from sparseagent.convert.normaliser import (
+    Normaliser,
+    Statement,
+    observation_steps,
+    statement_of,
+)
 from sparseagent.convert.sb3_zip import Stated, read_zip, zip_file
-from sparseagent.convert.spaces import BoxSpace, action_head, observation_step
+from sparseagent.convert.trace import trace
+from sparseagent.ops import Observation
 from sparseagent.policy import SparsePolicy
 
 
@@ -31,8 +39,14 @@ def from_sb3(
     metadata: Mapping[str, Any] | None = None,
     order: str | None = None,
     masks: Any = None,
+    stochastic: bool = False,
+    value: bool = False,
 ) -> SparsePolicy:
-    """Convert the actor of a PPO, A2C, DQN, SAC, TD3 or DDPG agent with an MlpPolicy.
+    """Convert an agent of Stable-Baselines3 or sb3-contrib with an MlpPolicy or MultiInputPolicy.
+
+    PPO, A2C, TRPO, MaskablePPO, DQN, QR-DQN, SAC, TQC, CrossQ, TD3, DDPG and ARS; observations in a
+    Box, Discrete, MultiDiscrete, MultiBinary or a Dict of these, without images; actions of every
+    space that the algorithm takes. Policies with memory and of images are refused.
 
     The compiled policy's `predict(obs)` gives what `model.predict(vec.normalize_obs(obs),
     deterministic=True)` gives: equal discrete actions (short of ties within rounding), continuous
@@ -71,6 +85,11 @@ def from_sb3(
             weight. Then they say which entries a layer has, whatever the values, layers without
             one have all, and no neuron is removed: all policies of the same masks have the same
             structure, as `Plan.update` needs it.
+        stochastic: whether the policy should be able to sample as the agent does in training
+            (`predict(deterministic=False)`). Costs the outputs that the distribution is made of,
+            such as SAC's standard deviations. TD3, DDPG and ARS know no distribution.
+        value: whether the value network comes along as the output `"value"` (PPO, A2C, TRPO,
+            MaskablePPO), so that one plan serves the collection of rollouts.
 
     Returns:
         The policy, with a self-test of eight observations.
@@ -81,70 +100,104 @@ def from_sb3(
         ValueError: something that contradicts or is missing, by name; a file that is damaged.
         FileNotFoundError: no such zip.
     """
-    space_given = observation_space is not None
+    arrays = read_masks(masks, prefix="policy.")
+    asked = {"stochastic": stochastic, "value": value}
     if isinstance(model_or_path, str | Path):
         file = zip_file(Path(model_or_path))
         stated = Stated(algo, activation, observation_space, action_space)
-        arrays = read_masks(masks)
-        source = read_zip(file, stated)
-        statement = _statement_of_zip(file, source, vecnormalize)
+        acting = read_zip(file, stated, **asked)
+        space = _known_space(acting)
+        statement = _statement_of_zip(file, acting, vecnormalize)
     else:
         if algo is not None or activation is not None:
             raise ValueError("algo, activation: expected None for a live model, which knows them")
-        from sparseagent.convert.sb3_live import read_model
-
-        arrays = read_masks(masks, prefix="policy.")
-        source = read_model(model_or_path, observation_space, action_space)
-        source, statement = _with_surroundings(
-            model_or_path, source, vecnormalize, reshape=not space_given
+        agent = adapt(model_or_path)
+        if agent is None or agent.library != "stable-baselines3" or agent.model is None:
+            raise TypeError(
+                f"model: expected a model of {NAMES} or the path of its zip, got "
+                f"{type(model_or_path).__name__}"
+            )
+        acting = agent.acting(
+            observation_space=observation_space, action_space=action_space, **asked
         )
-    return _policy(source, statement, Builder(arrays), metadata, order)
+        space, statement = _with_surroundings(
+            model_or_path, acting, vecnormalize, reshape=observation_space is None
+        )
+    steps = observation_steps(space, statement.normaliser, normalize_images=acting.normalize_images)
+    facts = {
+        "source": "stable-baselines3",
+        **statement.facts,
+        "versions": versions("torch", "stable-baselines3", "sb3-contrib", "gymnasium"),
+    }
+    return _policy(acting, space, steps, arrays, facts=facts, metadata=metadata, order=order)
 
 
 def _policy(
-    source: Source,
-    statement: Statement,
-    builder: Builder,
+    acting: Acting,
+    space: Space,
+    steps: Mapping[str, Observation],
+    masks: Masks | None,
+    *,
+    facts: Mapping[str, Any],
     metadata: Mapping[str, Any] | None,
     order: str | None,
 ) -> SparsePolicy:
-    space = source.observation_space
-    step = observation_step(space, statement.normaliser, normalize_images=source.normalize_images)
-    action = source.network(builder, builder.observe(step))
-    head = action_head(source.action_space, action.size, squashed=source.squashed)
-    facts = {
-        "source": "stable-baselines3",
-        "algorithm": source.algorithm,
+    builder = Builder(_by_path(acting.network, masks))
+    x = Builder.concat(*(builder.observe(step, name) for name, step in steps.items()))
+    outputs = trace(builder, acting.network, x)
+    _check_outputs(acting.action_space, outputs)
+    known = {
+        "algorithm": acting.algorithm,
         "observation_space": str(space),
-        "action_space": str(source.action_space),
-        **statement.facts,
-        "versions": versions("torch", "stable-baselines3", "gymnasium"),
-        **source.facts,
+        "action_space": str(acting.action_space),
     }
+    boxes = {name: part for name, part in inputs(space).items() if isinstance(part, BoxSpace)}
     return assemble(
         builder,
-        {"action": action},
-        head,
-        facts=facts,
+        outputs,
+        acting.head,
+        facts={**facts, **known, **acting.facts},
         metadata=metadata,
-        spaces={"observation": space} if isinstance(space, BoxSpace) else None,
+        spaces=boxes,
         order=order,
     )
 
 
-def _statement_of_zip(file: Path, source: Source, vecnormalize: Any) -> Statement:
+def _by_path(network: nn.Module, masks: Masks | None) -> Masks | None:
+    """The masks by the paths under which the network calls its weights."""
+    if masks is None:
+        return None
+    names: dict[int, str] = {}
+    found = {}
+    for path, parameter in network.named_parameters(remove_duplicate=False):
+        name = names.setdefault(id(parameter), path)
+        if name in masks:
+            found[path] = masks[name]
+    return found or masks
+
+
+def _check_outputs(space: Space | None, outputs: Mapping[str, Value]) -> None:
+    size = next(iter(outputs.values())).size
+    if space is not None and space.size != size:
+        raise ValueError(f"action_space: expected one for {size} outputs, got {space}")
+
+
+def _known_space(acting: Acting) -> Space:
+    assert acting.observation_space is not None
+    return acting.observation_space
+
+
+def _statement_of_zip(file: Path, acting: Acting, vecnormalize: Any) -> Statement:
     """What the caller says about the normaliser of a zip, or what lies beside it."""
     if vecnormalize is not None:
         return statement_of(vecnormalize)
-    space = source.observation_space
-    shape = space.shape if isinstance(space, BoxSpace) else ()
-    return statement_beside(file, source.normalised, shape)
+    return statement_beside(file, acting.normalised, _known_space(acting))
 
 
 def _with_surroundings(
-    model: Any, source: Source, vecnormalize: Any, *, reshape: bool
-) -> tuple[Source, Statement]:
-    """A live model with what its environment says about it: normalisers and other wrappers."""
+    model: Any, acting: Acting, vecnormalize: Any, *, reshape: bool
+) -> tuple[Space, Statement]:
+    """What a live model's environment says: its observations, normalisers, other wrappers."""
     from sparseagent.convert.sb3_env import read_surroundings
 
     env = model.get_env()
@@ -158,15 +211,14 @@ def _with_surroundings(
             around.normaliser, {"vecnormalize": "built in", "normaliser": "NormalizeObservation"}
         )
     elif env is None and vecnormalize is None:
-        statement = _statement_without_environment(type(model).__name__, source.normalised)
-    space = source.observation_space
+        statement = _statement_without_environment(type(model).__name__, acting.normalised)
+    space = _known_space(acting)
     if around.shape is not None and reshape and isinstance(space, BoxSpace):
         space = space.reshaped(around.shape)
-        if statement.normaliser is not None:
+        if isinstance(statement.normaliser, Normaliser):
             reshaped = statement.normaliser.reshaped(around.shape)
             statement = replace(statement, normaliser=reshaped)
-    facts = {**source.facts, **around.facts}
-    return replace(source, observation_space=space, facts=facts), statement
+    return space, replace(statement, facts={**statement.facts, **around.facts})
 
 
 def _statement_without_environment(name: str, normalised: bool | None) -> Statement:
