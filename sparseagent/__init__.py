@@ -10,6 +10,14 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from sparseagent.csr import CSR
+from sparseagent.distributions import (
+    GSDE,
+    Bernoulli,
+    Categorical,
+    DiagGaussian,
+    EpsilonGreedy,
+    MultiCategorical,
+)
 from sparseagent.head import Argmax, Box, Clip, Head, Raw, Unscale, clip_to, unscale_to
 from sparseagent.ops import Layer, Observation, chain
 from sparseagent.plan import Plan, compile, kernels
@@ -28,12 +36,18 @@ except PackageNotFoundError:  # run from a source tree that was not installed
 
 __all__ = [
     "CSR",
+    "GSDE",
     "Argmax",
+    "Bernoulli",
     "Box",
+    "Categorical",
     "Clip",
+    "DiagGaussian",
+    "EpsilonGreedy",
     "Golden",
     "Head",
     "Layer",
+    "MultiCategorical",
     "Observation",
     "Plan",
     "Program",

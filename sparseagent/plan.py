@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from sparseagent import _core, tuning
-from sparseagent.head import Clip, Head, Unscale
 from sparseagent.ops import Linear
 from sparseagent.order import ORDERS
 from sparseagent.policy import SparsePolicy
@@ -227,7 +226,7 @@ def _same_but_for_layers(a: SparsePolicy, b: SparsePolicy) -> bool:
     Where the layers are others altogether, which the core says better, spans are not compared.
     """
     one, other = a.program, b.program
-    if a.head is not b.head and _facts(a.head) != _facts(b.head):
+    if a.head != b.head:
         return False
     rest = [[op for op in p.ops if not isinstance(op, Linear)] for p in (one, other)]
     if len(rest[0]) != len(rest[1]):
@@ -240,10 +239,7 @@ def _same_but_for_layers(a: SparsePolicy, b: SparsePolicy) -> bool:
     return spans[0] == spans[1] and one.outputs == other.outputs
 
 
-def _facts(part: Op | Head) -> Any:
-    """What an op or a head holds, to be compared."""
-    if isinstance(part, Op):
-        arrays = {name: array.tobytes() for name, array in part.tensors().items()}
-        return part.kind, part.attributes(), arrays
-    bounds = [part.box.low, part.box.high] if isinstance(part, Clip | Unscale) else []
-    return part.kind, [(bound.shape, bound.tobytes()) for bound in bounds]
+def _facts(op: Op) -> Any:
+    """What an op holds, to be compared."""
+    arrays = {name: array.tobytes() for name, array in op.tensors().items()}
+    return op.kind, op.attributes(), arrays

@@ -44,15 +44,14 @@ class SparsePolicy:
     golden: Golden | None = None
 
     def __post_init__(self) -> None:
-        parts: list[tuple[str, object, Any]] = [
+        parts: list[tuple[str, object, type]] = [
             ("program", self.program, Program),
             ("head", self.head, Head),
             ("metadata", self.metadata, Mapping),
         ]
         for name, given, kind in parts:
             if not isinstance(given, kind):
-                names = " or ".join(k.__name__ for k in getattr(kind, "__args__", (kind,)))
-                raise TypeError(f"{name}: expected an instance of {names}, got {given!r}")
+                raise TypeError(f"{name}: expected an instance of {kind.__name__}, got {given!r}")
         for key, fact in self.metadata.items():
             if not _json_holds({key: fact}):
                 raise TypeError(
@@ -60,7 +59,7 @@ class SparsePolicy:
                     f"key that is not a string), got {fact!r}"
                 )
         check_order(self.order)
-        self.head.action_of(self.output_size)
+        self.head.check({name: span.size for name, span in self.program.outputs.items()})
 
     def __repr__(self) -> str:
         return (

@@ -22,11 +22,12 @@ ALLOWED = {
     "program": {"_core", "csr"},
     "ops": {"_core", "csr", "fields", "ops", "program"},
     "head": {"csr"},
+    "distributions": {"_core", "csr", "fields", "head"},
     "reference": {"_core", "csr", "head", "ops", "policyfile", "program"},
     "order": {"_core", "csr", "ops", "program"},
-    "policyfile": {"csr", "fields", "head", "ops", "program"},
+    "policyfile": {"csr", "distributions", "fields", "head", "ops", "program"},
     "policy": {"csr", "fields", "head", "ops", "order", "policyfile", "program", "reference"},
-    "plan": {"_core", "head", "ops", "order", "policy", "program", "tuning"},
+    "plan": {"_core", "ops", "order", "policy", "program", "tuning"},
     "tuning": {"csr", "ops", "policy"},
     "bootstrap": set(),
     "rollouts": {"bootstrap", "environments"},
@@ -53,7 +54,7 @@ ALLOWED = {
     "study": None,
     "commands": None,
     "cli": {"commands"},
-    "__init__": {"csr", "head", "ops", "plan", "policy", "policyfile", "program"},
+    "__init__": {"csr", "distributions", "head", "ops", "plan", "policy", "policyfile", "program"},
 }
 # Packages of others that a part may need: when it is loaded, and inside a function only. NumPy and
 # the standard library are everybody's.

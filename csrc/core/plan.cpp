@@ -6,7 +6,9 @@
 #include <stdexcept>
 #include <utility>
 
+#include "core/act.h"
 #include "core/float_mode.h"
+#include "core/reference.h"
 #include "core/split.h"
 
 namespace sparseagent {
@@ -277,14 +279,20 @@ void Plan::act(const Observations* inputs, std::int64_t batch, void* actions) co
   const std::int32_t out = output_size();
   if (head.discrete()) {
     std::vector<float> outputs(static_cast<std::size_t>(batch * out));
+    std::vector<float> indices(static_cast<std::size_t>(head.actions));
     float* y = outputs.data();
     forward({inputs, &y, 1}, batch);
-    head.apply(y, batch, out, static_cast<std::int64_t*>(actions));
+    for (std::int64_t b = 0; b < batch; ++b) {
+      mode_of(head, y + b * out, indices.data());
+      start_from(head, indices.data(),
+                 static_cast<std::int64_t*>(actions) + b * head.actions);
+    }
     return;
   }
   float* y = static_cast<float*>(actions);
   forward({inputs, &y, 1}, batch);
-  head.apply(y, batch, out, y);
+  if (head.squash) reference_squash(y, batch * out);
+  bound(head, y, batch, y);
 }
 
 void Plan::fetch_weights() const {
