@@ -46,6 +46,10 @@ class BoxSpace:
         plain = self.dtype == "uint8" and len(self.shape) == 3
         return plain and bool((self.low == 0).all() and (self.high == 255).all())
 
+    def as_box(self) -> BoxSpace:
+        """Its bounds."""
+        return self
+
     def reshaped(self, shape: tuple[int, ...]) -> BoxSpace:
         """The same bounds in another shape."""
         return BoxSpace(self.low.reshape(shape), self.high.reshape(shape))
@@ -101,6 +105,10 @@ class MultiBinarySpace:
     def size(self) -> int:
         """Features that a network sees of it: one for each bit."""
         return math.prod(self.shape)
+
+    def as_box(self) -> BoxSpace:
+        """Its bounds."""
+        return BoxSpace(np.zeros(self.shape, np.int8), np.ones(self.shape, np.int8))
 
     def __str__(self) -> str:
         return f"MultiBinary({', '.join(map(str, self.shape))})"

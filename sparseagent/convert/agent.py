@@ -11,7 +11,13 @@ from torch import nn
 
 from sparseagent.agents import Acting, adapt
 from sparseagent.agents.sb3.acting import NAMES
-from sparseagent.agents.spaces import BoxSpace, Space, inputs
+from sparseagent.agents.spaces import (
+    BoxSpace,
+    DiscreteSpace,
+    MultiBinarySpace,
+    Space,
+    inputs,
+)
 from sparseagent.convert.assemble import assemble, versions
 from sparseagent.convert.beside import statement_beside, warn_of_silence
 from sparseagent.convert.builder import Builder, Value
@@ -151,7 +157,8 @@ def _policy(
         "observation_space": str(space),
         "action_space": str(acting.action_space),
     }
-    boxes = {name: part for name, part in inputs(space).items() if isinstance(part, BoxSpace)}
+    parts = inputs(space).items()
+    boxes = {name: part.as_box() for name, part in parts if isinstance(part, _DRAWN)}
     return assemble(
         builder,
         outputs,
@@ -178,8 +185,13 @@ def _by_path(network: nn.Module, masks: Masks | None) -> Masks | None:
 
 def _check_outputs(space: Space | None, outputs: Mapping[str, Value]) -> None:
     size = next(iter(outputs.values())).size
-    if space is not None and space.size != size:
+    # The head of a space of several numbers checks their count itself.
+    if isinstance(space, BoxSpace | DiscreteSpace) and space.size != size:
         raise ValueError(f"action_space: expected one for {size} outputs, got {space}")
+
+
+#: Spaces whose bounds the self-test is drawn from.
+_DRAWN = BoxSpace | MultiBinarySpace
 
 
 def _known_space(acting: Acting) -> Space:

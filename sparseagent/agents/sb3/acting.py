@@ -163,7 +163,7 @@ def acting_of(
     if stochastic:
         head = heads.distribution(policy, kind, action_space, epsilon=epsilon, resample=resample)
     else:
-        head = heads.mode(policy, action_space)
+        head = heads.mode(policy, kind, action_space)
     facts: dict[str, Any] = {}
     if isinstance(action_space, DiscreteSpace | MultiDiscreteSpace) and heads.starts(action_space):
         facts["quirks"] = [f"actions count from 0, as {algorithm} gives them, whatever their start"]

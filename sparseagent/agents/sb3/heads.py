@@ -30,14 +30,15 @@ from sparseagent.head import Argmax, Head, clip_to, unscale_to
 _LOG_STD_RANGE = (-20.0, 2.0)
 
 
-def mode(policy: Any, space: Space) -> Head:
+def mode(policy: Any, kind: str, space: Space) -> Head:
     """The head of the deterministic action."""
     if isinstance(space, DiscreteSpace):
         return Argmax()
     if isinstance(space, MultiDiscreteSpace):
         return MultiCategorical(space.sizes)
     if isinstance(space, MultiBinarySpace):
-        return Bernoulli()
+        # MaskablePPO has two logits for each bit.
+        return MultiCategorical((2,) * space.size) if kind == "maskable" else Bernoulli()
     low, high = _bounds(space)
     return unscale_to(low, high) if policy.squash_output else clip_to(low, high)
 
@@ -61,9 +62,9 @@ def distribution(policy: Any, kind: str, space: Space, *, epsilon: float, resamp
     if isinstance(space, DiscreteSpace):
         return Categorical()
     if not isinstance(space, BoxSpace):
-        return mode(policy, space)
+        return mode(policy, kind, space)
     owner = policy.actor if hasattr(policy, "actor") else policy
-    bounds: Any = mode(policy, space)
+    bounds: Any = mode(policy, kind, space)
     squash = bool(policy.squash_output)
     if owner.use_sde:
         return GSDE(_noise(owner, space.size), resample, bounds=bounds, squash=squash)
@@ -101,4 +102,5 @@ def _bounds(space: Space) -> tuple[Any, Any]:
 
 
 def starts(space: DiscreteSpace | MultiDiscreteSpace) -> bool:
+    """Whether an action of the space does not count from 0."""
     return bool(space.start) if isinstance(space, DiscreteSpace) else any(space.starts)
