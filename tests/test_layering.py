@@ -36,7 +36,7 @@ ALLOWED = {
     "distractors": set(),
     "console": set(),
     "agents": {"agents", "csr", "distributions", "head", "ops"},
-    "prune": {"agents", "prune"},
+    "prune": {"agents", "convert", "prune"},
     "convert": {
         "agents",
         "convert",

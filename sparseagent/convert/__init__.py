@@ -1,7 +1,7 @@
-"""From torch and Stable-Baselines3 to a SparsePolicy: the only place that sees torch and CSR."""
+"""From torch modules and agents to a SparsePolicy: the only place that sees torch and CSR."""
 
-from sparseagent.convert.agent import from_sb3
+from sparseagent.convert.agent import MasksWarning, from_sb3, why_not
 from sparseagent.convert.beside import NormaliserWarning
 from sparseagent.convert.torch_agent import from_torch
 
-__all__ = ["NormaliserWarning", "from_sb3", "from_torch"]
+__all__ = ["MasksWarning", "NormaliserWarning", "from_sb3", "from_torch", "why_not"]

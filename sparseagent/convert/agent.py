@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any, Literal
 
 from torch import nn
 
-from sparseagent.agents import Acting, adapt
+from sparseagent.agents import Acting, Agent, UnreadyError, adapt
+from sparseagent.agents.pruned import lost_zeros
 from sparseagent.agents.sb3.acting import NAMES
 from sparseagent.agents.spaces import (
     BoxSpace,
@@ -138,6 +140,38 @@ def from_sb3(
     return _policy(acting, space, steps, arrays, facts=facts, metadata=metadata, order=order)
 
 
+class MasksWarning(UserWarning):
+    """An agent that was pruned, or should have been, has lost its zeros."""
+
+
+def why_not(agent: Agent) -> str:
+    """Why an agent cannot be converted, in the words of the conversion; empty where it can.
+
+    Raises:
+        UnreadyError: It has a memory or sees images.
+    """
+    try:
+        acting = agent.acting()
+        space = acting.observation_space
+        if space is not None:
+            images = acting.normalize_images
+            steps = observation_steps(space, None, normalize_images=images)
+            _add(Builder(), acting, steps)
+    except UnreadyError:
+        raise
+    except (TypeError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+def _add(builder: Builder, acting: Acting, steps: Mapping[str, Observation]) -> Mapping[str, Value]:
+    """The outputs of an agent's network for what it observes."""
+    x = Builder.concat(*(builder.observe(step, name) for name, step in steps.items()))
+    outputs = trace(builder, acting.network, x)
+    _check_outputs(acting.action_space, outputs)
+    return outputs
+
+
 def _policy(
     acting: Acting,
     space: Space,
@@ -149,9 +183,9 @@ def _policy(
     order: str | None,
 ) -> SparsePolicy:
     builder = Builder(_by_path(acting.network, masks))
-    x = Builder.concat(*(builder.observe(step, name) for name, step in steps.items()))
-    outputs = trace(builder, acting.network, x)
-    _check_outputs(acting.action_space, outputs)
+    outputs = _add(builder, acting, steps)
+    if masks is None and (lost := lost_zeros(acting.module, acting.kept)):
+        warnings.warn(f"{acting.algorithm} agent: {lost}", MasksWarning, stacklevel=3)
     known = {
         "algorithm": acting.algorithm,
         "observation_space": str(space),

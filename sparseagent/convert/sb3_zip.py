@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn.modules import activation as activation_modules
 
 from sparseagent.agents import Acting, UnsupportedError
+from sparseagent.agents.pruned import KEPT
 from sparseagent.agents.sb3.acting import ALGORITHMS, KINDS, acting_of, remembers_normaliser
 from sparseagent.agents.spaces import DictSpace, DiscreteSpace, Space, inputs
 from sparseagent.convert.archive import Archive
@@ -124,6 +125,7 @@ def read_zip(
         epsilon=float(number("exploration_rate", data.get("exploration_rate", 0.0))),
         resample=max(0, int(number("sde_sample_freq", data.get("sde_sample_freq", -1)))),
         normalised=_normalised(data, kind),
+        kept=data.get(KEPT),
     )
     digest = hashlib.sha256(content).hexdigest()
     return replace(acting, facts={**acting.facts, "source_sha256": digest})

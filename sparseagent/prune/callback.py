@@ -11,6 +11,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from torch.optim import Optimizer
 
 from sparseagent.agents import adapt, optimizers_of
+from sparseagent.agents.pruned import note_kept
 from sparseagent.prune.checks import require_count
 from sparseagent.prune.masking import holds
 
@@ -109,6 +110,7 @@ class SparsifierCallback(BaseCallback):
         finally:
             self.sparsifier.apply()
             self.sparsifier.detach()
+            note_kept(self.model, self.sparsifier.masks)
 
     def _set_range(self) -> None:
         """Find the environment steps between which progress runs from 0 to 1."""

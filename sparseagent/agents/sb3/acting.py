@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from sparseagent.agents.acting import Acting
+from sparseagent.agents.pruned import KEPT
 from sparseagent.agents.sb3 import heads
 from sparseagent.agents.sb3.ways import (
     ActorCritic,
@@ -127,6 +128,7 @@ def read_acting(
         epsilon=float(getattr(model, "exploration_rate", 0.0)),
         resample=max(0, int(getattr(model, "sde_sample_freq", -1))),
         normalised=normalised,
+        kept=getattr(model, KEPT, None),
     )
 
 
@@ -142,6 +144,7 @@ def acting_of(
     epsilon: float = 0.0,
     resample: int = 0,
     normalised: bool | None = None,
+    kept: Any = None,
 ) -> Acting:
     """How a policy with these submodules acts, live or rebuilt.
 
@@ -156,6 +159,7 @@ def acting_of(
         epsilon: Exploration of DQN.
         resample: Steps for which gSDE's noise matrix holds; 0 for ever.
         normalised: Whether it remembers a VecNormalize.
+        kept: How many weights pruning has left, if the model knows it.
     """
     if value and KINDS[kind].way is not ActorCritic:
         raise ValueError(f"value: expected False for {algorithm}, which has no value network")
@@ -170,11 +174,13 @@ def acting_of(
     return Acting(
         algorithm,
         way,
+        policy,
         observation_space,
         action_space,
         head,
         normalize_images=bool(policy.normalize_images),
         normalised=normalised,
+        kept=kept,
         facts=facts,
     )
 
