@@ -8,6 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from sparseagent.agents import Acting, Agent, UnreadyError, adapt
@@ -31,9 +34,10 @@ from sparseagent.convert.normaliser import (
     statement_of,
 )
 from sparseagent.convert.sb3_zip import Stated, read_zip, zip_file
-from sparseagent.convert.trace import trace
+from sparseagent.convert.torch_trace import trace
 from sparseagent.ops import Observation
 from sparseagent.policy import SparsePolicy
+from sparseagent.policyfile import Observations
 
 
 def from_sb3(
@@ -193,6 +197,10 @@ def _policy(
     }
     parts = inputs(space).items()
     boxes = {name: part.as_box() for name, part in parts if isinstance(part, _DRAWN)}
+
+    def source(observations: Observations) -> dict[str, NDArray[Any]]:
+        return _outputs_of(acting.network, steps, observations)
+
     return assemble(
         builder,
         outputs,
@@ -201,7 +209,29 @@ def _policy(
         metadata=metadata,
         spaces=boxes,
         order=order,
+        source=source,
     )
+
+
+def _outputs_of(
+    network: nn.Module, steps: Mapping[str, Observation], observations: Observations
+) -> dict[str, NDArray[Any]]:
+    """What the network gives for observations as they come from the environment."""
+    given = (
+        observations if isinstance(observations, Mapping) else dict.fromkeys(steps, observations)
+    )
+    rows = np.concatenate([step.apply(given[name]) for name, step in steps.items()], axis=1)
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    modes = [(module, module.training) for module in network.modules()]
+    try:
+        for module, _ in modes:
+            module.training = False
+        with torch.no_grad():
+            found = network(torch.from_numpy(rows).to(device))
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    return {name: tensor.cpu().numpy() for name, tensor in found.items()}
 
 
 def _by_path(network: nn.Module, masks: Masks | None) -> Masks | None:

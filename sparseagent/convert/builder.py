@@ -238,6 +238,17 @@ class Builder:
         """All features of `x`, so many times over."""
         return self._mix(x, np.tile(np.arange(x.size), times))
 
+    def constant(self, values: Float32, near: Value) -> Value:
+        """The same numbers for every observation: a matrix that reads `near` with no weight."""
+        check_finite("constant", "values", values)
+        empty = CSR(
+            (values.size, 1),
+            np.zeros(values.size + 1, np.int32),
+            np.zeros(0, np.int32),
+            np.zeros(0, np.float32),
+        )
+        return self._linear(Mix, near[:1], Layer(empty, values))
+
     @staticmethod
     def concat(*values: Value) -> Value:
         """The features of all values, one behind the other."""

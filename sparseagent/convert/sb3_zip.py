@@ -30,7 +30,7 @@ from sparseagent.convert.pickled_numpy import number
 from sparseagent.convert.pickled_spaces import read_pickled_space
 from sparseagent.convert.sb3_network import Options, rebuild
 from sparseagent.convert.torch_file import TensorFile
-from sparseagent.convert.torch_modules import ACTIVATION_MODULES
+from sparseagent.convert.torch_rules import ACTIVATION_MODULES
 
 #: Classes of policies of Dict observations, and the kinds whose networks they have.
 _MULTI_INPUT: Mapping[str, str] = {
