@@ -26,7 +26,7 @@ from sparseagent.policyfile import Golden
 from sparseagent.program import Program, Span
 
 if TYPE_CHECKING:
-    from sparseagent.convert import from_sb3, from_torch
+    from sparseagent.convert import from_agent, from_sb3, from_torch
     from sparseagent.rollouts import RolloutResult, rollout
 
 try:
@@ -60,6 +60,7 @@ __all__ = [
     "chain",
     "clip_to",
     "compile",
+    "from_agent",
     "from_sb3",
     "from_torch",
     "kernels",
@@ -69,6 +70,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "from_agent": "sparseagent.convert",
     "from_sb3": "sparseagent.convert",
     "from_torch": "sparseagent.convert",
     "rollout": "sparseagent.rollouts",

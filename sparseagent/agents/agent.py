@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sparseagent.agents.acting import Acting
+from sparseagent.agents.unsupported import UnreadyError
 
 
 class Trunk(nn.Module):
@@ -91,13 +92,20 @@ class Agent(abc.ABC):
         self.module = module
         self.model = model
 
-    @abc.abstractmethod
     def networks(self) -> Sequence[Network]:
         """The networks: the one that acts first, each critic by itself.
+
+        Here: of the roles, each group of modules as the sequence in which it is listed.
 
         Raises:
             TypeError: The agent is of an unknown kind.
         """
+        roles = self.roles()
+        critics = roles.heads or ((_sequence(roles.critics),) if roles.critics else ())
+        return [
+            Network(_sequence(roles.acting), None, False, "actor"),
+            *(Network(critic, None, True, "critic") for critic in critics),
+        ]
 
     @abc.abstractmethod
     def roles(self) -> Roles:
@@ -165,6 +173,40 @@ class Agent(abc.ABC):
         Raises:
             ValueError: The library cannot build such widths again.
         """
+
+
+def _sequence(modules: Sequence[nn.Module]) -> nn.Module:
+    return modules[0] if len(modules) == 1 else nn.Sequential(*modules)
+
+
+def derives(thing: object, path: str) -> bool:
+    """Whether a class of this name is among those of an object; nothing is imported for it."""
+    return any(f"{base.__module__}.{base.__qualname__}" == path for base in type(thing).__mro__)
+
+
+def comes_from(thing: object, package: str) -> bool:
+    """Whether a class of this package is among those of an object."""
+    return any(base.__module__.split(".")[0] == package for base in type(thing).__mro__)
+
+
+def refuse_unready(name: str, module: nn.Module) -> None:
+    """Refuse networks with memory and of images, for which there are no rules yet.
+
+    Raises:
+        UnreadyError: There is a recurrent layer or a convolution; the message names it.
+    """
+    for path, child in module.named_modules():
+        kind = type(child).__name__
+        if isinstance(child, nn.RNNBase):
+            raise UnreadyError(
+                f"policy: expected one without memory, got {name} with a {kind} at "
+                f"'policy.{path}'; policies with memory cannot be compiled yet"
+            )
+        if isinstance(child, nn.Conv2d):
+            raise UnreadyError(
+                f"policy: expected one of vectors, got {name} with a {kind} at 'policy.{path}'; "
+                "policies of images cannot be compiled yet"
+            )
 
 
 def optimizers_of(module: nn.Module) -> list[Optimizer]:

@@ -61,8 +61,8 @@ def lost_zeros(module: nn.Module, kept: Any) -> str:
         wrong = sum(int((weights[name] * ~mask).count_nonzero()) for name, mask in masks.items())
         if wrong:
             return (
-                f"{wrong:,} weights that its Sparsifier has pruned are not zero any more: they were "
-                "loaded or trained without it; call sparsifier.apply()"
+                f"{wrong:,} weights that its Sparsifier has pruned are not zero any more: they "
+                "were loaded or trained without it; call sparsifier.apply()"
             )
         return ""
     return _regrown(weights, kept)
@@ -80,7 +80,7 @@ def _regrown(weights: Mapping[str, Tensor], kept: Any) -> str:
     size = sum(weights[name].numel() for name in before)
     then, left = (1 - sum(counts.values()) / max(1, size) for counts in (before, now))
     return (
-        f"it was pruned to a sparsity of {then:.3f}, of which {left:.3f} is left: it was trained on "
-        "without its masks; to keep them, make a Sparsifier, then "
+        f"it was pruned to a sparsity of {then:.3f}, of which {left:.3f} is left: it was trained "
+        "on without its masks; to keep them, make a Sparsifier, then "
         "sparsifier.take_over(prune.found_masks(model.policy)) before learn"
     )

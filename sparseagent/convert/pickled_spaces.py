@@ -39,8 +39,8 @@ def read_pickled_space(name: str, given: Any, *, nested: bool = False) -> Space:
         return _dictionary(name, attributes(name, given).get("spaces"))
     if kind not in ("Box", "Discrete", "MultiDiscrete", "MultiBinary"):
         raise UnsupportedError(
-            f"{name}: expected a {spaces.EXPECTED} space, got {describe(given)}; pass {name}= if it "
-            f"behaves as one"
+            f"{name}: expected a {spaces.EXPECTED} space, got {describe(given)}; pass {name}= if "
+            f"it behaves as one"
         )
     state = attributes(name, given)
     if kind == "Box":

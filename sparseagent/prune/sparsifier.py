@@ -95,8 +95,8 @@ class Sparsifier:
     Attributes:
         module: The network.
 
-    Warns with a `PruningWarning` of an agent that cannot be compiled, in the words of `from_sb3`, and
-    of weights of its acting network that stay dense because pruning does not reach them.
+    Warns with a `PruningWarning` of an agent that cannot be compiled, in the words of `from_sb3`,
+    and of weights of its acting network that stay dense because pruning does not reach them.
 
     Raises:
         TypeError: An argument is of the wrong type, or the agent has a memory or sees images.

@@ -212,7 +212,7 @@ def test_what_a_zip_does_not_tell_can_be_said(tmp_path: Path) -> None:
         assert sa.from_sb3(path, activation=given).layers[0].activation == "tanh"
     edit_data(path, lambda data: data.pop("action_space"))
     with pytest.raises(
-        TypeError, match="action_space: expected a Box, Discrete, .* space, got None"
+        TypeError, match=r"action_space: expected a Box, Discrete, .* space, got None"
     ):
         sa.from_sb3(path, activation=nn.LeakyReLU(0.2))
     stated = sa.from_sb3(

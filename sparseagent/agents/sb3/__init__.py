@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sparseagent.agents.acting import Acting
-from sparseagent.agents.agent import Agent, Network, Roles, Trunk
+from sparseagent.agents.agent import Agent, Network, Roles, Trunk, derives
 from sparseagent.agents.sb3.acting import read_acting
 
 _BASE_POLICY = "stable_baselines3.common.policies.BasePolicy"
@@ -38,10 +38,11 @@ _VALUES = (_Kind("q_net", "q_net"), _Kind("quantile_net", "quantile_net"))
 def adapt(thing: object) -> Agent | None:
     """A policy or a model of Stable-Baselines3."""
     if isinstance(thing, nn.Module):
-        return StableBaselines3(thing) if _derives(thing, _BASE_POLICY) else None
+        return StableBaselines3(thing) if derives(thing, _BASE_POLICY) else None
     policy = getattr(thing, "policy", None)
-    known = isinstance(policy, nn.Module) and _derives(thing, _BASE_ALGORITHM)
-    return StableBaselines3(policy, thing) if known else None
+    if not isinstance(policy, nn.Module) or not derives(thing, _BASE_ALGORITHM):
+        return None
+    return StableBaselines3(policy, thing)
 
 
 class StableBaselines3(Agent):
@@ -50,6 +51,7 @@ class StableBaselines3(Agent):
     library = "stable-baselines3"
 
     def networks(self) -> list[Network]:
+        """The networks: the one that acts first, each critic by itself."""
         parts = self._parts()
         for kind in _VALUES:
             if kind.online in parts:
@@ -73,6 +75,7 @@ class StableBaselines3(Agent):
         ]
 
     def roles(self) -> Roles:
+        """All modules that hold weights, by what they do."""
         parts = self._parts()
         for kind in _VALUES:
             if kind.online in parts:
@@ -111,16 +114,19 @@ class StableBaselines3(Agent):
         stochastic: bool = False,
         value: bool = False,
     ) -> Acting:
+        """How it acts: for conversion."""
         spaces = observation_space, action_space
         return read_acting(self.module, self.model, *spaces, stochastic=stochastic, value=value)
 
     def acting_optimizer(self) -> Optimizer | None:
+        """The actor's, which ends a gradient update."""
         # SAC computes the actor's loss before the critic's step. Masks that changed after that
         # step would change weights which the actor's backward pass still needs.
         found = vars(getattr(self.module, "actor", self.module)).get("optimizer")
         return found if isinstance(found, Optimizer) else None
 
     def run(self, batch: Any) -> None:
+        """Run the actor and, on its actions, the critics; observations as the environment's."""
         policy: Any = self.module
         array = batch.cpu().numpy() if isinstance(batch, Tensor) else batch
         observations, _ = policy.obs_to_tensor(array)
@@ -207,11 +213,6 @@ def _group_widths(networks: Iterable[Network]) -> dict[str, list[int]]:
                 f"and {widths}"
             )
     return found
-
-
-def _derives(thing: object, path: str) -> bool:
-    """Whether a class of this name is among those of the object; nothing is imported for it."""
-    return any(f"{base.__module__}.{base.__qualname__}" == path for base in type(thing).__mro__)
 
 
 def _present(modules: Iterable[nn.Module | None]) -> tuple[nn.Module, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from sparseagent.agents.acting import Acting
+from sparseagent.agents.agent import refuse_unready
 from sparseagent.agents.pruned import KEPT
 from sparseagent.agents.sb3 import heads
 from sparseagent.agents.sb3.ways import (
@@ -21,7 +22,7 @@ from sparseagent.agents.sb3.ways import (
     Way,
 )
 from sparseagent.agents.spaces import DiscreteSpace, MultiDiscreteSpace, Space, read_space
-from sparseagent.agents.unsupported import UnreadyError, UnsupportedError
+from sparseagent.agents.unsupported import UnsupportedError
 
 #: The methods between an observation and an action; a subclass that changes one is refused.
 _METHODS = (
@@ -39,45 +40,41 @@ class Kind:
         policy: Path of the class.
         way: How they act.
         parts: Paths of the classes of submodules that take part.
-        extractor: Where the actor's features extractor lies.
         activation: Name of the default activation in `torch.nn`.
     """
 
     policy: str
     way: type[Way]
     parts: Mapping[str, str] = field(default_factory=dict)
-    extractor: str = "pi_features_extractor"
     activation: str = "ReLU"
 
 
 def _actor(library: str, module: str, policy: str, way: type[Way]) -> Kind:
     path = f"{library}.{module}.policies"
-    return Kind(f"{path}.{policy}", way, {"actor": f"{path}.Actor"}, "actor.features_extractor")
+    return Kind(f"{path}.{policy}", way, {"actor": f"{path}.Actor"})
 
 
-_ON_POLICY = {"extractor": "pi_features_extractor", "activation": "Tanh"}
 _DQN, _QRDQN = "stable_baselines3.dqn.policies", "sb3_contrib.qrdqn.policies"
 KINDS: Mapping[str, Kind] = {
     "actor-critic": Kind(
-        "stable_baselines3.common.policies.ActorCriticPolicy", ActorCritic, **_ON_POLICY
+        "stable_baselines3.common.policies.ActorCriticPolicy", ActorCritic, activation="Tanh"
     ),
     "maskable": Kind(
-        "sb3_contrib.common.maskable.policies.MaskableActorCriticPolicy", ActorCritic, **_ON_POLICY
+        "sb3_contrib.common.maskable.policies.MaskableActorCriticPolicy",
+        ActorCritic,
+        activation="Tanh",
     ),
-    "q-network": Kind(
-        f"{_DQN}.DQNPolicy", Values, {"q_net": f"{_DQN}.QNetwork"}, "q_net.features_extractor"
-    ),
+    "q-network": Kind(f"{_DQN}.DQNPolicy", Values, {"q_net": f"{_DQN}.QNetwork"}),
     "quantile": Kind(
         f"{_QRDQN}.QRDQNPolicy",
         QuantileValues,
         {"quantile_net": f"{_QRDQN}.QuantileNetwork"},
-        "quantile_net.features_extractor",
     ),
     "sac": _actor("stable_baselines3", "sac", "SACPolicy", SquashedActor),
     "tqc": _actor("sb3_contrib", "tqc", "TQCPolicy", SquashedActor),
     "crossq": _actor("sb3_contrib", "crossq", "CrossQPolicy", SquashedActor),
     "td3": _actor("stable_baselines3", "td3", "TD3Policy", DeterministicActor),
-    "ars": Kind("sb3_contrib.ars.policies.ARSPolicy", Searched, extractor="features_extractor"),
+    "ars": Kind("sb3_contrib.ars.policies.ARSPolicy", Searched),
 }
 #: The algorithms: where their class lies, and the kind of their policies. DDPG derives from TD3.
 ALGORITHMS: Mapping[str, tuple[str, str]] = {
@@ -206,7 +203,7 @@ def _algorithm(model: Any) -> str:
     """The name of a live model's algorithm, empty where there is only a policy."""
     if model is None:
         return ""
-    _refuse_unready(type(model).__name__, model.policy)
+    refuse_unready(type(model).__name__, model.policy)
     for name, (module, _) in ALGORITHMS.items():
         base = _base(model, f"{module}.{name}")
         if base is not None:
@@ -219,7 +216,7 @@ def _algorithm(model: Any) -> str:
 
 def _checked_kind(policy: Any) -> str:
     """The kind of a live policy that acts as its class says."""
-    _refuse_unready(type(policy).__name__, policy)
+    refuse_unready(type(policy).__name__, policy)
     for name, kind in KINDS.items():
         base = _base(policy, kind.policy)
         if base is None:
@@ -254,20 +251,4 @@ def _check_untouched(path: str, thing: Any, base: type | str) -> None:
             raise UnsupportedError(
                 f"module '{path}' ({type(thing).__name__}): expected the {method} of "
                 f"{base.__name__}, got one of its own"
-            )
-
-
-def _refuse_unready(name: str, policy: nn.Module) -> None:
-    """Refuse policies with memory and of images, for which there are no rules yet."""
-    for path, child in policy.named_modules():
-        kind = type(child).__name__
-        if isinstance(child, nn.RNNBase):
-            raise UnreadyError(
-                f"policy: expected one without memory, got {name} with a {kind} at "
-                f"'policy.{path}'; policies with memory cannot be compiled yet"
-            )
-        if isinstance(child, nn.Conv2d):
-            raise UnreadyError(
-                f"policy: expected one of vectors, got {name} with a {kind} at 'policy.{path}'; "
-                "policies of images cannot be compiled yet"
             )

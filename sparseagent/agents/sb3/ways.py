@@ -137,7 +137,7 @@ def is_plain(extractor: nn.Module) -> bool:
     if kind.__module__ != _EXTRACTORS:
         return False
     if kind.__name__ == "CombinedExtractor":
-        return all(type(part) is nn.Flatten for part in extractor.extractors.values())  # type: ignore[operator, union-attr]
+        return all(type(part) is nn.Flatten for part in extractor.extractors.values())  # type: ignore[operator]
     return kind.__name__ == "FlattenExtractor"
 
 
