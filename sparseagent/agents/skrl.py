@@ -54,9 +54,6 @@ class Way(nn.Module):
         """Features `[B, in]` to means or logits, and log_std where it is asked for."""
         given = {"observations": x, "states": x}
         found, extra = self.policy.compute(given, role="policy")
-        if self.kind == "gaussian" and self.policy._g_clip_mean_actions:
-            low, high = self.policy._g_min_actions, self.policy._g_max_actions
-            found = torch.minimum(torch.maximum(found, low), high)
         outputs = {"action": found}
         if self.stochastic and self.kind == "gaussian" and _fixed_log_std(self.policy) is None:
             outputs["log_std"] = extra["log_std"]
@@ -101,7 +98,7 @@ class Skrl(Agent):
             )
         )
         facts = {}
-        if kind == "gaussian" and policy._g_clip_actions:
+        if kind == "gaussian" and policy._g_clip_actions and not policy._g_clip_mean_actions:
             facts["quirks"] = ["means are not clipped: clip_actions clips samples alone"]
         return Acting(
             type(self.model).__name__ if self.model is not None else type(policy).__name__,
@@ -128,8 +125,14 @@ class Skrl(Agent):
             if policy._d_clip_actions and isinstance(space, BoxSpace):
                 return clip_to(space.low, space.high)
             return Raw()
+        clipped = kind == "gaussian" and policy._g_clip_mean_actions and isinstance(space, BoxSpace)
         if not stochastic:
-            return Raw()
+            return clip_to(space.low, space.high) if clipped else Raw()
+        if clipped:
+            raise UnsupportedError(
+                "stochastic: expected a model without clip_mean_actions, which clips before it "
+                "samples"
+            )
         if kind != "gaussian":
             raise UnsupportedError(f"stochastic: expected False for a {kind} model")
         if policy._g_clip_actions and isinstance(space, BoxSpace):

@@ -18,6 +18,7 @@ from sparseagent.agents.spaces import BoxSpace, DiscreteSpace, Space, read_space
 from sparseagent.agents.unsupported import UnsupportedError
 from sparseagent.head import Argmax, Head, Raw, clip_to, unscale_to
 
+_NETS = "tianshou.utils.net"
 _POLICY = "tianshou.algorithm.algorithm_base.Policy"
 _FREE = "tianshou.algorithm.modelfree"
 _KINDS = {
@@ -53,11 +54,10 @@ class Way(nn.Module):
         """Features `[B, in]` to bounded means, or values of actions."""
         policy = self.policy
         if self.kind == "values":
-            return {"action": policy.model(x)[0]}
-        found = policy.actor(x)[0]
+            return {"action": _run(policy.model, x)}
+        mean = _run(policy.actor, x)
         if self.discrete:
-            return {"action": found}
-        mean = found if self.kind == "actor" else found[0]
+            return {"action": mean}
         if self.kind == "sac":
             mean = torch.tanh(mean)
         if policy.action_bound_method == "clip":
@@ -65,6 +65,30 @@ class Way(nn.Module):
         elif policy.action_bound_method == "tanh":
             mean = torch.tanh(mean)
         return {"action": mean}
+
+
+def _run(net: Any, x: Tensor) -> Tensor:
+    """What a network of the library gives first, without its conversions from arrays."""
+    if derives(net, f"{_NETS}.common.MLP"):
+        return net.model(x)  # type: ignore[no-any-return]
+    if derives(net, f"{_NETS}.common.Net") and net.num_atoms == 1:
+        logits = _run(net.model, x)
+        if net.use_dueling:
+            q, v = _run(net.Q, logits), _run(net.V, logits)
+            logits = q - q.mean(dim=1, keepdim=True) + v
+        return torch.softmax(logits, dim=-1) if net.softmax else logits
+    if derives(net, f"{_NETS}.continuous.ContinuousActorDeterministic"):
+        hidden = _run(net.preprocess, x)
+        return net.max_action * torch.tanh(_run(net.last, hidden))  # type: ignore[no-any-return]
+    if derives(net, f"{_NETS}.continuous.ContinuousActorProbabilistic"):
+        mean = _run(net.mu, _run(net.preprocess, x))
+        return mean if net._unbounded else net.max_action * torch.tanh(mean)
+    if derives(net, f"{_NETS}.discrete.DiscreteActor"):
+        return _run(net.last, _run(net.preprocess, x))  # a softmax leaves the largest the largest
+    found = net(x)
+    while isinstance(found, tuple):
+        found = found[0]
+    return found  # type: ignore[no-any-return]
 
 
 class Tianshou(Agent):
