@@ -174,7 +174,8 @@ def from_agent(
             it, `FlattenObservation`) become part of the policy, other wrappers are named.
         normaliser: the observation step, for agents that do not hold it: an `Observation`, a
             mapping with `mean`, `var`, `epsilon`, `clip_obs`, or the file of a VecNormalize. False
-            states that there is none. Without it and `env` a `NormaliserWarning` tells that nobody knows.
+            states that there is none. Without it and `env` a `NormaliserWarning` tells that
+            nobody knows.
         observation_space: replaces the agent's or the environment's.
         action_space: replaces the agent's or the environment's.
         metadata: JSON-able facts to add.

@@ -288,12 +288,15 @@ def tianshou_policy(kind: str, **options: Any) -> Any:
     discrete = kind in ("dqn", "discrete")
     space = spaces.Discrete(4) if discrete else BOX
     both = {"action_space": space, "observation_space": OBSERVED}
+    mode = {"deterministic_eval": True}  # the default plays samples
     values = {"action_shape": 4} if kind == "dqn" else {}
     net = Net(state_shape=5, hidden_sizes=(24, 16), **values)
     if kind == "dqn":
         return DiscreteQLearningPolicy(model=net, **both)
     if kind == "discrete":
-        return DiscreteActorPolicy(actor=DiscreteActor(preprocess_net=net, action_shape=4), **both)
+        return DiscreteActorPolicy(
+            actor=DiscreteActor(preprocess_net=net, action_shape=4), **mode, **both
+        )
     shape = {"preprocess_net": net, "action_shape": (3,)}
     if kind == "deterministic":
         actor: Any = ContinuousActorDeterministic(**shape)
@@ -304,7 +307,7 @@ def tianshou_policy(kind: str, **options: Any) -> Any:
     from torch.distributions import Independent, Normal
 
     return ProbabilisticActorPolicy(
-        actor=actor, dist_fn=lambda x: Independent(Normal(*x), 1), **both, **options
+        actor=actor, dist_fn=lambda x: Independent(Normal(*x), 1), **mode, **both, **options
     )
 
 
