@@ -7,7 +7,14 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+
+if find_spec("sparseagent._core") is None:
+    raise ImportError(
+        f"sparseagent: expected the compiled core in {__path__[0]}, which is a source tree; build "
+        "and install it with `pip install .`, and start Python in another folder"
+    )
 
 from sparseagent.csr import CSR
 from sparseagent.distributions import (
@@ -18,15 +25,18 @@ from sparseagent.distributions import (
     EpsilonGreedy,
     MultiCategorical,
 )
+from sparseagent.extras import needed
 from sparseagent.head import Argmax, Box, Clip, Head, Raw, Unscale, clip_to, unscale_to
 from sparseagent.ops import Layer, Observation, chain
 from sparseagent.plan import Plan, compile, kernels
 from sparseagent.policy import SparsePolicy, load
 from sparseagent.policyfile import Golden
 from sparseagent.program import Program, Span
+from sparseagent.sampling import Sample, Sampler
 
 if TYPE_CHECKING:
     from sparseagent.convert import from_agent, from_sb3, from_torch
+    from sparseagent.export import export_c
     from sparseagent.rollouts import RolloutResult, rollout
 
 try:
@@ -53,6 +63,8 @@ __all__ = [
     "Program",
     "Raw",
     "RolloutResult",
+    "Sample",
+    "Sampler",
     "Span",
     "SparsePolicy",
     "Unscale",
@@ -60,6 +72,7 @@ __all__ = [
     "chain",
     "clip_to",
     "compile",
+    "export_c",
     "from_agent",
     "from_sb3",
     "from_torch",
@@ -70,6 +83,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "export_c": "sparseagent.export",
     "from_agent": "sparseagent.convert",
     "from_sb3": "sparseagent.convert",
     "from_torch": "sparseagent.convert",
@@ -83,7 +97,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'sparseagent' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_LAZY[name]), name)
+    try:
+        return getattr(import_module(_LAZY[name]), name)
+    except ModuleNotFoundError as error:
+        raise needed(error, f"sparseagent.{name}") from None
 
 
 def __dir__() -> list[str]:

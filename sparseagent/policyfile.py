@@ -230,7 +230,8 @@ def _metadata(data: bytes) -> dict[str, str]:
     length = int.from_bytes(data[:8], "little")
     if length > len(data) - 8:
         raise PolicyFileError(
-            f"truncated or damaged: expected a header of {length} bytes, got {len(data) - 8}"
+            f"truncated, or not a policy file: expected a header of {length} bytes, got "
+            f"{len(data) - 8}"
         )
     if length > MAX_HEADER:
         raise PolicyFileError(f"header: expected at most {MAX_HEADER} bytes, got {length}")

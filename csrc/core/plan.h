@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "core/head.h"
+#include "core/act.h"
 #include "core/observation.h"
 #include "core/registry.h"
 #include "core/scatter.h"
@@ -36,7 +36,7 @@ class Plan {
   };
 
   // One batch: of every input [batch, *shape], of the first `wanted` outputs
-  // [batch, size].
+  // [batch, size], null for those that nobody needs.
   struct Call {
     const Observations* inputs;
     float* const* outputs;
@@ -53,7 +53,7 @@ class Plan {
   int input_size() const { return input_size_; }
   int output_size() const { return output_size_; }
   bool one_input() const { return one_input_; }
-  int threads() const { return pool_->threads(); }
+  int threads() const { return threads_; }
   const Isa& isa() const { return isa_; }
   const Schedule& schedule() const { return *schedule_; }
   const std::vector<Choice>& choices() const { return choices_; }
@@ -74,9 +74,9 @@ class Plan {
     forward({&observations, &outputs, 1}, batch);
   }
 
-  // Observations to actions: int64 [batch] where the head is discrete, else float
-  // [batch, out].
-  void act(const Observations* inputs, std::int64_t batch, void* actions) const;
+  // Observations to actions, and what else the call wants. Throws std::invalid_argument
+  // for what the head cannot give.
+  void act(const Acting& call, std::int64_t batch) const;
 
   // Asks for the weights that the next single observation needs; waits for none of
   // them.
@@ -97,7 +97,8 @@ class Plan {
     std::int32_t runs;
     Activation activation;
     float alpha;
-    bool dense;  // all entries, ascending
+    const Window* window;  // of the program's memory
+    bool dense;            // all entries, ascending
     std::string digest;
     std::vector<std::int32_t> indptr;
     std::vector<std::int32_t> indices;
@@ -126,18 +127,21 @@ class Plan {
   std::int64_t share_of(std::int64_t batch) const;
   void prepare(const Call& call, std::int64_t first, std::int64_t count, float* memory,
                const float** rows) const;
-  std::size_t workspace_floats() const;
   void find_places(const std::vector<LayerView>& layers);
+
+  // What every call asks of it, in a cache line of its own.
+  alignas(64) const std::int32_t input_size_;
+  const std::int32_t output_size_;
+  const int threads_;
+  const bool one_input_;
+  const bool as_it_comes_;  // one input, of which float32 needs no step
+  std::unique_ptr<Schedule> schedule_;
+  std::size_t walk_floats_ = 0;       // of a workspace; prepared rows lie behind them
+  std::size_t workspace_floats_ = 0;  // all of it
 
   const Isa& isa_;
   Program program_;  // without the numbers of its layers
-  // What every call asks of it.
-  const std::int32_t input_size_;
-  const std::int32_t output_size_;
-  const bool one_input_;
-  const bool as_it_comes_;  // one input, of which float32 needs no step
   std::vector<Choice> choices_;
-  std::unique_ptr<Schedule> schedule_;
   bool split_ = false;  // one observation is worth several threads
   std::vector<Structure> structure_;
   std::vector<Refresh> refreshes_;  // filled by the first update

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sparseagent import fields
-from sparseagent.csr import CSR, Float32, Float64, ReadOnly, check_shape, frozen_array
+from sparseagent.csr import CSR, Float32, Float64, ReadOnly, check_shape, finite_array
 from sparseagent.ops.activation import activate, activation_bound, check_activation
 from sparseagent.program import Attributes, Op, Span, Tensors
 
@@ -35,19 +35,15 @@ class Layer(ReadOnly):
 
     def __post_init__(self) -> None:
         if not isinstance(self.weight, CSR):
-            dense = frozen_array("weight", self.weight, np.float32, 2)
+            dense = finite_array("weight", self.weight, ndim=2)
             check_shape("weight: shape", dense.shape)
-            if not np.isfinite(dense).all():
-                raise ValueError("weight: expected finite numbers, got Inf or NaN")
             object.__setattr__(self, "weight", dense)
-        object.__setattr__(self, "bias", frozen_array("bias", self.bias, np.float32, 1))
+        object.__setattr__(self, "bias", finite_array("bias", self.bias))
         if self.bias.size != self.shape[0]:
             raise ValueError(
                 f"bias: expected {self.shape[0]} numbers for a layer {self.shape}, "
                 f"got {self.bias.size}"
             )
-        if not np.isfinite(self.bias).all():
-            raise ValueError("bias: expected finite numbers, got Inf or NaN")
         object.__setattr__(self, "alpha", float(self.alpha))
         check_activation(self.activation, self.alpha)
 
@@ -105,29 +101,14 @@ class Layer(ReadOnly):
 
 
 @dataclass(frozen=True, eq=False)
-class Linear(Op):
-    """A layer: its inputs are the features of all reads, one behind the other.
+class LayerOp(Op):
+    """An op with a layer, of which files hold the matrix, the bias and the activation.
 
     Attributes:
-        layer: matrix `[out, in]`, bias and activation.
+        layer: matrix, bias and activation.
     """
 
-    kind: ClassVar[str] = "linear"
-
     layer: Layer
-
-    @property
-    def since(self) -> int:
-        return 1
-
-    def check(self) -> None:
-        out, width = self.layer.shape
-        if len(self.writes) != 1 or self.out_size != out or self.in_size != width:
-            raise ValueError(
-                f"expected {width} inputs and one span of {out} outputs for a layer of shape "
-                f"{self.layer.shape}, got {self.in_size} and {self.out_size} in "
-                f"{len(self.writes)} spans"
-            )
 
     def attributes(self) -> Attributes:
         weight = self.layer.weight
@@ -153,14 +134,9 @@ class Linear(Op):
             "values": weight.values,
         }
 
-    @classmethod
-    def read(
-        cls,
-        reads: tuple[Span, ...],
-        writes: tuple[Span, ...],
-        attributes: Attributes,
-        tensors: Tensors,
-    ) -> Linear:
+    @staticmethod
+    def read_layer(attributes: Attributes, tensors: Tensors) -> Layer:
+        """The layer that `attributes()` and `tensors()` describe."""
         shape = fields.wholes(attributes, "shape")
         if len(shape) != 2:
             raise ValueError(f"expected shape (out, in), got {shape}")
@@ -184,7 +160,37 @@ class Linear(Op):
             raise ValueError(f"expected kind csr or dense, got {attributes['kind']!r}")
         activation = fields.text(attributes, "activation")
         alpha = fields.number(attributes, "alpha")
-        return cls(reads, writes, Layer(weight, tensors["bias"], activation, alpha))
+        return Layer(weight, tensors["bias"], activation, alpha)
+
+
+@dataclass(frozen=True, eq=False)
+class Linear(LayerOp):
+    """A layer: its inputs are the features of all reads, one behind the other."""
+
+    kind: ClassVar[str] = "linear"
+
+    @property
+    def since(self) -> int:
+        return 1
+
+    def check(self) -> None:
+        out, width = self.layer.shape
+        if len(self.writes) != 1 or self.out_size != out or self.in_size != width:
+            raise ValueError(
+                f"expected {width} inputs and one span of {out} outputs for a layer of shape "
+                f"{self.layer.shape}, got {self.in_size} and {self.out_size} in "
+                f"{len(self.writes)} spans"
+            )
+
+    @classmethod
+    def read(
+        cls,
+        reads: tuple[Span, ...],
+        writes: tuple[Span, ...],
+        attributes: Attributes,
+        tensors: Tensors,
+    ) -> Linear:
+        return cls(reads, writes, cls.read_layer(attributes, tensors))
 
     def float64(self, *x: Float64) -> Float64:
         weight = self.layer.dense_weight().astype(np.float64)
