@@ -17,7 +17,6 @@ from torch import nn
 
 from sparseagent.agents.acting import Acting
 from sparseagent.agents.agent import Agent, Network, Roles, Trunk, optimizers_of
-from sparseagent.agents.unsupported import UnreadyError, UnsupportedError
 
 __all__ = [
     "Acting",
@@ -25,8 +24,6 @@ __all__ = [
     "Network",
     "Roles",
     "Trunk",
-    "UnreadyError",
-    "UnsupportedError",
     "adapt",
     "module_of",
     "optimizers_of",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sparseagent.agents.acting import Acting
-from sparseagent.agents.unsupported import UnreadyError
+from sparseagent.unsupported import UnreadyError
 
 
 class Trunk(nn.Module):

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from sparseagent.agents.acting import Acting
 from sparseagent.agents.agent import Agent, Network, Roles, comes_from, refuse_unready
 from sparseagent.agents.spaces import BoxSpace, Space, read_space
-from sparseagent.agents.unsupported import UnsupportedError
 from sparseagent.distributions import Categorical, DiagGaussian, MultiCategorical
 from sparseagent.head import Argmax, Head, Raw, clip_to, unscale_to
 from sparseagent.ops import Observation
+from sparseagent.unsupported import UnsupportedError
 
 _CLAMP = 5.0
 

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from sparseagent.agents.acting import Acting
 from sparseagent.agents.agent import Agent, Roles, comes_from, refuse_unready
 from sparseagent.agents.spaces import BoxSpace, Space, read_space
-from sparseagent.agents.unsupported import UnsupportedError
 from sparseagent.distributions import DiagGaussian
 from sparseagent.head import Head, Raw
 from sparseagent.ops import Observation
+from sparseagent.unsupported import UnsupportedError
 
 _PLAIN = ("GaussianDistribution", "HeteroscedasticGaussianDistribution")
 

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from sparseagent.agents.acting import Acting
 from sparseagent.agents.agent import Agent, Roles, comes_from, derives, refuse_unready
 from sparseagent.agents.spaces import BoxSpace, MultiDiscreteSpace, Space, read_space
-from sparseagent.agents.unsupported import UnsupportedError
 from sparseagent.distributions import Categorical, DiagGaussian, MultiCategorical
 from sparseagent.head import Argmax, Head, Raw, clip_to
 from sparseagent.ops import Observation
+from sparseagent.unsupported import UnsupportedError
 
 _MODEL = "skrl.models.torch.base.Model"
 _MIXINS = {

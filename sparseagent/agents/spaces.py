@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseagent.agents.unsupported import UnsupportedError
 from sparseagent.ops.observe import DTYPES, Observation
+from sparseagent.unsupported import UnsupportedError
 
 #: Numbers of a MultiDiscrete or MultiBinary, and entries of a Dict: more are taken for damage.
 _MOST_NUMBERS = 1 << 16

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from sparseagent.agents.acting import Acting
 from sparseagent.agents.agent import Agent, Network, Roles, comes_from, derives, refuse_unready
 from sparseagent.agents.spaces import BoxSpace, DiscreteSpace, Space, read_space
-from sparseagent.agents.unsupported import UnsupportedError
 from sparseagent.head import Argmax, Head, Raw, clip_to, unscale_to
+from sparseagent.unsupported import UnsupportedError
 
 _NETS = "tianshou.utils.net"
 _POLICY = "tianshou.algorithm.algorithm_base.Policy"

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from sparseagent.agents import Acting, Agent, UnreadyError, adapt
+from sparseagent.agents import Acting, Agent, adapt
 from sparseagent.agents.pruned import lost_zeros
 from sparseagent.agents.sb3.acting import NAMES
 from sparseagent.agents.spaces import (
@@ -40,6 +40,7 @@ from sparseagent.convert.torch_trace import trace
 from sparseagent.ops import Observation
 from sparseagent.policy import SparsePolicy
 from sparseagent.policyfile import Observations
+from sparseagent.unsupported import UnreadyError
 
 
 def from_sb3(

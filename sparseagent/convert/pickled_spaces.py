@@ -8,9 +8,9 @@ import numpy as np
 
 from sparseagent.agents import spaces
 from sparseagent.agents.spaces import Space
-from sparseagent.agents.unsupported import UnsupportedError
 from sparseagent.convert.inert_pickle import Call, Name, describe
 from sparseagent.convert.pickled_numpy import array, attributes, number
+from sparseagent.unsupported import UnsupportedError
 
 _MOST_ENTRIES = 1000
 

@@ -20,7 +20,7 @@ from typing import Any
 from torch import nn
 from torch.nn.modules import activation as activation_modules
 
-from sparseagent.agents import Acting, UnsupportedError
+from sparseagent.agents import Acting
 from sparseagent.agents.pruned import KEPT
 from sparseagent.agents.sb3.acting import ALGORITHMS, KINDS, acting_of, remembers_normaliser
 from sparseagent.agents.spaces import DictSpace, DiscreteSpace, Space, inputs
@@ -31,6 +31,7 @@ from sparseagent.convert.pickled_spaces import read_pickled_space
 from sparseagent.convert.sb3_network import Options, rebuild
 from sparseagent.convert.torch_file import TensorFile
 from sparseagent.convert.torch_rules import ACTIVATION_MODULES
+from sparseagent.unsupported import UnsupportedError
 
 #: Classes of policies of Dict observations, and the kinds whose networks they have.
 _MULTI_INPUT: Mapping[str, str] = {

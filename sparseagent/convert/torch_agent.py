@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from sparseagent.agents.unsupported import UnsupportedError
 from sparseagent.convert.assemble import assemble, versions
 from sparseagent.convert.builder import Builder, Value
 from sparseagent.convert.features import Features
@@ -23,6 +22,7 @@ from sparseagent.head import Head, Raw
 from sparseagent.ops import Observation
 from sparseagent.policy import SparsePolicy
 from sparseagent.policyfile import Observations
+from sparseagent.unsupported import UnsupportedError
 
 Steps = Mapping[str, Observation]
 

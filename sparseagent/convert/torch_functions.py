@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from sparseagent.agents.unsupported import UnsupportedError
 from sparseagent.convert.features import Features
 from sparseagent.convert.torch_rules import RULES, Rule, Scope, rule, weights
+from sparseagent.unsupported import UnsupportedError
 
 
 def _plain(name: str) -> Rule:

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from sparseagent.agents.unsupported import UnsupportedError
 from sparseagent.convert.features import Features
 from sparseagent.csr import Float32
+from sparseagent.unsupported import UnsupportedError
 
 Rule = Callable[..., Any]
 AnyRule = TypeVar("AnyRule", bound=Rule)

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from sparseagent.agents.unsupported import UnsupportedError
 from sparseagent.convert.torch_trace import Traced
+from sparseagent.unsupported import UnsupportedError
 
 _UNPACKED = ("prim::ListUnpack", "prim::TupleUnpack")
 #: Nodes without a result that matters, or that say what is known anyway.

@@ -17,12 +17,12 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.nn.utils.prune import BasePruningMethod
 
-from sparseagent.agents.unsupported import UnsupportedError
 from sparseagent.convert import torch_functions as _functions  # noqa: F401, they enter their rules
 from sparseagent.convert import torch_shapes as _shapes  # noqa: F401
 from sparseagent.convert.builder import Builder, Value
 from sparseagent.convert.features import Features
 from sparseagent.convert.torch_rules import RULES, Scope
+from sparseagent.unsupported import UnsupportedError
 
 #: Attributes and methods of a tensor that say what it is like.
 _SIZES: Mapping[str, Callable[[Any], Any]] = {

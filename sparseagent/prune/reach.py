@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 
-from sparseagent.agents import Agent, UnreadyError
+from sparseagent.agents import Agent
 from sparseagent.prune.layer import below
+from sparseagent.unsupported import UnreadyError
 
 
 class PruningWarning(UserWarning):

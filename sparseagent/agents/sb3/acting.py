@@ -22,7 +22,7 @@ from sparseagent.agents.sb3.ways import (
     Way,
 )
 from sparseagent.agents.spaces import DiscreteSpace, MultiDiscreteSpace, Space, read_space
-from sparseagent.agents.unsupported import UnsupportedError
+from sparseagent.unsupported import UnsupportedError
 
 #: The methods between an observation and an action; a subclass that changes one is refused.
 _METHODS = (

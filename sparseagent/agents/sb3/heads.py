@@ -14,7 +14,6 @@ from sparseagent.agents.spaces import (
     MultiDiscreteSpace,
     Space,
 )
-from sparseagent.agents.unsupported import UnsupportedError
 from sparseagent.csr import Float32
 from sparseagent.distributions import (
     GSDE,
@@ -25,6 +24,7 @@ from sparseagent.distributions import (
     MultiCategorical,
 )
 from sparseagent.head import Argmax, Head, clip_to, unscale_to
+from sparseagent.unsupported import UnsupportedError
 
 #: SAC's bounds of log_std.
 _LOG_STD_RANGE = (-20.0, 2.0)
