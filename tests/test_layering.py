@@ -97,7 +97,7 @@ OUTER: dict[str, tuple[set[str], set[str]]] = {
     "console": ({"rich"}, set()),
     "agents": ({"torch"}, set()),
     "prune": ({"torch", "stable_baselines3"}, {"matplotlib"}),
-    "convert": ({"torch", "stable_baselines3", "gymnasium"}, {"onnx", "google"}),
+    "convert": ({"torch", "gymnasium"}, {"onnx", "google"}),
     "report": (set(), {"matplotlib", "threadpoolctl"}),
     "robustness": ({"gymnasium"}, {"mujoco"}),
     "train": ({"cloudpickle", "torch", "stable_baselines3", "gymnasium", "rich"}, {"optuna"}),

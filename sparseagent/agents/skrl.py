@@ -125,9 +125,10 @@ class Skrl(Agent):
             if policy._d_clip_actions and isinstance(space, BoxSpace):
                 return clip_to(space.low, space.high)
             return Raw()
-        clipped = kind == "gaussian" and policy._g_clip_mean_actions and isinstance(space, BoxSpace)
+        clipped = kind == "gaussian" and policy._g_clip_mean_actions
         if not stochastic:
-            return clip_to(space.low, space.high) if clipped else Raw()
+            bounded = clipped and isinstance(space, BoxSpace)
+            return clip_to(space.low, space.high) if bounded else Raw()  # type: ignore[union-attr]
         if clipped:
             raise UnsupportedError(
                 "stochastic: expected a model without clip_mean_actions, which clips before it "
