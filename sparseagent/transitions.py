@@ -205,7 +205,7 @@ def _value_of(act: Any) -> Callable[[Any], npt.NDArray[np.float32]] | None:
     return lambda observation: plan.outputs(observation)["value"].reshape(-1)
 
 
-def _steps(
+def _steps(  # noqa: PLR0917
     vec: Any,
     decide: Callable[[Any, npt.NDArray[np.bool_]], _Decision],
     value_of: Callable[[Any], npt.NDArray[np.float32]] | None,

@@ -50,7 +50,7 @@ class CompiledEval(BaseCallback):
         self.results: list[tuple[int, sa.RolloutResult]] = []
         self.best_mean = float("-inf")
         self._env, self._every, self._best = env, every, best
-        self._how = {"episodes": episodes, "num_envs": num_envs, "seed": seed}
+        self._episodes, self._num_envs, self._seed = episodes, num_envs, seed
         self._next = every
 
     def _on_step(self) -> bool:
@@ -59,7 +59,13 @@ class CompiledEval(BaseCallback):
         self._next = self.num_timesteps + self._every
         statistics = self.model.get_vec_normalize_env()
         policy = sa.from_sb3(self.model, vecnormalize=False if statistics is None else statistics)
-        result = sa.rollout(sa.compile(policy), self._env, **self._how)
+        result = sa.rollout(
+            sa.compile(policy),
+            self._env,
+            episodes=self._episodes,
+            num_envs=self._num_envs,
+            seed=self._seed,
+        )
         self.results.append((self.num_timesteps, result))
         self.logger.record("eval/mean_reward", result.mean)
         self.logger.record("eval/iqm", result.iqm)

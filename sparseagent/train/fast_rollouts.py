@@ -104,9 +104,7 @@ class _Copy:
             else obs.numpy()
         )
         if deterministic:
-            sample = self._sampler.plan.sample(
-                given, deterministic=True, action_masks=action_masks
-            )
+            sample = self._sampler.plan.sample(given, deterministic=True, action_masks=action_masks)
         else:
             sample = self._sampler.sample(given, action_masks=action_masks)
         assert sample.value is not None
@@ -157,7 +155,7 @@ class _Places:
 
     def _find(self, flat: Float32, real: Float32, mark: Float32) -> npt.NDArray[np.int64]:
         """The places of some numbers, constants behind the parameters."""
-        places = np.rint(mark / np.float32(_STEP)).astype(np.int64) - 1
+        places: npt.NDArray[np.int64] = np.rint(mark / np.float32(_STEP)).astype(np.int64) - 1
         known = (places >= 0) & (places < flat.size)
         known &= flat[np.where(known, places, 0)].view(np.int32) == real.view(np.int32)
         constant = ~known & (real.view(np.int32) == mark.view(np.int32))
@@ -174,7 +172,8 @@ class _Places:
 def _dense(model: OnPolicyAlgorithm) -> SparsePolicy:
     """The policy with all entries of every layer, its value beside the action."""
     # With a mask for one layer the others have all entries, and nothing is removed.
-    name, array = next(p for p in model.policy.named_parameters() if p[1].ndim == 2)
+    named = model.policy.named_parameters()
+    name, array = next(n for n in named if n[0].endswith(".weight") and n[1].ndim == 2)
     policy = sa.from_sb3(
         model,
         vecnormalize=False,
@@ -183,7 +182,7 @@ def _dense(model: OnPolicyAlgorithm) -> SparsePolicy:
         stochastic=True,
         value=True,
     )
-    return _with_log_std_as_output(policy)
+    return replace(_with_log_std_as_output(policy), metadata={})  # checked in every copy
 
 
 def _with_log_std_as_output(policy: SparsePolicy) -> SparsePolicy:

@@ -91,7 +91,7 @@ def test_deterministic_and_other_policies(plan: sa.Plan) -> None:
     assert not sure.actions.any()
     assert np.allclose(sure.log_probs, np.log(0.5))
     plain = sa.compile(replace(plan.policy, head=sa.Argmax()))
-    got = sa.collect(plain, cycles(MODES[0]), 5)
+    got = sa.collect(plain, cycles(MODES[0]), 5, deterministic=True)
     assert got.log_probs is None
     assert got.actions.shape == (5, 2)
     with pytest.raises(ValueError, match="output 'value'"):

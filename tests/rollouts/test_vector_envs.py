@@ -1,4 +1,4 @@
-"""Rollouts in ready environments of gymnasium and Stable-Baselines3: the same returns everywhere."""
+"""Rollouts in ready environments of gymnasium and Stable-Baselines3: equal returns everywhere."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_vec_env_is_seeded() -> None:
 
 
 def test_the_rewards_below_a_normaliser_count_and_its_statistics_stay() -> None:
-    vec = VecNormalize(DummyVecEnv([lambda: Cycle()]), norm_obs=True)
+    vec = VecNormalize(DummyVecEnv([Cycle]), norm_obs=True)
     before = vec.obs_rms.count, vec.ret_rms.count
     result = rollout(still, vec, episodes=4)
     np.testing.assert_array_equal(result.returns, [1, 3, 6, 10])
@@ -59,7 +59,7 @@ def test_observations_are_not_normalised_twice() -> None:
     layer = sa.Layer(np.ones((2, 2), np.float32), np.zeros(2, np.float32))
     step = sa.Observation.normalise(np.zeros(2), np.ones(2), eps=1e-8, clip=10.0)
     act = sa.compile(sa.SparsePolicy(sa.chain((layer,), step), sa.Argmax()))
-    inner = DummyVecEnv([lambda: Cycle()])
+    inner = DummyVecEnv([Cycle])
     with pytest.raises(ValueError, match="the policy normalises them itself"):
         rollout(act, VecNormalize(inner), episodes=1)
     assert rollout(act, VecNormalize(inner, norm_obs=False), episodes=1).lengths[0] == 1

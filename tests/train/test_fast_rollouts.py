@@ -54,7 +54,9 @@ def test_rollouts_are_those_of_the_policy_that_learns(env: str, algorithm: Any) 
 
 def test_masks_may_change_meanwhile() -> None:
     model = PPO("MlpPolicy", "CartPole-v1", batch_size=32, **SMALL)
-    sparsifier = prune.Sparsifier(model.policy, schedule=prune.Cubic(to=0.9))
+    sparsifier = prune.Sparsifier(
+        model.policy, score=prune.Magnitude(), schedule=prune.Cubic(to=0.9)
+    )
     watched = Watched()
     model.learn(640, callback=[sparsifier.callback(), watched])
     assert watched.calls == 640
@@ -83,20 +85,18 @@ def test_it_may_learn_twice_and_go_on_without() -> None:
 def test_what_it_cannot_do_is_refused() -> None:
     with pytest.raises(TypeError, match="expected an on-policy algorithm"):
         DQN("MlpPolicy", "CartPole-v1", device="cpu").learn(1, callback=FastRollouts())
-    noisy = PPO("MlpPolicy", "Pendulum-v1", use_sde=True, **SMALL)
+    noisy = PPO("MlpPolicy", "Pendulum-v1", use_sde=True, batch_size=32, **SMALL)
     with pytest.raises(TypeError, match="without gSDE"):
         noisy.learn(1, callback=FastRollouts())
 
 
 def test_an_update_of_the_plan_leaves_the_model_alone() -> None:
-    model = PPO("MlpPolicy", "CartPole-v1", **SMALL)
+    model = PPO("MlpPolicy", "CartPole-v1", batch_size=32, **SMALL)
     before = [p.detach().clone() for p in model.policy.parameters()]
     fast = FastRollouts()
     fast.init_callback(model)
     fast._on_training_start()
-    assert all(
-        torch.equal(a, b) for a, b in zip(before, model.policy.parameters(), strict=True)
-    )
+    assert all(torch.equal(a, b) for a, b in zip(before, model.policy.parameters(), strict=True))
 
 
 def test_the_compiled_policy_is_tested_and_the_best_one_saved(tmp_path: Any) -> None:
