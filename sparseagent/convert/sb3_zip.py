@@ -42,7 +42,6 @@ _MULTI_INPUT: Mapping[str, str] = {
     "sb3_contrib.common.maskable.policies.MaskableMultiInputActorCriticPolicy": "maskable",
     "sb3_contrib.qrdqn.policies.MultiInputPolicy": "quantile",
     "sb3_contrib.tqc.policies.MultiInputPolicy": "tqc",
-    "sb3_contrib.crossq.policies.MultiInputPolicy": "crossq",
 }
 _ARS_LINEAR = "sb3_contrib.ars.policies.ARSLinearPolicy"
 _POLICIES: Mapping[str, str] = {
