@@ -122,8 +122,8 @@ def read_zip(
         algorithm=algorithm,
         stochastic=stochastic,
         value=value,
-        epsilon=float(number("exploration_rate", data.get("exploration_rate", 0.0))),
-        resample=max(0, int(number("sde_sample_freq", data.get("sde_sample_freq", -1)))),
+        epsilon=_real(data, "exploration_rate", 0.0) if stochastic else 0.0,
+        resample=max(0, int(_real(data, "sde_sample_freq", -1))) if stochastic else 0,
         normalised=_normalised(data, kind),
         kept=data.get(KEPT),
     )
@@ -234,6 +234,11 @@ def _keywords(data: Mapping[str, Any]) -> dict[str, Any]:
             f"CombinedExtractor, got {describe(extractor)}; load the model and pass it instead"
         )
     return keywords
+
+
+def _real(data: Mapping[str, Any], key: str, otherwise: float) -> float:
+    """A number among the data, plain or pickled."""
+    return float(number(f"data: {key}", _entry(data, key) if key in data else otherwise))
 
 
 def _check_inputs(space: Space, keywords: Mapping[str, Any]) -> None:
