@@ -160,3 +160,22 @@ def test_nobody_is_kept_alive_for_the_notes() -> None:
 def test_a_sparsifier_shows_itself() -> None:
     model = make_model("SAC", OBSERVED, sparsity=0.0)
     assert repr(sparsifier(model)) == "<Sparsifier of SACPolicy: actor 0.0000, critic 0.0000>"
+
+
+@pytest.mark.parametrize("algorithm", ["TRPO", "MaskablePPO", "QRDQN", "TQC", "CrossQ"])
+def test_agents_of_contrib_are_pruned_while_they_learn(algorithm: str) -> None:
+    settings = {} if algorithm in ("TRPO", "MaskablePPO") else {"learning_starts": 4}
+    model = make_model(algorithm, sparsity=0.0, **settings)
+    found = sparsifier(model)
+    masking = {"use_masking": False} if algorithm == "MaskablePPO" else {}
+    model.learn(32, callback=found.callback(), **masking)
+    assert found.finished
+    assert found.sparsity() == pytest.approx(0.5, abs=1e-3)
+    policy = sa.from_sb3(model, vecnormalize=False)
+    seen = np.random.default_rng(0).normal(0, 1, (16, 5)).astype(np.float32)
+    expected, _ = model.predict(seen, deterministic=True)
+    actions, _ = sa.compile(policy, tune=0).predict(seen)
+    np.testing.assert_allclose(actions, expected, rtol=0, atol=1e-5)
+    kept = sa.from_sb3(model, vecnormalize=False, masks=found)
+    # The means over QR-DQN's quantiles are one small layer that reads what any of them reads.
+    assert kept.sparsity > (0.1 if algorithm == "QRDQN" else 0.4)
