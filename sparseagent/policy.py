@@ -92,8 +92,8 @@ class SparsePolicy:
 
     @property
     def input_size(self) -> int:
-        """Number of features of an observation, as the network sees them."""
-        return sum(step.size for step in self.inputs.values())
+        """Number of features of an observation, read or not."""
+        return sum(step.width for step in self.inputs.values())
 
     @property
     def output_size(self) -> int:

@@ -162,6 +162,12 @@ def _cut(layer: Layer, bias: Float64, rows: _Side, columns: _Side) -> Layer:
     return replace(layer, weight=weight, bias=kept_bias)
 
 
+def cut_columns(layer: Layer, keep: Bools) -> Layer:
+    """The layer without columns in which it has no weight, where `keep` is False."""
+    rows = _Side(np.ones(layer.shape[0], np.bool_), np.ones(layer.shape[0], np.bool_))
+    return _cut(layer, layer.bias.astype(np.float64), rows, _Side(keep, keep))
+
+
 def _cut_csr(weight: CSR, rows: _Side, columns: _Side) -> Any:
     """Drop rows, columns and their entries; the stored order of what stays does not change."""
     row, column = weight.rows(), weight.indices
