@@ -14,6 +14,7 @@ import numpy as np
 from sparseagent import fields, policyfile
 from sparseagent.csr import Float32
 from sparseagent.head import Head, Raw
+from sparseagent.input_use import input_use
 from sparseagent.ops import Layer, LayerOp, Observation, Observe
 from sparseagent.order import check_order, reorder
 from sparseagent.policyfile import MAX_GOLDEN, Contents, Golden, PolicyFileError
@@ -94,6 +95,33 @@ class SparsePolicy:
     def input_size(self) -> int:
         """Number of features of an observation, read or not."""
         return sum(step.width for step in self.inputs.values())
+
+    @property
+    def unused_inputs(self) -> Mapping[str, tuple[int, ...]]:
+        """Features that no weight reads, by the name of their input: sensors to leave out.
+
+        Places are those of the flat observation, or of its one-hot rows; whatever stands there, the
+        action is the same. `input_use` says how much the others are used.
+        """
+        return {name: use.unused for name, use in input_use(self.program).items()}
+
+    @property
+    def trained(self) -> str:
+        """What the network was before dead units and unread inputs went and parts were folded.
+
+        Conversion notes it; empty where the metadata do not say.
+        """
+        shapes, sparsities = (self.metadata.get(name) for name in ("source_shapes", "sparsity"))
+        try:
+            weights = [int(math.prod(shape)) for shape in shapes]  # type: ignore[union-attr]
+            kept = sum(
+                round(count * (1.0 - part))
+                for count, part in zip(weights, sparsities, strict=True)  # type: ignore[arg-type]
+            )
+            share = 1.0 - kept / sum(weights)
+        except (TypeError, ValueError, ZeroDivisionError):  # noted by somebody else
+            return ""
+        return f"trained: {kept} of {sum(weights)} weights, sparsity {share:.4f}"
 
     @property
     def output_size(self) -> int:
@@ -210,7 +238,7 @@ class SparsePolicy:
         policyfile.write(self.to_bytes(), path)
 
     def summary(self) -> str:
-        """A table of the layers: shape, weights kept, sparsity, activation."""
+        """A table of the layers: shape, weights kept, sparsity, activation; and unused inputs."""
         lines = [f"{'layer':<7}{'shape':>12}{'weights':>10}{'sparsity':>10}  activation"]
         for number, layer in enumerate(self.layers):
             out, width = layer.shape
@@ -219,6 +247,10 @@ class SparsePolicy:
                 f"  {layer.activation}"
             )
         lines.append(f"{'all':<7}{'':>12}{self.nnz:>10}{self.sparsity:>10.4f}  -> {self.head.kind}")
+        if trained := self.trained:
+            lines.append(trained)
+        if unused := sum(map(len, self.unused_inputs.values())):
+            lines.append(f"{unused} of {self.input_size} inputs are not used")
         return "\n".join(lines)
 
 

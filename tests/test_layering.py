@@ -28,7 +28,10 @@ ALLOWED = {
     "order": {"_core", "csr", "ops", "program"},
     "policyfile": {"csr", "distributions", "fields", "head", "ops", "program"},
     "input_use": {"csr", "ops", "program"},
-    "policy": {"csr", "fields", "head", "ops", "order", "policyfile", "program", "reference"},
+    "policy": {
+        *("csr", "fields", "head", "input_use", "ops", "order", "policyfile", "program"),
+        "reference",
+    },
     "plan": {"_core", "ops", "order", "policy", "program", "sampling", "tuning"},
     "sampling": set(),
     "tuning": {"csr", "ops", "policy"},
