@@ -49,8 +49,9 @@ def test_only_what_is_read_is_taken_and_no_bit_changes(name: str, batch: int) ->
     x = (20 * random.standard_normal((batch, 3, 4))).astype(np.dtype(step.dtype))
     expected = forward_exact(policy.program, x)
     np.testing.assert_array_equal(forward_exact(taken.program, x), expected)
-    np.testing.assert_array_equal(sa.compile(taken, tune=0)(x), expected)
-    np.testing.assert_array_equal(sa.compile(sa.load(taken.to_bytes()), tune=0)(x), expected)
+    for policy in (taken, sa.load(taken.to_bytes())):
+        actions, _ = sa.compile(policy, tune=0).predict(x)
+        np.testing.assert_array_equal(actions, expected)
 
 
 def test_stretches_of_a_slot_move_up() -> None:
@@ -85,7 +86,8 @@ def test_one_feature_stays_of_an_input_that_nothing_reads() -> None:
     taken = drop_unread_inputs(policy)
     assert taken.observation.size == 1
     x = np.full((2, 4), np.nan, np.float32)
-    np.testing.assert_array_equal(sa.compile(taken, tune=0)(x), np.tanh(np.ones((2, 3), "f")))
+    got = sa.compile(taken, tune=0)(x)
+    np.testing.assert_array_equal(got, sa.compile(policy, tune=0)(np.zeros_like(x)))
 
 
 def test_conversion_drops_them(tmp_path: Any) -> None:
