@@ -13,20 +13,17 @@ void tile(const Head& head, const HeadBatch& batch) {
 
 constexpr unsigned kIota[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
-// Words of draws 0 to count - 1 and up to 4 * kLanes more.
-void words_of_row(const random_key& key, std::uint32_t row, long count,
-                  unsigned* words) {
-  for (long first = 0; first < count; first += 4 * kLanes) {
+// Words of draws 0 to count - 1, from a block on.
+void words_of_row(const random_key& key, std::uint32_t row, long count, unsigned* words,
+                  std::uint32_t first = 0) {
+  for (long at = 0; at < count; at += 4 * kLanes) {
+    const std::uint32_t block = first + static_cast<std::uint32_t>(at / 4);
     ivec four[4];
-    const ivec block =
-        add_bits(splat_bits(static_cast<std::uint32_t>(first / 4)), load_bits(kIota));
-    philox(key, block, splat_bits(row), four);
+    philox(key, add_bits(splat_bits(block), load_bits(kIota)), splat_bits(row), four);
     unsigned of[4][kLanes];
     for (int j = 0; j < 4; ++j) store_bits(of[j], four[j]);
-    const long left = (count - first + 3) / 4;
-    for (long b = 0; b < (left < kLanes ? left : kLanes); ++b) {
-      for (int j = 0; j < 4; ++j) words[first + 4 * b + j] = of[j][b];
-    }
+    const long left = count - at < 4 * kLanes ? count - at : 4 * kLanes;
+    for (long i = 0; i < left; ++i) words[at + i] = of[i % 4][i / 4];
   }
 }
 
@@ -173,13 +170,36 @@ void one(const Head& head, const HeadBatch& batch) {
   *batch.log_prob = log_prob[0];
 }
 
+void words(const Draw& draw, std::uint32_t stream, std::uint32_t block,
+           std::uint32_t row, std::int64_t count, std::uint32_t* out) {
+  words_of_row({draw.seed, draw.step, stream}, row, static_cast<long>(count), out,
+               block);
+}
+
+void normals(const std::uint32_t* drawn, std::int64_t count, float* z) {
+  for (std::int64_t i = 0; i < count; i += kLanes) {
+    const auto left = static_cast<int>(count - i < kLanes ? count - i : kLanes);
+    unsigned some[kLanes] = {};
+    for (int l = 0; l < left; ++l) some[l] = drawn[i + l];
+    store_first(z + i, normal(load_bits(some)), left);
+  }
+}
+
+void logarithms(float* x, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; i += kLanes) {
+    const auto left = static_cast<int>(count - i < kLanes ? count - i : kLanes);
+    store_first(x + i, log(load_first(x + i, left)), left);
+  }
+}
+
 void squash(float* x, std::int64_t count) {
   std::int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) store(x + i, tanh(load(x + i)));
+  for (; i + kLanes <= count; i += kLanes) store(x + i, canonical(tanh(load(x + i))));
   const auto left = static_cast<int>(count - i);
-  if (left > 0) store_first(x + i, tanh(load_first(x + i, left)), left);
+  if (left > 0) store_first(x + i, canonical(tanh(load_first(x + i, left))), left);
 }
 
 }  // namespace
 
-const sparseagent::HeadKernel SPARSEAGENT_SYMBOL = {kLanes, one, tile, squash};
+const sparseagent::HeadKernel SPARSEAGENT_SYMBOL = {kLanes, one,     tile,      squash,
+                                                    words,  normals, logarithms};
