@@ -27,6 +27,23 @@ void words_of_row(const random_key& key, std::uint32_t row, long count, unsigned
   }
 }
 
+constexpr unsigned kBlocks[16] = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3};
+constexpr float kOdd[16] = {0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1};
+constexpr float kUpper[16] = {0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 1, 1};
+
+// Words of kLanes draws of one row from a multiple of kLanes on, in order: every lane
+// makes the block of its own draw, and takes its word of it.
+inline ivec lane_words(const random_key& key, std::uint32_t row, std::int32_t first) {
+  ivec of[4];
+  const ivec block = splat_bits(static_cast<std::uint32_t>(first / 4));
+  philox(key, add_bits(block, load_bits(kBlocks)), splat_bits(row), of);
+  const mask odd = less(splat(0.5f), load(kOdd));
+  const mask upper = less(splat(0.5f), load(kUpper));
+  const vec low = select(odd, from_bits(of[1]), from_bits(of[0]));
+  const vec high = select(odd, from_bits(of[3]), from_bits(of[2]));
+  return bits_of(select(upper, high, low));
+}
+
 inline float first_lane(vec a) {
   float lanes[kLanes];
   store(lanes, a);
@@ -64,7 +81,9 @@ void choices_of_row(const Head& head, const HeadBatch& batch) {
   auto* words = reinterpret_cast<unsigned*>(batch.scratch);
   float* sums = batch.scratch + head.actions + 4 * kLanes;
   const bool draws = batch.draw != nullptr;
-  if (draws) words_of_row(action_key(*batch.draw), batch.rows[0], head.actions, words);
+  for (std::int32_t a = 0; draws && a < head.actions; a += kLanes) {
+    store_bits(words + a, lane_words(action_key(*batch.draw), batch.rows[0], a));
+  }
   float log_prob = 0.0f;
   const float* l = batch.y;
   for (std::int32_t a = 0; a < head.actions; ++a) {
@@ -76,12 +95,11 @@ void choices_of_row(const Head& head, const HeadBatch& batch) {
 }
 
 void bits_of_row(const Head& head, const HeadBatch& batch) {
-  auto* words = reinterpret_cast<unsigned*>(batch.scratch);
-  float* terms = batch.scratch + head.size + 4 * kLanes;
+  float* terms = batch.scratch;
   const bool draws = batch.draw != nullptr;
-  if (draws) words_of_row(action_key(*batch.draw), batch.rows[0], head.size, words);
+  const random_key key = draws ? action_key(*batch.draw) : random_key{};
   for (std::int32_t a = 0; a < head.size; a += kLanes) {
-    const ivec word = draws ? load_bits(words + a) : splat_bits(0);
+    const ivec word = draws ? lane_words(key, batch.rows[0], a) : splat_bits(0);
     vec term;
     store(batch.action + a, flip(load(batch.y + a), draws ? &word : nullptr,
                                  load(batch.action + a), &term));
@@ -99,18 +117,17 @@ void finish_row(const Head& head, const HeadBatch& batch, const float* terms,
     store(batch.action + a, squashed(head, load(batch.action + a), &term));
     store(lost + a, term);
   }
-  const float all = head.squash ? sum_of(lost, head.size) : 0.0f;
-  *batch.log_prob = first_lane(joined_log_prob(head, splat(sum), splat(all)));
+  const float density = sum - static_cast<float>(head.size) * kHalfLogTau;
+  *batch.log_prob = head.squash ? density - sum_of(lost, head.size) : density;
 }
 
 void gaussian_of_row(const Head& head, const HeadBatch& batch) {
-  auto* words = reinterpret_cast<unsigned*>(batch.scratch);
-  float* terms = batch.scratch + head.size + 4 * kLanes;
+  float* terms = batch.scratch;
   const bool draws = batch.draw != nullptr;
-  if (draws) words_of_row(action_key(*batch.draw), batch.rows[0], head.size, words);
+  const random_key key = draws ? action_key(*batch.draw) : random_key{};
   const float* log_std = head.log_std != nullptr ? head.log_std : batch.parameter;
   for (std::int32_t a = 0; a < head.size; a += kLanes) {
-    const vec z = draws ? normal(load_bits(words + a)) : splat(0.0f);
+    const vec z = draws ? normal(lane_words(key, batch.rows[0], a)) : splat(0.0f);
     vec term;
     store(batch.action + a,
           about(load(batch.y + a), clamped_log_std(head, load(log_std + a)), z, &term));

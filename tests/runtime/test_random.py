@@ -44,7 +44,7 @@ def test_words_and_normals_are_those_of_the_contract(isa: str) -> None:
 
 
 def test_normal_is_the_inverse_of_the_distribution_function() -> None:
-    """Within 2.5e-6 for every word; monotone; the tails to their ends."""
+    """Within 3e-6 for every word; monotone; the tails to their ends."""
     rng = np.random.default_rng(1)
     k = np.unique(
         np.concatenate(
@@ -59,7 +59,7 @@ def test_normal_is_the_inverse_of_the_distribution_function() -> None:
     below, above = (_core.normals((k | sign).astype(np.uint32)) for sign in (0, 1 << 31))
     exact = -special.ndtri((k + 0.5) * 2.0**-32)
     assert (below == -above).all()
-    assert np.abs(below - exact).max() < 2.5e-6
+    assert np.abs(below - exact).max() < 3e-6
     assert below.max() < 6.35
     assert (np.diff(below) <= 2e-6).all()  # but for rounding
 
