@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bind_plan.h"
+#include "bind_sources.h"
 #include "core/check.h"
 #include "core/cpu.h"
 #include "core/float_mode.h"
@@ -202,6 +203,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   py::dict activations;
   for (const ActivationInfo& info : kActivations) activations[info.name] = info.alpha;
   m.attr("ACTIVATIONS") = activations;
+  m.attr("ACTIVATION_H") = kActivationHeader;
   py::list heads;
   for (const char* kind : kHeadKinds) heads.append(kind);
   m.attr("HEADS") = py::tuple(heads);
@@ -213,6 +215,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.attr("MAX_FEATURES") = kMostFeatures;
   m.attr("MAX_SLOTS") = kMostSlots;
   m.attr("MAX_READS") = kMostReads;
+  m.attr("MAX_WORK") = kMostWork;
   m.attr("MAX_INPUTS") = kMostInputs;
   m.attr("MAX_OUTPUTS") = kMostOutputs;
   m.attr("MAX_THREADS") = ThreadPool::kMaxParts;

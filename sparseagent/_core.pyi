@@ -3,6 +3,7 @@ from typing import Any, overload
 
 from numpy.typing import NDArray
 
+ACTIVATION_H: str
 MAX_THREADS: int
 
 class Plan:
@@ -72,6 +73,7 @@ MAX_NONZEROS: int
 MAX_OPS: int
 MAX_OUTPUTS: int
 MAX_READS: int
+MAX_WORK: int
 MAX_RUNS: int
 MAX_SLOTS: int
 MAX_WIDTH: int

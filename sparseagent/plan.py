@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sparseagent import _core, tuning
-from sparseagent.ops import Linear
+from sparseagent.ops import LayerOp
 from sparseagent.order import ORDERS
 from sparseagent.policy import SparsePolicy
 from sparseagent.program import Op
@@ -260,7 +260,7 @@ def _same_but_for_layers(a: SparsePolicy, b: SparsePolicy) -> bool:
     one, other = a.program, b.program
     if a.head != b.head:
         return False
-    rest = [[op for op in p.ops if not isinstance(op, Linear)] for p in (one, other)]
+    rest = [[op for op in p.ops if not isinstance(op, LayerOp)] for p in (one, other)]
     if len(rest[0]) != len(rest[1]):
         return False
     if not all(x is y or _facts(x) == _facts(y) for x, y in zip(*rest, strict=True)):

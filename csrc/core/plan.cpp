@@ -97,7 +97,7 @@ Plan::Plan(Program program, const Options& options)
     split_ |= !layer.parts.empty();
   }
   for (Op& op : program_.ops) {
-    if (op.kind != OpKind::linear) continue;
+    if (!is_layer(op.kind)) continue;
     structure_.emplace_back(op.layer);
     least_ns_ += kLeastNs * op.layer.nnz();
     op.layer = {};  // its numbers are packed

@@ -97,7 +97,8 @@ class Plan {
     std::int32_t runs;
     Activation activation;
     float alpha;
-    bool dense;  // all entries, ascending
+    const Window* window;  // of the program's memory
+    bool dense;            // all entries, ascending
     std::string digest;
     std::vector<std::int32_t> indptr;
     std::vector<std::int32_t> indices;
