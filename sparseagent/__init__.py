@@ -32,6 +32,7 @@ from sparseagent.plan import Plan, compile, kernels
 from sparseagent.policy import SparsePolicy, load
 from sparseagent.policyfile import Golden
 from sparseagent.program import Program, Span
+from sparseagent.sampling import Sample, Sampler
 
 if TYPE_CHECKING:
     from sparseagent.convert import from_sb3, from_torch
@@ -62,6 +63,8 @@ __all__ = [
     "Program",
     "Raw",
     "RolloutResult",
+    "Sample",
+    "Sampler",
     "Span",
     "SparsePolicy",
     "Unscale",
