@@ -47,6 +47,8 @@ def assemble(
     Raises:
         ValueError: parts that do not fit, or a policy that differs from its source.
     """
+    if not builder.matrices:
+        raise ValueError("module: expected at least one Linear, got none")
     described = {
         **facts,
         "source_shapes": [list(shape) for shape, _ in builder.matrices],

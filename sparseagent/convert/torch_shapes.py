@@ -149,7 +149,7 @@ def _narrow(at: Scope, x: Features, dim: int, start: int, length: int) -> Featur
 def _slice(
     at: Scope, x: Features, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
 ) -> Features:
-    return x.narrow(dim, start or 0, 2**62 if end is None else end, step)
+    return x.narrow(dim, start or 0, end, step)
 
 
 @rule("select")
