@@ -36,7 +36,7 @@ from sparseagent.program import Program, Span
 from sparseagent.sampling import Sample, Sampler
 
 if TYPE_CHECKING:
-    from sparseagent.convert import from_onnx, from_sb3, from_torch
+    from sparseagent.convert import from_agent, from_onnx, from_sb3, from_torch
     from sparseagent.export import export_c
     from sparseagent.rollouts import RolloutResult, rollout
 
@@ -74,6 +74,7 @@ __all__ = [
     "clip_to",
     "compile",
     "export_c",
+    "from_agent",
     "from_onnx",
     "from_sb3",
     "from_torch",
@@ -85,6 +86,7 @@ __all__ = [
 
 _LAZY = {
     "export_c": "sparseagent.export",
+    "from_agent": "sparseagent.convert",
     "from_onnx": "sparseagent.convert",
     "from_sb3": "sparseagent.convert",
     "from_torch": "sparseagent.convert",
