@@ -34,6 +34,7 @@ ALLOWED = {
     "export": {
         "_core",
         "csr",
+        "distributions",
         "export",
         "head",
         "ops",

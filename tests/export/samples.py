@@ -59,6 +59,18 @@ _NETS: Mapping[str, Callable[[Any], sa.SparsePolicy]] = {
     "bytes_in_float": _bytes_in_float,
     "wide": lambda rng: random_policy(rng, (300, 70, 300, 2), 0.7),
     "activations": _activations,
+    "several_choices": lambda rng: random_policy(
+        rng, (9, 20, 7), 0.5, head=sa.MultiCategorical((3, 4), (0, -2))
+    ),
+    "bits": lambda rng: random_policy(rng, (9, 20, 7), 0.5, head=sa.Bernoulli()),
+    "squashed": lambda rng: random_policy(
+        rng,
+        (9, 20, 3),
+        0.5,
+        head=sa.DiagGaussian(
+            np.zeros(3, np.float32), squash=True, bounds=sa.unscale_to([-2, 0, -1], [2, 1, 5])
+        ),
+    ),
 }
 NAMES = [*_NETS, "program", "several_inputs"]
 

@@ -116,16 +116,14 @@ class Exported:
 
     def _read(self, batch: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
         sizes = [*self.outputs.values()]
-        discrete = self.policy.head.kind == "argmax"
-        sizes.append(1 if discrete else self.policy.output_size)
+        dtype, shape = self.policy.head.action_of(self.policy.output_size)
+        sizes.append(int(np.prod(shape, dtype=int)))
         words = np.frombuffer((self.folder / "got").read_bytes(), np.float32)
         words = words.reshape(batch, sum(sizes))
         *parts, actions = np.split(words, np.cumsum(sizes)[:-1], axis=1)
         named = dict(zip(self.outputs, map(np.ascontiguousarray, parts), strict=True))
-        if discrete:
-            return named, np.ascontiguousarray(actions).view(np.int32).ravel().astype(np.int64)
-        shape = (batch, *self.policy.action_shape)
-        return named, np.ascontiguousarray(actions).reshape(shape)
+        shaped = np.ascontiguousarray(actions).reshape(batch, *shape)
+        return named, shaped.view(np.int32).astype(np.int64) if dtype == "int64" else shaped
 
     def _driver(self) -> str:
         inputs = c_names(self.policy.inputs, "observation", taken=["action"])
@@ -136,21 +134,22 @@ class Exported:
             given.append(f"x_{inputs[key]}")
         for number, size in enumerate(self.outputs.values()):
             lines.append(f"static float y{number}[{size}];")
-        lines.append(f"static float action[{self.policy.output_size}];")
+        dtype, shape = self.policy.head.action_of(self.policy.output_size)
+        size = int(np.prod(shape, dtype=int))
+        lines.append(f"static {'int32_t' if dtype == 'int64' else 'float'} action[{size}];")
         results = ", ".join(f"y{n}" for n in range(len(self.outputs)))
         reads = " && ".join(f"get({name}, sizeof {name})" for name in given)
         writes = "".join(f"    put(y{n}, sizeof y{n});\n" for n in range(len(self.outputs)))
-        if self.policy.head.kind == "argmax":
-            act = f"    const int32_t chosen = {self.name}_act({', '.join(given)});\n"
-            act += "    put(&chosen, sizeof chosen);\n"
-        else:
+        if shape:
             act = f"    {self.name}_act({', '.join(given)}, action);\n"
-            act += "    put(action, sizeof action);\n"
+        else:
+            act = f"    action[0] = {self.name}_act({', '.join(given)});\n"
+        act += "    put(action, sizeof action);\n"
         return (
             f'#include "{self.name}.h"\nint get(void *to, int bytes);\n'
             "void put(const void *from, int bytes);\n"
             + "\n".join(lines)
-            + f"\nint main(void) {{\n  (void)action;\n  while ({reads}) {{\n"
+            + f"\nint main(void) {{\n  while ({reads}) {{\n"
             f"    {self.name}_forward({', '.join(given)}, {results});\n{writes}{act}  }}\n"
             "  put(0, 0);\n  return 0;\n}\n"
         )

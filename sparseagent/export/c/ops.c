@@ -123,6 +123,17 @@ static int32_t sa_argmax(int32_t n, const float *y) {
   return best;
 }
 
+static void sa_choices(int32_t n, const int32_t *sizes, const int32_t *starts, const float *y,
+                       int32_t *action) {
+  int32_t i;
+  for (i = 0; i < n; y += sizes[i], ++i) action[i] = starts[i] + sa_argmax(sizes[i], y);
+}
+
+static void sa_bits(int32_t n, const float *y, int32_t *action) {
+  int32_t i;
+  for (i = 0; i < n; ++i) action[i] = y[i] > 0.0f;
+}
+
 static void sa_clip(int32_t n, const float *low, const float *high, float *y) {
   int32_t i;
   for (i = 0; i < n; ++i) {
