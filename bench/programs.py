@@ -1,7 +1,8 @@
 """Residual networks, norms and groups against ONNX Runtime: `python -m bench.programs`.
 
-The policies that are no plain chain of layers, as current work trains them: SimBa (Lee et al., 2024)
-with its small actor and its wide trunk, BroNet (Nauman et al., 2024), SimbaV2 (Lee et al., 2025), and
+The policies that are no plain chain of layers, as current work trains them: SimBa (Lee et al.,
+2024) with its small actor and its wide trunk, BroNet (Nauman et al., 2024), SimbaV2 (Lee et al.,
+2025), and
 QR-DQN (Dabney et al., 2018) with its quantiles averaged within. CrossQ's batch norms and QR-DQN's
 mean fold into layers at conversion: those two are chains then, of the shapes listed here. Masks are
 random, the same sparsity in every layer. Rows as those of `bench.run`, in a file of their own.
