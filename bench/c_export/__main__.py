@@ -142,6 +142,8 @@ def _counted(compile_: list[str], target: Target, folder: Path) -> float:
         return float("nan")
     sources = [str(HERE / "count.c"), "net.c", str(CORTEX / "start.c")]
     link = [f"-T{CORTEX / 'link.ld'}", "-nostdlib", "-lgcc", f"-DREPEATS={REPEATS}"]
+    if target.machine != "microbit":
+        link.append("-Wl,--defsym=FLASH_SIZE=0x400000")
     made = subprocess.run(
         [*compile_, *sources, *link, "-o", "count"], cwd=folder, capture_output=True, check=False
     )

@@ -23,7 +23,8 @@ def parts() -> Mapping[str, str]:
     found |= translated(_core.ACTIVATION_H)
     for name, formula in formulas(_core.ACTIVATION_H).items():
         found[f"sa_{name}_all"] = _over_all(name, formula)
-    for name in ("layers", "ops"):
+    found |= translated(_core.RANDOM_H)
+    for name in ("layers", "ops", "heads"):
         found |= _split(text_of(name))
     return found
 

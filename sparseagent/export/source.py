@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sparseagent.export.golden import self_test
-from sparseagent.export.heads import act_lines, check_head, result_of, words_of
+from sparseagent.export.heads import DRAW, act_lines, check_head, result_of, sample_lines, words_of
 from sparseagent.export.layers import by_length, has_long_rows, index_type
 from sparseagent.export.library import closure, parts, text_of
 from sparseagent.export.names import c_names, check_name
@@ -60,6 +60,8 @@ class _Face:
         self.forward = f"void sa_forward({self.given}, {results})"
         kind, action = result_of(policy.head)
         self.act = f"{kind} sa_act({', '.join(filter(None, [self.given, action]))})"
+        drawn = ", ".join(filter(None, [self.given, DRAW, action]))
+        self.sample = f"{kind} sa_sample({drawn})" if policy.head.samples else ""
 
     def prefixed(self, text: str) -> str:
         """With the policy's name in every name."""
@@ -75,6 +77,12 @@ class _Face:
         for key, span in policy.program.outputs.items():
             sizes.append(f"#define SA_OUT_{self.outputs[key].upper()} {span.size}")
         more = " An output may be null, but for the first." if len(self.outputs) > 1 else ""
+        sampled = (
+            "\n/* A sample: a function of the observation, a seed, the step, and the row, which\n"
+            f"   numbers the environment or robot. */\n{self.sample};\n"
+            if self.sample
+            else ""
+        )
         return f"""/* {self.title()} */
 #ifndef SA_H
 #define SA_H
@@ -92,7 +100,7 @@ extern "C" {{
 
 /* {words_of(policy.head, policy.output_size)} */
 {self.act};
-
+{sampled}
 #ifdef __cplusplus
 }}
 #endif
@@ -125,6 +133,10 @@ extern "C" {{
         call = f"sa_forward({given}, %s{others});"
         lines = act_lines(writer, self.policy.head, self.policy.output_size, call)
         act = "\n  ".join([f"{self.act} {{", *lines]) + "\n}"
+        if self.sample:
+            sizes = [(key, span.size) for key, span in program.outputs.items()]
+            lines = sample_lines(writer, self.policy.head, sizes, f"sa_forward({given}, %s);")
+            act += "\n\n" + "\n  ".join([f"{self.sample} {{", *lines]) + "\n}"
         for k, (key, span) in enumerate(program.outputs.items()):
             name = self.outputs[key]
             maybe = f"if ({name}) " if k else ""

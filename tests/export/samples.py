@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 from networks import random_csr, random_policy
-from programs import random_program, rows_for, several_inputs
+from programs import Draft, random_program, rows_for, several_inputs
 
 import sparseagent as sa
 from sparseagent.ops.activation import ACTIVATIONS
+from sparseagent.program import Program
 
 
 def _ordered(rng: Any) -> sa.SparsePolicy:
@@ -72,12 +73,23 @@ _NETS: Mapping[str, Callable[[Any], sa.SparsePolicy]] = {
         ),
     ),
 }
-NAMES = [*_NETS, "program", "several_inputs"]
+_HEADS: Mapping[str, Callable[[Any], sa.Head]] = {
+    "categorical": lambda _: sa.Categorical(-3),
+    "explores": lambda _: sa.EpsilonGreedy(0.3, 2),
+    "gaussian": lambda rng: sa.DiagGaussian(log_std_range=(-1, 0.5), squash=True),
+    "gsde": lambda rng: sa.GSDE(
+        rng.uniform(0, 1, (6, 4)).astype(np.float32), 3, bounds=sa.clip_to([-1] * 4, [1] * 4)
+    ),
+}
+NAMES = [*_NETS, *_HEADS, "program", "several_inputs"]
 
 
 def sample(name: str, batch: int) -> tuple[sa.SparsePolicy, Any]:
     """A policy of `NAMES`, and observations for it; some are odd numbers."""
     rng = np.random.default_rng(NAMES.index(name))
+    if name in _HEADS:
+        head = _HEADS[name](rng)
+        return _two_outputs(rng, head), rng.normal(size=(batch, 5)).astype(np.float32)
     if name not in _NETS:
         return _program(name, rng, batch)
     policy = _NETS[name](rng)
@@ -91,6 +103,16 @@ def sample(name: str, batch: int) -> tuple[sa.SparsePolicy, Any]:
     given[6::70, -1] = np.inf
     given[7::70, 0] = -0.0
     return policy, given
+
+
+def _two_outputs(rng: Any, head: sa.Head) -> sa.SparsePolicy:
+    """Four numbers of an action; behind them what a head may read: `log_std` or `latent`."""
+    draft = Draft(rng)
+    hidden = draft.linear((draft.observe("observation", sa.Observation((5,))),), 6)
+    action = draft.linear((hidden,), 4, activation="identity")
+    other = draft.linear((hidden,), 4, activation="identity")
+    outputs = {"action": action, "value": hidden, "log_std": other, "latent": hidden}
+    return sa.SparsePolicy(Program(draft.slots, tuple(draft.ops), outputs), head)
 
 
 def _program(name: str, rng: Any, batch: int) -> tuple[sa.SparsePolicy, Any]:
