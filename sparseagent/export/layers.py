@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sparseagent.csr import CSR
 from sparseagent.export.writer import Writer, is_together
 from sparseagent.ops import Layer, Linear
+from sparseagent.ops.linear import LayerOp
 from sparseagent.order import free_slots, with_moved_inputs
 from sparseagent.program import Op, Program
 
@@ -52,7 +53,7 @@ def is_full(weight: CSR) -> bool:
 
 def index_type(program: Program) -> str:
     """The type of columns and lengths in `sa_sparse`."""
-    widest = max((op.layer.shape[1] for op in program.ops if isinstance(op, Linear)), default=0)
+    widest = max((op.layer.shape[1] for op in program.ops if isinstance(op, LayerOp)), default=0)
     return "uint16" if widest <= np.iinfo(np.uint16).max else "uint32"
 
 
@@ -63,7 +64,7 @@ def has_long_rows(program: Program) -> bool:
     return sum(w.nnz for w in sparse) >= LONG_ROW * sum(w.indptr.size - 1 for w in sparse)
 
 
-def room(op: Linear) -> dict[str, int]:
+def room(op: LayerOp) -> dict[str, int]:
     """Floats that the layer needs for itself."""
     needs = {} if is_together(op.reads) else {"gathered": op.in_size}
     weight = op.layer.weight

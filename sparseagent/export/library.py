@@ -12,7 +12,7 @@ from sparseagent.export.translate import formulas, translated
 
 _FOLDER = Path(__file__).parent / "c"
 _LONG_ROWS = r" */\* long rows \{ \*/\n.*?/\* \} \*/\n"
-_DEFINED = re.compile(r"^(?:static|typedef|struct)\b[^;={]*?\b(sa_\w+)\s*[({]", re.M)
+_DEFINED = re.compile(r"^(?:static|typedef|struct|enum)\b[^;={]*?\b(sa_\w+)\s*[({]", re.M)
 
 
 @cache
@@ -24,7 +24,7 @@ def parts() -> Mapping[str, str]:
     for name, formula in formulas(_core.ACTIVATION_H).items():
         found[f"sa_{name}_all"] = _over_all(name, formula)
     found |= translated(_core.RANDOM_H)
-    for name in ("layers", "ops", "heads"):
+    for name in ("layers", "windows", "ops", "heads"):
         found |= _split(text_of(name))
     return found
 

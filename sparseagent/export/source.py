@@ -144,7 +144,9 @@ extern "C" {{
         forward = writer.function(self.forward)
         test = self_test(self.policy, self.outputs)
         used = set(re.findall(r"\bsa_\w+", forward + act))
-        index = f"typedef {writer.index}_t sa_index;\n\n" if "sa_sparse" in used else ""
+        index = (
+            f"typedef {writer.index}_t sa_index;\n\n" if used & {"sa_sparse", "sa_conv2d"} else ""
+        )
         texts = [
             f"/* {self.title()}\n\n   C99 without the C library: reentrant, allocates nothing, "
             f"{4 * writer.floats} bytes of stack.\n   Compile with any flags but -ffast-math: the "
