@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -62,8 +64,10 @@ def test_wheel_runs_a_policy_without_torch(tmp_path: Path) -> None:
     command = [str(python), "-m", "sparseagent.config", "--cmakedir"]
     found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     where = f"-Dsparseagent_DIR={found.stdout.strip()}"
-    run("cmake", "-S", ROOT / "tests" / "capi" / "project", "-B", "user", where, cwd=tmp_path)
-    run("cmake", "--build", "user", cwd=tmp_path)
+    tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    cmake = shutil.which("cmake", path=tools) or "cmake"
+    run(cmake, "-S", ROOT / "tests" / "capi" / "project", "-B", "user", where, cwd=tmp_path)
+    run(cmake, "--build", "user", cwd=tmp_path)
     said = subprocess.run(
         [tmp_path / "user" / "forward", tmp_path / "policy.safetensors"],
         input=rows.tobytes(),

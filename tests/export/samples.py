@@ -11,6 +11,7 @@ from programs import Draft, random_program, rows_for, several_inputs
 
 import sparseagent as sa
 from sparseagent.ops.activation import ACTIVATIONS
+from sparseagent.ops.window import Window
 from sparseagent.program import Program
 
 
@@ -81,12 +82,14 @@ _HEADS: Mapping[str, Callable[[Any], sa.Head]] = {
         rng.uniform(0, 1, (6, 4)).astype(np.float32), 3, bounds=sa.clip_to([-1] * 4, [1] * 4)
     ),
 }
-NAMES = [*_NETS, *_HEADS, "program", "several_inputs"]
+NAMES = [*_NETS, *_HEADS, "image", "program", "several_inputs"]
 
 
 def sample(name: str, batch: int) -> tuple[sa.SparsePolicy, Any]:
     """A policy of `NAMES`, and observations for it; some are odd numbers."""
     rng = np.random.default_rng(NAMES.index(name))
+    if name == "image":
+        return _image(rng, batch)
     if name in _HEADS:
         head = _HEADS[name](rng)
         return _two_outputs(rng, head), rng.normal(size=(batch, 5)).astype(np.float32)
@@ -113,6 +116,19 @@ def _two_outputs(rng: Any, head: sa.Head) -> sa.SparsePolicy:
     other = draft.linear((hidden,), 4, activation="identity")
     outputs = {"action": action, "value": hidden, "log_std": other, "latent": hidden}
     return sa.SparsePolicy(Program(draft.slots, tuple(draft.ops), outputs), head)
+
+
+def _image(rng: Any, batch: int) -> tuple[sa.SparsePolicy, Any]:
+    """Frames as environments hand them out; padding, strides and dilation of every kind."""
+    draft = Draft(rng)
+    step = sa.Observation((9, 8, 3), "uint8", scale=np.array([255.0]), precision="float32")
+    frame = draft.observe("observation", step)
+    first = Window((3, 9, 8), (3, 2), (2, 1), (1, 0, 2, 1), (1, 2), channels_last=True)
+    planes = draft.conv2d(frame, first, out=5, activation="identity")
+    pooled = draft.pool(planes, Window((5, *first.output), (3, 3), (1, 2), (1, 1, 1, 1)))
+    last = draft.linear((pooled,), 4, activation="tanh")
+    policy = sa.SparsePolicy(Program(draft.slots, tuple(draft.ops), {"action": last}))
+    return policy, rng.integers(0, 256, (batch, *step.shape), np.uint8)
 
 
 def _program(name: str, rng: Any, batch: int) -> tuple[sa.SparsePolicy, Any]:
