@@ -38,6 +38,7 @@ ALLOWED = {
     "export": {
         "_core",
         "csr",
+        "distributions",
         "export",
         "head",
         "ops",
