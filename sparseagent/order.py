@@ -10,7 +10,7 @@ import numpy as np
 
 from sparseagent import _core
 from sparseagent.csr import CSR, Int32
-from sparseagent.ops import Layer, Linear
+from sparseagent.ops import Layer, LayerOp, Linear
 from sparseagent.program import Op, Program, Span
 
 #: Summation orders by name, with the lanes of the kernel that each is made for; 0: any kernel.
@@ -53,11 +53,11 @@ def reorder(program: Program, order: str) -> Program:
     ops: list[Op] = list(program.ops)
     free = free_slots(program)
     for number, op in enumerate(program.ops):
-        if not isinstance(op, Linear):
-            continue
         here = ops[number]
-        assert isinstance(here, Linear)
-        if not lanes or not _gains_by_packing(op.layer, lanes):
+        if not isinstance(op, LayerOp) or not isinstance(here, LayerOp):
+            continue
+        slides = not isinstance(op, Linear)
+        if slides or not lanes or not _gains_by_packing(op.layer, lanes):
             ops[number] = replace(here, layer=here.layer.ascending())
             continue
         slot = op.writes[0].slot

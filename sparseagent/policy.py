@@ -15,7 +15,7 @@ from sparseagent import fields, policyfile
 from sparseagent.csr import Float32
 from sparseagent.head import Head, Raw
 from sparseagent.input_use import input_use
-from sparseagent.ops import Layer, Linear, Observation, Observe
+from sparseagent.ops import Layer, LayerOp, Observation, Observe
 from sparseagent.order import check_order, reorder
 from sparseagent.policyfile import MAX_GOLDEN, Contents, Golden, PolicyFileError
 from sparseagent.program import Program
@@ -72,7 +72,7 @@ class SparsePolicy:
     @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers of the program, in the order in which they run."""
-        return tuple(op.layer for op in self.program.ops if isinstance(op, Linear))
+        return tuple(op.layer for op in self.program.ops if isinstance(op, LayerOp))
 
     @property
     def inputs(self) -> Mapping[str, Observation]:
@@ -166,7 +166,7 @@ class SparsePolicy:
         numbers = iter(zip(values, biases, strict=True))
         ops = tuple(
             replace(op, layer=op.layer.with_values(*next(numbers)))
-            if isinstance(op, Linear)
+            if isinstance(op, LayerOp)
             else op
             for op in self.program.ops
         )

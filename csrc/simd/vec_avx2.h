@@ -29,6 +29,7 @@ inline vec copy_sign(vec size, vec sign) {
   return _mm256_or_ps(_mm256_andnot_ps(bit, size), _mm256_and_ps(bit, sign));
 }
 inline mask less(vec a, vec b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
+inline mask is_nan(vec a) { return _mm256_cmp_ps(a, a, _CMP_UNORD_Q); }
 inline vec select(mask m, vec a, vec b) { return _mm256_blendv_ps(b, a, m); }
 inline bool all(mask m) { return _mm256_movemask_ps(m) == 0xff; }
 
@@ -152,7 +153,7 @@ inline void store_first(float* p, vec a, int n) {
 
 // Any NaN as the one quiet NaN without payload.
 inline vec canonical(vec a) {
-  return select(_mm256_cmp_ps(a, a, _CMP_UNORD_Q), splat(__builtin_nanf("")), a);
+  return select(is_nan(a), splat(__builtin_nanf("")), a);
 }
 
 // m[i] lane j becomes m[j] lane i: 4 x 4 blocks within the halves of four vectors, then

@@ -29,6 +29,7 @@ inline vec copy_sign(vec size, vec sign) {
       bit, _mm512_castps_si512(sign), _mm512_castps_si512(size), 0xca));
 }
 inline mask less(vec a, vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+inline mask is_nan(vec a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
 inline vec select(mask m, vec a, vec b) { return _mm512_mask_blend_ps(m, b, a); }
 inline bool all(mask m) { return m == 0xffff; }
 
@@ -117,7 +118,7 @@ inline void store_first(float* p, vec a, int n) {
 
 // Any NaN as the one quiet NaN without payload.
 inline vec canonical(vec a) {
-  return select(_mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), splat(__builtin_nanf("")), a);
+  return select(is_nan(a), splat(__builtin_nanf("")), a);
 }
 
 // m[i] lane j becomes m[j] lane i: 4 x 4 blocks within the quarters of four vectors,

@@ -28,6 +28,7 @@ inline vec copy_sign(vec size, vec sign) {
   return vbslq_f32(vdupq_n_u32(0x80000000u), sign, size);
 }
 inline mask less(vec a, vec b) { return vcltq_f32(a, b); }
+inline mask is_nan(vec a) { return vmvnq_u32(vceqq_f32(a, a)); }
 inline vec select(mask m, vec a, vec b) { return vbslq_f32(m, a, b); }
 inline bool all(mask m) { return vminvq_u32(m) != 0; }
 

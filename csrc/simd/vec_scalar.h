@@ -23,6 +23,7 @@ inline vec square_root(vec a) { return __builtin_sqrtf(a); }
 inline vec magnitude(vec a) { return __builtin_fabsf(a); }
 inline vec copy_sign(vec size, vec sign) { return __builtin_copysignf(size, sign); }
 inline mask less(vec a, vec b) { return a < b; }
+inline mask is_nan(vec a) { return a != a; }
 inline vec select(mask m, vec a, vec b) { return m ? a : b; }
 inline bool all(mask m) { return m; }
 
