@@ -55,6 +55,7 @@ ALLOWED = {
     "random_policy": {"environments", "vector_envs"},
     "environments": {"distractors"},
     "distractors": set(),
+    "config": set(),
     "console": set(),
     "unsupported": set(),
     "agents": {"agents", "csr", "distributions", "head", "ops", "unsupported"},
