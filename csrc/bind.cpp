@@ -193,7 +193,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
            })
       .def("outputs", &PyPlan::outputs, py::arg("observation"))
       .def("_time_act", &PyPlan::time_act)
-      .def("_update", &PyPlan::update)
+      .def("_update", &PyPlan::update, py::arg("layers"),
+           py::arg("numbers") = FloatArray(0))
       .def_property_readonly("_choices", &choices_of)
       .def_property_readonly("_costs", &costs_of)
       .def("_cuts", &cuts_of)

@@ -49,9 +49,10 @@ class PyPlan {
 
   const Plan& plan() const { return *plan_; }
 
-  void update(const py::sequence& layers) {
+  // `numbers`: those of the head that training changes, in order.
+  void update(const py::sequence& layers, const FloatArray& numbers) {
     const std::vector<LayerArrays> arrays = layers_of(layers);
-    plan_->update(views_of(arrays));
+    plan_->update(views_of(arrays), numbers.data(), numbers.size());
   }
 
   // act(observations, out): float32 only, nothing is converted, nothing is allocated.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -200,6 +201,31 @@ def test_a_sampler_counts_the_steps() -> None:
     assert same(second.predict(x[3:])[0], drawn[0][3:])
     third = sa.Sampler(act, seed=4, step=1, rows=2)
     assert same(third.predict(x[2])[0], drawn[1][2])
+
+
+def test_update_takes_what_training_changes_of_a_head() -> None:
+    other = policies(7)
+    x = observations(16, 40)
+    for name in ("gaussian_clip", "gsde", "epsilon_greedy", "gaussian_output", "bernoulli"):
+        policy, changed = POLICIES[name], POLICIES[name].head
+        if isinstance(changed, sa.DiagGaussian) and changed.log_std is not None:
+            changed = replace(changed, log_std=changed.log_std + np.float32(0.5))
+        elif isinstance(changed, sa.GSDE):
+            changed = replace(changed, std=changed.std * np.float32(0.5))
+        elif isinstance(changed, sa.EpsilonGreedy):
+            changed = replace(changed, epsilon=0.9)
+        after = replace(policy, head=changed)
+        for isa in ISAS:
+            act = sa.compile(policy, isa=isa, tune=0)
+            act.update(after)
+            wanted = sa.compile(after, isa=isa, tune=0).sample(x, seed=1, step=1)
+            for a, b in zip(act.sample(x, seed=1, step=1), wanted, strict=True):
+                assert same(a, b), (name, isa)
+            for unlike in (other["gsde_squash"].head, sa.DiagGaussian(np.zeros(5, np.float32))):
+                with pytest.raises(ValueError, match="expected the observation step and head"):
+                    act.update(replace(policy, head=unlike))
+            with pytest.raises(ValueError, match="policy: expected a head with .* numbers"):
+                act._update([layer.core_argument() for layer in policy.layers], np.ones(4, "f"))
 
 
 def test_threads_share_a_plan() -> None:
