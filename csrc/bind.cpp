@@ -205,6 +205,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   for (const ActivationInfo& info : kActivations) activations[info.name] = info.alpha;
   m.attr("ACTIVATIONS") = activations;
   m.attr("ACTIVATION_H") = kActivationHeader;
+  m.attr("RANDOM_H") = kRandomHeader;
   py::list heads;
   for (const char* kind : kHeadKinds) heads.append(kind);
   m.attr("HEADS") = py::tuple(heads);

@@ -4,6 +4,7 @@ from typing import Any, overload
 from numpy.typing import NDArray
 
 ACTIVATION_H: str
+RANDOM_H: str
 MAX_THREADS: int
 
 class Plan:
