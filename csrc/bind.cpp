@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "bind_plan.h"
+#include "bind_slots.h"
 #include "bind_sources.h"
 #include "core/check.h"
 #include "core/cpu.h"
@@ -175,15 +175,11 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   py::class_<PyPlan>(m, "Plan", py::custom_type_setup([](PyHeapTypeObject* type) {
                        type->ht_type.tp_new = new_slot;
                        type->ht_type.tp_call = call_slot;
+                       type->ht_type.tp_methods = kMethods;
                      }))
       .def(py::init<const py::bytes&, const std::string&, const std::string&, int,
                     double, std::vector<std::vector<std::string>>,
                     std::vector<double>>())
-      .def("predict", &PyPlan::predict, py::arg("observation"),
-           py::arg("state") = py::none(), py::arg("episode_start") = py::none(),
-           py::arg("deterministic") = true, py::arg("action_masks") = py::none(),
-           py::kw_only(), py::arg("seed") = py::none(), py::arg("step") = py::none(),
-           py::arg("rows") = py::none())
       .def("_sample", &PyPlan::sample, py::arg("observation"), py::arg("deterministic"),
            py::arg("action_masks"), py::arg("seed"), py::arg("step"), py::arg("rows"))
       .def("time", &PyPlan::time, py::arg("observations"), py::arg("calls"))

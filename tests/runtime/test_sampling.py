@@ -290,6 +290,26 @@ def test_bad_arguments(arguments: dict[str, Any], error: type[Exception], messag
         act.sample(x, **arguments)
 
 
+def test_how_predict_is_called() -> None:
+    act = sa.compile(POLICIES["categorical"], tune=0)
+    x = observations(17, 3)
+    wanted = act.predict(x, None, None, False, None, seed=1, step=2, rows=[0, 1, 2])[0]
+    names = {"".join(list(name)): None for name in ("state", "episode_start")}  # not interned
+    got, _ = act.predict(rows=range(3), step=2, seed=1, deterministic=0, observation=x, **names)
+    assert same(got, wanted)
+    for call, message in (
+        (lambda: act.predict(), "expected an observation"),
+        (lambda: act.predict(x, observation=x), "got observation twice"),
+        (lambda: act.predict(x, foo=1), "unexpected argument 'foo'"),
+        (lambda: act.predict(x, None, None, True, None, 1), "at most 5 arguments by position"),
+        (lambda: sa.Plan.predict(None, x), "predict"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            call()
+    with pytest.raises(ValueError, match="truth value"):
+        act.predict(x, deterministic=x)
+
+
 def test_heads_that_do_not_sample_and_take_no_masks() -> None:
     x = observations(15, 3)
     plain = sa.compile(random_policy(np.random.default_rng(0), (6, 8, 3), 0.5), tune=0)
