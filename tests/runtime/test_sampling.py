@@ -224,7 +224,7 @@ def test_update_takes_what_training_changes_of_a_head() -> None:
             for unlike in (other["gsde_squash"].head, sa.DiagGaussian(np.zeros(5, np.float32))):
                 with pytest.raises(ValueError, match="expected the observation step and head"):
                     act.update(replace(policy, head=unlike))
-            with pytest.raises(ValueError, match="policy: expected a head with .* numbers"):
+            with pytest.raises(ValueError, match=r"policy: expected a head with .* numbers"):
                 act._update([layer.core_argument() for layer in policy.layers], np.ones(4, "f"))
 
 
@@ -298,7 +298,7 @@ def test_how_predict_is_called() -> None:
     got, _ = act.predict(rows=range(3), step=2, seed=1, deterministic=0, observation=x, **names)
     assert same(got, wanted)
     for call, message in (
-        (lambda: act.predict(), "expected an observation"),
+        (act.predict, "expected an observation"),
         (lambda: act.predict(x, observation=x), "got observation twice"),
         (lambda: act.predict(x, foo=1), "unexpected argument 'foo'"),
         (lambda: act.predict(x, None, None, True, None, 1), "at most 5 arguments by position"),
