@@ -224,7 +224,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("activate", &activated, py::arg("name"), py::arg("x"), py::arg("alpha") = 0.0f);
   m.def("random_words", &random_words, py::arg("seed"), py::arg("step"),
         py::arg("rows"), py::arg("stream"), py::arg("draws"), py::arg("isa") = "",
-        py::arg("block") = 0);
+        py::arg("first_block") = 0);
   m.def("normals", &normals, py::arg("words"), py::arg("isa") = "");
   m.def("logarithms", &logarithms, py::arg("x"), py::arg("isa") = "");
   m.def("reference", &reference, py::arg("data"), py::arg("inputs"),
