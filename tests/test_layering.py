@@ -228,6 +228,7 @@ def test_only_the_binding_includes_pybind11() -> None:
         "bind_lock.h",
         "bind_plan.h",
         "bind_rows.h",
+        "bind_slots.h",
     }
 
 
