@@ -158,8 +158,21 @@ bool ObservationStep::only_casts() const {
 bool ObservationStep::identity() const { return only_casts() && columns.empty(); }
 
 void ObservationStep::apply(Observations observations, std::int64_t first,
-                            std::int64_t count, float* rows) const {
+                            std::int64_t count, float* rows,
+                            const Transposes* transposes) const {
   const void* data = observations.data;
+  const bool wide = observations.dtype == DType::float64;
+  const bool floats = wide || observations.dtype == DType::float32;
+  const auto all = static_cast<std::size_t>(size);
+  if (transposes != nullptr && floats && shift.size() == all && scale.size() == all) {
+    const Normaliser step = {size, shift.data(), scale.data(), low, high, single};
+    const std::int64_t bytes = size * bytes_of(observations.dtype);
+    for (std::int64_t row = first; row < first + count; ++row, rows += size) {
+      transposes->normalise(step, static_cast<const char*>(data) + row * bytes, wide,
+                            rows);
+    }
+    return;
+  }
   switch (observations.dtype) {
     case DType::float32: return apply_rows<float>(*this, data, first, count, rows);
     case DType::float64: return apply_rows<double>(*this, data, first, count, rows);

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/kernel.h"
+
 namespace sparseagent {
 
 enum class DType : std::int32_t {
@@ -58,8 +60,9 @@ struct ObservationStep {
 
   // Rows [first, first + count) of `observations`, as the network takes them: rows
   // [count, features].
+  // `transposes`, if not null, does what it can on its instruction set; the same bits.
   void apply(Observations observations, std::int64_t first, std::int64_t count,
-             float* rows) const;
+             float* rows, const Transposes* transposes = nullptr) const;
 };
 
 }  // namespace sparseagent

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from sparseagent.export.layers import room, write_linear
+from sparseagent.export.windows import write_conv2d, write_pool
 from sparseagent.export.writer import Writer, c_number, c_type, direct_inputs
-from sparseagent.ops import Linear, Observe
+from sparseagent.ops import Observe
 from sparseagent.ops.combine import Combine
+from sparseagent.ops.linear import LayerOp
 from sparseagent.ops.map import Map
 from sparseagent.ops.norm import Norm
 from sparseagent.ops.reduce import Reduce
@@ -102,9 +104,11 @@ WRITERS: Mapping[str, Callable[[Writer, int, Any], None]] = {
     "norm": write_norm,
     "combine": write_combine,
     "reduce": write_reduce,
+    "conv2d": write_conv2d,
+    "pool": write_pool,
 }
 
 
 def room_of(op: Op) -> dict[str, int]:
     """Floats that an op needs for itself, by what they are for."""
-    return room(op) if isinstance(op, Linear) else {}
+    return room(op) if isinstance(op, LayerOp) else {}
