@@ -319,7 +319,7 @@ def test_a_library_of_agents_is_one_file() -> None:
     for name, path in libraries.items():
         tree = ast.parse(path.read_text())
         assert any(isinstance(n, ast.FunctionDef) and n.name == "adapt" for n in tree.body), name
-        reader = {"sb3_network.py", "sb3_zip.py", "agent.py"} if name == "sb3" else set()
+        reader = {"sb3_network.py", "sb3_zip.py", "sb3_agent.py"} if name == "sb3" else set()
         for other in modules():
             if other.parent == path.parent or other.name in reader:
                 continue
