@@ -84,9 +84,8 @@ def test_normalised_images_keep_the_type_of_the_camera() -> None:
     policy = sa.from_sb3(model, vecnormalize=vec)
     assert policy.observation.dtype == "uint8"
     seen = np.stack([space.sample() for _ in range(4)])
-    np.testing.assert_array_equal(
-        policy.observation.apply(seen), vec.normalize_obs(seen).reshape(4, -1)
-    )
+    expected = vec.normalize_obs(seen).reshape(4, -1)[:, policy.observation.columns]
+    np.testing.assert_array_equal(policy.observation.apply(seen), expected)
 
 
 def test_statistics_of_other_observations_are_refused(tmp_path: Path) -> None:
