@@ -26,7 +26,8 @@ def write_observe(writer: Writer, number: int, op: Observe) -> None:
     if span.slot in direct_inputs(writer.program):
         return
     x, y, step = writer.inputs[op.input], writer.at(span), op.step
-    value = f"{x}[i] != 0" if step.dtype == "bool" else f"{x}[i]"
+    place = "i" if step.columns is None else f"{writer.table('columns', step.columns)}[i]"
+    value = f"{x}[{place}] != 0" if step.dtype == "bool" else f"{x}[{place}]"
     if step.categories:
         counts = writer.table("categories", np.array(step.categories, np.int32))
         numbers = len(step.categories)
@@ -34,7 +35,7 @@ def write_observe(writer: Writer, number: int, op: Observe) -> None:
         writer.line(f"  sa_one_hot({counts}[i], (int64_t){x}[i], to);")
         writer.line("}")
         return
-    if step.is_identity:
+    if step.only_casts:
         writer.line(f"for (i = 0; i < {op.out_size}; ++i) ({y})[i] = (float)({value});")
         return
     real = np.dtype(step.precision)

@@ -33,6 +33,19 @@ def _bytes_in_float(rng: Any) -> sa.SparsePolicy:
     return random_policy(rng, (24, 30, 2), 0.0, "softplus", observation=step)
 
 
+def _gathered(rng: Any) -> sa.SparsePolicy:
+    step = sa.Observation(
+        (30,),
+        "float32",
+        rng.normal(size=7),
+        rng.uniform(0.1, 9, 7),
+        -3,
+        3,
+        columns=np.array([0, 3, 4, 11, 12, 28, 29], np.int32),
+    )
+    return random_policy(rng, (7, 40, 3), 0.6, "gelu", observation=step)
+
+
 def _activations(rng: Any) -> sa.SparsePolicy:
     layers, width = [], 12
     for kind in sorted(ACTIVATIONS):
@@ -59,6 +72,7 @@ _NETS: Mapping[str, Callable[[Any], sa.SparsePolicy]] = {
     "shuffled_runs": lambda rng: random_policy(rng, (33, 47, 21, 7), 0.5, "leaky_relu", runs=5),
     "normalised": _normalised,
     "bytes_in_float": _bytes_in_float,
+    "gathered": _gathered,
     "wide": lambda rng: random_policy(rng, (300, 70, 300, 2), 0.7),
     "activations": _activations,
     "several_choices": lambda rng: random_policy(
