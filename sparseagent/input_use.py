@@ -18,7 +18,7 @@ __all__ = ["InputUse", "input_use"]
 
 @dataclass(frozen=True, eq=False)
 class InputUse:
-    """How one input of a program is used, feature by feature as the network sees them.
+    """How one input of a program is used, feature by feature of an observation.
 
     Attributes:
         weights: how many weights that are not zero read a feature, int64 `[in]`; those of a
@@ -55,7 +55,7 @@ def input_use(program: Program) -> Mapping[str, InputUse]:
         program: any program. Hidden neurons without effect count as readers; conversion has
             removed them.
     """
-    sizes = {op.input: op.step.size for op in program.ops if isinstance(op, Observe)}
+    sizes = {op.input: op.step.width for op in program.ops if isinstance(op, Observe)}
     starts = dict(zip(sizes, np.cumsum([0, *sizes.values()]).tolist(), strict=False))
     count = sum(sizes.values())
     weights, energy = np.zeros(count, np.int64), np.zeros(count)
@@ -69,7 +69,10 @@ def input_use(program: Program) -> Mapping[str, InputUse]:
         if isinstance(op, Observe):
             (span,) = op.writes
             first = starts[op.input]
-            origin[span.slot][span.start : span.stop] = first + np.arange(span.size)
+            taken = op.step.columns
+            origin[span.slot][span.start : span.stop] = first + (
+                np.arange(span.size) if taken is None else taken
+            )
             continue
         read = places(op.reads)
         if op.kind == "map":
