@@ -107,6 +107,9 @@ struct Transposes {
 
   // The same for one observation.
   void (*copy_outputs)(const float* y, int size, float* out);
+
+  // Frames as they come to floats.
+  void (*bytes_to_floats)(const unsigned char* bytes, long count, float* floats);
 };
 
 // One instruction set: what the CPU must have, and what was compiled for it. Those of

@@ -52,9 +52,48 @@ inline void fill_row(const Window& w, const Planes& planes, const float* row,
   }
 }
 
+// Rows without padding of images whose channels come last, all channels at once: what
+// a row holds is a matrix of places by phases and channels, to be turned.
+inline bool turns(const Window& w, const Planes& planes) {
+  return w.channels_last && w.padding[1] == 0 && kLanes > 1 &&
+         planes.phases[1] * w.channels % kLanes == 0 &&
+         planes.width * planes.phases[1] <= w.width;
+}
+
+inline void turn_row(const Window& w, const Planes& planes, const float* row, int down,
+                     long at, float* to) {
+  const int columns = planes.phases[1] * w.channels;
+  for (int first = 0; first < planes.width; first += kLanes) {
+    const int left = planes.width - first;
+    const int some = left < kLanes ? left : kLanes;
+    for (int column = 0; column < columns; column += kLanes) {
+      vec m[kLanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) {
+        const int place = first + (i < some ? i : 0);
+        m[i] = load(row + static_cast<long>(place) * columns + column);
+      }
+      transpose(m);
+      for (int i = 0; i < kLanes; ++i) {
+        const int channel = (column + i) % w.channels;
+        const int phase = (column + i) / w.channels;
+        float* line = to + planes.start(channel, down, phase) + at + first;
+        some == kLanes ? store(line, m[i]) : store_first(line, m[i], some);
+      }
+    }
+  }
+}
+
 inline void fill_planes(const Window& w, const Planes& planes, const float* x,
                         float* to) {
   const int rows = planes.height * planes.phases[0];
+  if (turns(w, planes) && !w.pads() && rows <= w.height) {
+    for (int i = 0; i < rows; ++i) {
+      turn_row(w, planes, x + w.place(0, i, 0), i % planes.phases[0],
+               i / planes.phases[0] * long{planes.width}, to);
+    }
+    return;
+  }
   for (int channel = 0; channel < w.channels; ++channel) {
     for (int i = 0; i < rows; ++i) {
       const int y = i - w.padding[0];
