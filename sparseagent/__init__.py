@@ -1,7 +1,8 @@
 """Prune deep-RL agents, convert them to CSR, and run the sparse policy: small, exact, fast.
 
 `import sparseagent` loads NumPy and the compiled core, never torch. What needs torch
-(`from_sb3`, `from_torch`) or gymnasium (`rollout`) is loaded when it is first used.
+(`from_sb3`, `from_torch`), ONNX (`from_onnx`) or gymnasium (`rollout`) is loaded when it is first
+used.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from sparseagent.program import Program, Span
 from sparseagent.sampling import Sample, Sampler
 
 if TYPE_CHECKING:
-    from sparseagent.convert import from_sb3, from_torch
+    from sparseagent.convert import from_agent, from_onnx, from_sb3, from_torch
     from sparseagent.export import export_c
     from sparseagent.rollouts import RolloutResult, rollout
 
@@ -73,6 +74,8 @@ __all__ = [
     "clip_to",
     "compile",
     "export_c",
+    "from_agent",
+    "from_onnx",
     "from_sb3",
     "from_torch",
     "kernels",
@@ -83,6 +86,8 @@ __all__ = [
 
 _LAZY = {
     "export_c": "sparseagent.export",
+    "from_agent": "sparseagent.convert",
+    "from_onnx": "sparseagent.convert",
     "from_sb3": "sparseagent.convert",
     "from_torch": "sparseagent.convert",
     "rollout": "sparseagent.rollouts",

@@ -14,6 +14,7 @@ import numpy as np
 from sparseagent import fields, policyfile
 from sparseagent.csr import Float32
 from sparseagent.head import Head, Raw
+from sparseagent.input_use import input_use
 from sparseagent.ops import Layer, LayerOp, Observation, Observe
 from sparseagent.order import check_order, reorder
 from sparseagent.policyfile import MAX_GOLDEN, Contents, Golden, PolicyFileError
@@ -94,6 +95,15 @@ class SparsePolicy:
     def input_size(self) -> int:
         """Number of features of an observation, as the network sees them."""
         return sum(step.size for step in self.inputs.values())
+
+    @property
+    def unused_inputs(self) -> Mapping[str, tuple[int, ...]]:
+        """Features that no weight reads, by the name of their input: sensors to leave out.
+
+        Places are those that the network sees, as in `input_size`; whatever stands there, the
+        action is the same. `input_use` says how much the others are used.
+        """
+        return {name: use.unused for name, use in input_use(self.program).items()}
 
     @property
     def output_size(self) -> int:
@@ -210,7 +220,7 @@ class SparsePolicy:
         policyfile.write(self.to_bytes(), path)
 
     def summary(self) -> str:
-        """A table of the layers: shape, weights kept, sparsity, activation."""
+        """A table of the layers: shape, weights kept, sparsity, activation; and unused inputs."""
         lines = [f"{'layer':<7}{'shape':>12}{'weights':>10}{'sparsity':>10}  activation"]
         for number, layer in enumerate(self.layers):
             out, width = layer.shape
@@ -219,6 +229,8 @@ class SparsePolicy:
                 f"  {layer.activation}"
             )
         lines.append(f"{'all':<7}{'':>12}{self.nnz:>10}{self.sparsity:>10.4f}  -> {self.head.kind}")
+        if unused := sum(map(len, self.unused_inputs.values())):
+            lines.append(f"{unused} of {self.input_size} inputs are not used")
         return "\n".join(lines)
 
 

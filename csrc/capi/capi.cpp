@@ -29,9 +29,6 @@ using sparseagent::Input;
 using sparseagent::Observations;
 using sparseagent::Plan;
 
-// Rows whose outputs are kept while the head makes actions of them.
-constexpr std::int64_t kRows = 64;
-
 constexpr double kTuneMs = 30;
 
 void say(char* error, std::size_t size, const char* text) {
@@ -58,29 +55,10 @@ void expect(bool holds, const char* text) {
   if (!holds) throw std::invalid_argument(text);
 }
 
-// Of this thread: outputs of `kRows` rows, and numbers of one discrete action.
-struct Room {
-  float* outputs;
-  float* indices;
-};
-
-Room thread_room(const Plan& plan) {
-  thread_local sparseagent::Buffer memory;
-  const auto outputs = static_cast<std::size_t>(kRows * plan.output_size());
-  const auto indices = static_cast<std::size_t>(plan.program().head.actions);
-  const std::size_t bytes = sizeof(float) * (outputs + indices);
-  if (memory.bytes() < bytes) memory = sparseagent::Buffer(bytes);
-  return {memory.floats(), memory.floats() + outputs};
-}
-
-// The caller's inputs from row `first` on.
-void from(const Plan& plan, const sparseagent_array* arrays, std::int64_t first,
-          Observations* inputs) {
-  for (const Input& input : plan.program().inputs) {
-    const auto dtype = static_cast<DType>(arrays->dtype);
-    const std::int64_t bytes = first * input.step.size * sparseagent::bytes_of(dtype);
-    *inputs++ = {static_cast<const char*>(arrays->data) + bytes, dtype};
-    ++arrays;
+// The caller's inputs.
+void from(const Plan& plan, const sparseagent_array* arrays, Observations* inputs) {
+  for (std::size_t k = 0; k < plan.program().inputs.size(); ++k) {
+    inputs[k] = {arrays[k].data, static_cast<DType>(arrays[k].dtype)};
   }
 }
 
@@ -98,37 +76,25 @@ void check_inputs(const Plan& plan, const sparseagent_array* arrays,
 void act(const Plan& plan, const sparseagent_array* arrays, std::int64_t batch,
          void* actions) {
   Observations inputs[sparseagent::kMostInputs];
-  if (!plan.program().head.discrete()) {
-    from(plan, arrays, 0, inputs);
-    plan.act(inputs, batch, actions);
-    return;
-  }
-  const sparseagent::PlainFloats plain;
-  const sparseagent::Head& head = plan.program().head;
-  Room room = thread_room(plan);
-  auto* action = static_cast<std::int64_t*>(actions);
-  for (std::int64_t first = 0; first < batch; first += kRows) {
-    const std::int64_t rows = std::min(kRows, batch - first);
-    from(plan, arrays, first, inputs);
-    plan.forward({inputs, &room.outputs, 1}, rows);
-    for (std::int64_t row = 0; row < rows; ++row, action += head.actions) {
-      mode_of(head, room.outputs + row * plan.output_size(), room.indices);
-      start_from(head, room.indices, action);
-    }
-  }
+  from(plan, arrays, inputs);
+  sparseagent::Acting call;
+  call.inputs = inputs;
+  call.actions = actions;
+  plan.act(call, batch);
 }
 
-// One call, whose outputs nobody reads, of zeros.
+// One call, whose action nobody reads, of zeros.
 void prepare(const Plan& plan) {
   std::int32_t widest = 0;
   for (const Input& input : plan.program().inputs) {
     widest = std::max(widest, input.step.size);
   }
   const std::vector<float> zeros(static_cast<std::size_t>(widest), 0.0f);
-  const std::vector<Observations> inputs(plan.program().inputs.size(),
-                                         {zeros.data(), DType::float32});
-  Room room = thread_room(plan);
-  plan.forward({inputs.data(), &room.outputs, 1}, 1);
+  const std::vector<sparseagent_array> arrays(plan.program().inputs.size(),
+                                              {zeros.data(), SPARSEAGENT_FLOAT32});
+  std::vector<std::int64_t> action(
+      static_cast<std::size_t>(plan.program().head.actions));
+  act(plan, arrays.data(), 1, action.data());
 }
 
 // States between calls have no place in this interface yet: to forget them silently
@@ -300,7 +266,7 @@ std::int32_t sparseagent_forward_all(const sparseagent_policy* policy,
       expect(outputs[k] != nullptr || batch == 0, "outputs: expected room, got null");
     }
     Observations given[sparseagent::kMostInputs];
-    from(policy->plan, inputs, 0, given);
+    from(policy->plan, inputs, given);
     policy->plan.forward({given, outputs, static_cast<std::size_t>(count)}, batch);
     return 0;
   });

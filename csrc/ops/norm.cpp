@@ -19,7 +19,9 @@ inline float plus(float a, float b) { return a + b; }
 
 template <typename T>
 inline T joined(T* s, T (*sum)(T, T)) {
+#pragma GCC unroll 4
   for (int half = kPartials / 2; half > 0; half /= 2) {
+#pragma GCC unroll 8
     for (int i = 0; i < half; ++i) s[i] = sum(s[i], s[i + half]);
   }
   return s[0];
@@ -63,21 +65,43 @@ inline float squares_of_row(const float* x, int n, float mean) {
 // What every difference is multiplied by, from the sum of squares.
 inline vec gain(const OpView& op, vec squares) {
   if (op.norm == NormRule::l2) {
-    const vec size = square_root(squares);
-    const vec eps = splat(op.eps);
-    return div(splat(1.0f), select(less(size, eps), eps, size));
+    return div(splat(1.0f), at_least(splat(op.eps), square_root(squares)));
   }
   const vec variance = div(squares, splat(static_cast<float>(op.in)));
   return div(splat(1.0f), square_root(add(variance, splat(op.eps))));
+}
+
+// The same of one row: a vector of them would take twice as long.
+inline float gain_of_row(const OpView& op, float squares) {
+  if (op.norm == NormRule::l2) {
+    const float size = __builtin_sqrtf(squares);
+    return 1.0f / (size < op.eps ? op.eps : size);
+  }
+  return 1.0f / __builtin_sqrtf(squares / static_cast<float>(op.in) + op.eps);
 }
 
 void one(const OpView& op, const float* const* x, float* y) {
   const int n = op.in;
   float mean = 0.0f;
   if (op.norm == NormRule::layer) mean = sum_of_row(x[0], n) / static_cast<float>(n);
-  const vec factor = gain(op, splat(squares_of_row(x[0], n, mean)));
+  const vec factor = splat(gain_of_row(op, squares_of_row(x[0], n, mean)));
   for (int i = 0; i < n; i += kLanes) {
     store(y + i, mul(sub(load(x[0] + i), splat(mean)), factor));
+  }
+}
+
+// visit(p, v) for every feature of a column of a tile, with the partial it goes to:
+// known when compiling, so that partials stay in registers.
+template <typename Visit>
+inline void for_each_partial(const float* column, long width, int n, Visit visit) {
+  int f = 0;
+  for (; f + kPartials <= n; f += kPartials) {
+#pragma GCC unroll 16
+    for (int p = 0; p < kPartials; ++p) visit(p, load(column + (f + p) * width));
+  }
+#pragma GCC unroll 16
+  for (int p = 0; p < kPartials; ++p) {
+    if (f + p < n) visit(p, load(column + (f + p) * width));
   }
 }
 
@@ -90,16 +114,14 @@ void tile(const OpView& op, const float* const* x, float* y, int vectors) {
     for (vec& part : s) part = splat(0.0f);
     vec mean = splat(0.0f);
     if (op.norm == NormRule::layer) {
-      for (int f = 0; f < n; ++f) {
-        s[f % kPartials] = add(s[f % kPartials], load(column + f * width));
-      }
+      for_each_partial(column, width, n, [&](int p, vec v) { s[p] = add(s[p], v); });
       mean = div(joined(s, add), splat(static_cast<float>(n)));
       for (vec& part : s) part = splat(0.0f);
     }
-    for (int f = 0; f < n; ++f) {
-      const vec d = sub(load(column + f * width), mean);
-      s[f % kPartials] = fma(d, d, s[f % kPartials]);
-    }
+    for_each_partial(column, width, n, [&](int p, vec v) {
+      const vec d = sub(v, mean);
+      s[p] = fma(d, d, s[p]);
+    });
     const vec factor = gain(op, joined(s, add));
     for (int f = 0; f < n; ++f) {
       store(y + c + f * width, mul(sub(load(column + f * width), mean), factor));

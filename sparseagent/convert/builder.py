@@ -300,11 +300,9 @@ class Builder:
             outputs: values by name; the first is what `act(observations)` gives.
 
         Raises:
-            ValueError: no linear map was added, none of them has a mask though masks were given, or
-                the program is larger than one may be.
+            ValueError: no linear map has a mask though masks were given, or the program is larger
+                than one may be.
         """
-        if not self.matrices:
-            raise ValueError("module: expected at least one Linear, got none")
         if self._masks is not None and not any(key in self._masks for key in self._keys):
             raise ValueError(
                 f"masks: expected one for at least one of {self._keys}, got {sorted(self._masks)}"

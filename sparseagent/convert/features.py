@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseagent.convert.builder import Builder, Value
-from sparseagent.convert.unsupported import UnsupportedError
 from sparseagent.csr import MAX_WIDTH, Float32
 from sparseagent.ops.window import Window
+from sparseagent.unsupported import UnsupportedError
 
 #: What stands for the batch in shapes: a number that no graph is likely to name.
 BATCH = 7919
@@ -32,26 +32,28 @@ class Features:
         builder: where ops go.
         value: its features.
         shape: of one row, the batch axis left out; the graph's axis 0 is the batch.
+        batch: how many rows the graph believes that there are.
     """
 
     builder: Builder
     value: Value
     shape: tuple[int, ...]
+    batch: int = BATCH
 
     @property
     def full_shape(self) -> tuple[int, ...]:
         """The shape as the graph sees it: the batch before the row."""
-        return (BATCH, *self.shape)
+        return (self.batch, *self.shape)
 
     # Choosing features
 
     def reshape(self, shape: Sequence[int]) -> Features:
-        """Another shape of the same features; `shape` names the batch, as `BATCH` or -1."""
+        """Another shape of the same features; `shape` names the batch, by its size or -1."""
         sizes = [int(n) for n in shape]
         rest = sizes[1:]
         if sizes[:1] == [-1] and -1 not in rest:
-            sizes[0] = BATCH if math.prod(rest) == self.value.size else -1
-        if not sizes or sizes[0] != BATCH or rest.count(-1) > 1 or not all(rest):
+            sizes[0] = self.batch if math.prod(rest) == self.value.size else -1
+        if not sizes or sizes[0] != self.batch or rest.count(-1) > 1 or not all(rest):
             raise UnsupportedError(
                 f"reshape: expected the batch to stay the first axis, got {_shown(shape)} for "
                 f"{_shown(self.full_shape)}"
@@ -63,11 +65,11 @@ class Features:
                 f"reshape: expected {self.value.size} features, got {_shown(shape)} for "
                 f"{_shown(self.full_shape)}"
             )
-        return Features(self.builder, self.value, tuple(rest))
+        return self._shaped(self.value, tuple(rest))
 
     def flatten(self) -> Features:
         """Shape `[n]`."""
-        return Features(self.builder, self.value, (self.value.size,))
+        return self._shaped(self.value, (self.value.size,))
 
     def index(self, places: NDArray[np.int64]) -> Features:
         """The features of these numbers, in their shape."""
@@ -81,7 +83,7 @@ class Features:
             value = self.builder.repeat(self.value, flat.size)
         else:
             value = self.value.take(flat)
-        return Features(self.builder, value, places.shape)
+        return self._shaped(value, places.shape)
 
     def numbers(self) -> NDArray[np.int64]:
         """The numbers of the features, in their shape: what indexing is tried on."""
@@ -96,10 +98,10 @@ class Features:
             raise UnsupportedError("axis: expected one of the row, got the batch's")
         return axis % count - 1
 
-    def narrow(self, axis: int, start: int, stop: int, step: int = 1) -> Features:
+    def narrow(self, axis: int, start: int, stop: int | None, step: int = 1) -> Features:
         """Places `[start, stop)` of an axis of the graph, counted as Python counts."""
         if axis in (0, -len(self.shape) - 1):
-            if (start, step) == (0, 1) and stop >= BATCH:
+            if (start, step) == (0, 1) and (stop is None or stop >= self.batch):
                 return self
             raise UnsupportedError("slice: expected the whole batch")
         row = self.axis(axis)
@@ -143,7 +145,7 @@ class Features:
         rows = range(len(self.shape)) if axes is None else [self.axis(axis) for axis in axes]
         gone = {row for row in rows if self.shape[row] == 1}
         shape = tuple(n for row, n in enumerate(self.shape) if row not in gone)
-        return Features(self.builder, self.value, shape)
+        return self._shaped(self.value, shape)
 
     def unsqueeze(self, axes: Sequence[int]) -> Features:
         """With an axis of one place at each of these places of the result."""
@@ -154,7 +156,7 @@ class Features:
         shape = list(self.full_shape)
         for place in places:
             shape.insert(place, 1)
-        return Features(self.builder, self.value, tuple(shape[1:]))
+        return self._shaped(self.value, tuple(shape[1:]))
 
     def expand(self, shape: Sequence[int]) -> Features:
         """Repeated along axes of one place, to a shape of the row."""
@@ -226,7 +228,7 @@ class Features:
         row = self._row(np.asarray(array, np.float32))
         if array.ndim != len(self.shape) + 1:
             raise UnsupportedError("constant: expected the batch's axis before the row's")
-        return Features(self.builder, self.builder.constant(row.ravel(), self.value), row.shape)
+        return self._shaped(self.builder.constant(row.ravel(), self.value), row.shape)
 
     def conv2d(
         self, window: Window, weight: Float32, bias: Float32 | None, key: str | None
@@ -255,7 +257,7 @@ class Features:
                 "flatten it first"
             )
         value = self.builder.linear(self.value, weight, bias, key=key)
-        return Features(self.builder, value, (*self.shape[:-1], len(weight)))
+        return self._shaped(value, (*self.shape[:-1], len(weight)))
 
     def norm(self, rule: str, eps: float, axes: int) -> Features:
         """A `Norm` over the last `axes` axes, which are all that have more than one place."""
@@ -300,7 +302,7 @@ class Features:
             value = self.builder.reduce("weighted_sum", value, groups, strided=strided, weight=ones)
         elif size > 1:
             value = self.builder.reduce("mean", value, groups, strided=strided)
-        return Features(self.builder, value, shape if keep else tuple(kept))
+        return self._shaped(value, shape if keep else tuple(kept))
 
     def _groups(self, rows: Sequence[int]) -> tuple[int, bool]:
         """How a `Reduce` sees these neighbouring axes of the row: groups, and whether strided."""
@@ -328,7 +330,10 @@ class Features:
         return row
 
     def _with(self, value: Value) -> Features:
-        return Features(self.builder, value, self.shape)
+        return self._shaped(value, self.shape)
+
+    def _shaped(self, value: Value, shape: tuple[int, ...]) -> Features:
+        return Features(self.builder, value, shape, self.batch)
 
 
 def concat(parts: Sequence[Features], axis: int) -> Features:
@@ -342,7 +347,7 @@ def concat(parts: Sequence[Features], axis: int) -> Features:
         )
     builder = parts[0].builder
     value = builder.concat(*(part.value for part in parts))
-    flat = Features(builder, value, (value.size,))
+    flat = Features(builder, value, (value.size,), parts[0].batch)
     starts = np.cumsum([0, *(part.value.size for part in parts)])
     numbers = [part.numbers() + start for part, start in zip(parts, starts, strict=False)]
     return flat.index(np.concatenate(numbers, axis=row))

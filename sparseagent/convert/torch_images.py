@@ -7,8 +7,8 @@ from typing import Any
 
 from sparseagent.convert.features import Features
 from sparseagent.convert.torch_rules import Scope, computed, rule, weights
-from sparseagent.convert.unsupported import UnsupportedError
 from sparseagent.ops.window import Window
+from sparseagent.unsupported import UnsupportedError
 
 
 @rule("conv2d", "conv1d")

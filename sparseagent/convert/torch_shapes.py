@@ -11,7 +11,7 @@ import torch
 
 from sparseagent.convert.features import Features, chunk_sizes, concat, stack
 from sparseagent.convert.torch_rules import Scope, constant, rule
-from sparseagent.convert.unsupported import UnsupportedError
+from sparseagent.unsupported import UnsupportedError
 
 
 @rule("dropout", "alpha_dropout", "feature_alpha_dropout", "feature_dropout")
@@ -149,7 +149,7 @@ def _narrow(at: Scope, x: Features, dim: int, start: int, length: int) -> Featur
 def _slice(
     at: Scope, x: Features, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
 ) -> Features:
-    return x.narrow(dim, start or 0, 2**62 if end is None else end, step)
+    return x.narrow(dim, start or 0, end, step)
 
 
 @rule("select")

@@ -26,7 +26,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library as `cmake --install` lays it down, then moved: nothing in it knows where it is."""
+    """The library as `cmake --install` lays it down, then moved: it does not know where it is."""
     first = tmp_path_factory.mktemp("first") / "prefix"
     command = [str(CMAKE), "--install", str(BUILD), "--component", "capi", "--prefix", str(first)]
     subprocess.run(command, check=True, capture_output=True)

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 import sparseagent as sa
-from sparseagent.convert.unsupported import UnsupportedError
 from sparseagent.reference import forward_exact
+from sparseagent.unsupported import UnsupportedError
 
 
 class Frames(nn.Module):

@@ -272,7 +272,7 @@ def test_heads_that_do_not_sample_and_take_no_masks() -> None:
         lambda: plain.sample(x),
         lambda: plain.sample(x, deterministic=True),
     ):
-        with pytest.raises(ValueError, match="expected True, got False: .* holds no distribution"):
+        with pytest.raises(ValueError, match=r"expected True, got False: .* holds no distribution"):
             call()
     with pytest.raises(ValueError, match="plan: expected a head that samples, got raw"):
         sa.Sampler(plain)
