@@ -100,6 +100,15 @@ FloatArray reference(const py::bytes& data, const py::sequence& inputs,
   return outputs;
 }
 
+// An activation by its scalar contract, number by number: a copy, float32 of any shape.
+FloatArray activated(const std::string& name, const FloatArray& x, float alpha) {
+  FloatArray y(std::vector<py::ssize_t>(x.shape(), x.shape() + x.ndim()));
+  std::copy_n(x.data(), x.size(), y.mutable_data());
+  const PlainFloats plain;
+  reference_activate(activation_of(name), alpha, y.mutable_data(), y.size());
+  return y;
+}
+
 // Structure [out * runs + 1], [nnz] of a layer `in` wide -> (runs, rows, indptr,
 // entries), see core/packer.h.
 py::tuple pack_for(std::int32_t in, std::int32_t runs, const IntArray& indptr,

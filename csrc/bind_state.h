@@ -82,7 +82,7 @@ class States {
       rows_.from_layout = own;
       return;
     }
-    array_ = FloatArray::ensure(state);
+    array_ = RowArray::ensure(state);
     if (!array_ || array_.size() != layout.rows * layout.size ||
         array_.shape(array_.ndim() - 1) != layout.size) {
       PyErr_Clear();
@@ -106,11 +106,12 @@ class States {
     rows_.starts = reinterpret_cast<const std::uint8_t*>(flags_.data());
   }
 
+  using RowArray = py::array_t<float, py::array::c_style | py::array::forcecast>;
   using FlagArray = py::array_t<bool, py::array::c_style | py::array::forcecast>;
 
   std::shared_ptr<PyState> next_;
   std::shared_ptr<PyState> kept_;
-  FloatArray array_;
+  RowArray array_;
   FlagArray flags_;
   StateRows rows_;
 };
@@ -124,10 +125,10 @@ void bind_state(py::module_& m) {
             return dtype.is_none() ? py::object(rows) : rows.attr("astype")(dtype);
           },
           py::arg("dtype") = py::none(), py::arg("copy") = py::none())
-      .def_property_readonly("shape", [](const PyState& self) {
+      .def_property_readonly("shape", [](const PyState& self) -> py::tuple {
         const StateLayout& layout = self.layout();
-        return self.single() ? py::make_tuple(layout.size)
-                             : py::make_tuple(layout.rows, layout.size);
+        if (self.single()) return py::make_tuple(layout.size);
+        return py::make_tuple(layout.rows, layout.size);
       });
 }
 

@@ -193,7 +193,7 @@ def test_states_that_do_not_fit() -> None:
     for other, message in (
         (State("nowhere", state.next), "expected a slot and a span of its size"),
         (State(state.slot, replace(state.next, stop=3)), "expected a slot and a span of its size"),
-        (State(state.next.slot, state.next), "expected to be the only one that writes"),
+        (State(state.next.slot, state.next), "to be written before it is read"),
     ):
         with pytest.raises(ValueError, match=message):
             replace(program, states={**program.states, name: other})

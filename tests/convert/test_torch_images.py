@@ -22,7 +22,7 @@ class Frames(nn.Module):
         self.net = nn.Sequential(
             nn.Conv2d(4, 8, 8, 4), nn.ReLU(), nn.Conv2d(8, 12, 4, 2), nn.ReLU(), nn.Flatten()
         )
-        self.head = nn.Linear(12 * 3 * 3, 5)
+        self.head = nn.Linear(12 * 4 * 4, 5)
 
     def forward(self, x: torch.Tensor) -> Any:
         return self.head(self.net(x / 255.0))
