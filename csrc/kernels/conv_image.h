@@ -34,8 +34,11 @@ using sparseagent::Window;
 constexpr int kSums = kManyRegisters ? (kRows == 1 ? 28 : 24) : 12;
 constexpr int kPlaces = kSums / kRows;
 
+// Registers that a sum must wait for, at the pace of the loads.
+constexpr float kLatency = 4;
+
 // Floats of inputs that one run may meet and still find in the first cache.
-constexpr long kNear = 10 << 10;
+constexpr long kNear = 11 << 10;
 
 struct Header {
   Window window;
@@ -115,8 +118,12 @@ inline int rows_of_run(const Window& w) {
     const bool fits = used <= kPlaces || rows == 1;
     if (!fits) continue;
     const long met = (rows + reach) * planes.width * phases * w.channels;
-    const float cost = static_cast<float>(pieces(height, rows)) *
-                       (static_cast<float>(used) + 0.75f) * (met > kNear ? 1.3f : 1.0f);
+    // A tap takes at least the time in which a sum can be added to again.
+    const float least_each = kLatency / static_cast<float>(kRows);
+    const auto all = static_cast<float>(used);
+    const float each = all < least_each ? least_each : all;
+    const float cost = static_cast<float>(pieces(height, rows)) * (each + 0.75f) *
+                       (met > kNear ? 1.25f : 1.0f);
     if (least == 0 || cost < least) {
       least = cost;
       best = rows;

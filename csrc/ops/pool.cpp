@@ -4,7 +4,7 @@
 // is also what lies outside the image. A NaN that is m stays it, unless another NaN
 // comes.
 #include "core/op.h"
-#include "simd/vec.h"
+#include "simd/pick.h"
 
 extern "C" const sparseagent::OpKernel SPARSEAGENT_SYMBOL;
 
@@ -71,8 +71,8 @@ inline bool in_parts(const Window& w) {
          w.dilation[1] * (w.kernel[1] - 1) < kMostSpan;
 }
 
-inline void pool_part(const Window& w, const float* channel, int row, int column,
-                      int places, float* y) {
+inline void pool_part(const Window& w, const Picker& pick, const float* channel,
+                      int row, int column, int places, float* y) {
   const int step = w.stride[1];
   const int reach = (places - 1) * step + 1;
   const int met = reach + w.dilation[1] * (w.kernel[1] - 1);
@@ -81,14 +81,16 @@ inline void pool_part(const Window& w, const float* channel, int row, int column
   const int end = from + met > w.width ? w.width - from : met;
   const vec lowest = splat(-__builtin_inff());
   float taps[kPart * kMostStride + kMostSpan + 2 * kLanes];
-  float most[kPart * kMostStride + kLanes];
+  float most[kPart * kMostStride + 2 * kLanes];
   for (int i = 0; i < reach; i += kLanes) store(most + i, lowest);
   for (int i = 0; i < met + kLanes; i += kLanes) store(taps + i, lowest);
   const Taps down(w, 0, row);
   for (int k = down.first; k < down.end; ++k) {
     const float* line =
         channel + static_cast<long>(down.at + k * w.dilation[0]) * w.width + from;
-    for (int i = first; i < end; ++i) taps[i] = line[i];
+    if (end > first) copy(line + first, end - first, taps + first);
+    if (end < met)
+      fill(taps + (end > first ? end : first), met - end, -__builtin_inff());
     for (int i = 0; i < reach; i += kLanes) {
       vec m = load(most + i);
       for (int j = 0; j < w.kernel[1]; ++j) {
@@ -97,18 +99,19 @@ inline void pool_part(const Window& w, const float* channel, int row, int column
       store(most + i, m);
     }
   }
-  for (int i = 0; i < places; ++i) y[i] = most[i * step];
+  pick(most, places, y);
 }
 
 void one(const OpView& op, const float* const* x, float* y) {
   const Window& w = op.window;
   if (in_parts(w)) {
     const int width = w.out_width();
+    const Picker pick(w.stride[1]);
     for (int channel = 0; channel < w.channels; ++channel) {
       const float* from = x[0] + static_cast<long>(channel) * w.height * w.width;
       for (int i = 0; i < w.out_height(); ++i, y += width) {
         for (int j = 0; j < width; j += kPart) {
-          pool_part(w, from, i, j, width - j < kPart ? width - j : kPart, y + j);
+          pool_part(w, pick, from, i, j, width - j < kPart ? width - j : kPart, y + j);
         }
       }
     }
