@@ -62,6 +62,17 @@ double work(const LayerView& layer, Path) {
 }  // namespace
 
 const sparseagent::Kernel SPARSEAGENT_SYMBOL = {
-    "taps", kLanes, kTileVectors, {kLanes == 16 ? 0.065 : 0.045, kLanes == 16 ? 0.065 : 0.045, kLanes == 16 ? 0.045 : 0.024}, false, false,
-    false,  "",     work,         packed_bytes,          pack,  run,
+    "taps",
+    kLanes,
+    kTileVectors,
+    {kLanes == 16 ? 0.065 : 0.045, kLanes == 16 ? 0.065 : 0.045,
+     kLanes == 16 ? 0.045 : 0.024},
+    false,
+    false,
+    false,
+    "",
+    work,
+    packed_bytes,
+    pack,
+    run,
     true};

@@ -65,10 +65,11 @@ inline vec larger(vec most, vec v) {
 constexpr int kPart = 64;
 constexpr int kMostStride = 4;
 constexpr int kMostSpan = 64;
+constexpr int kMostRows = 4;
 
 inline bool in_parts(const Window& w) {
   return !w.channels_last && w.stride[1] <= kMostStride &&
-         w.dilation[1] * (w.kernel[1] - 1) < kMostSpan;
+         w.dilation[1] * (w.kernel[1] - 1) < kMostSpan && w.kernel[0] <= kMostRows;
 }
 
 inline void pool_part(const Window& w, const Picker& pick, const float* channel,
@@ -79,25 +80,27 @@ inline void pool_part(const Window& w, const Picker& pick, const float* channel,
   const int from = column * step - w.padding[1];
   const int first = from < 0 ? -from : 0;  // of those met, within the image
   const int end = from + met > w.width ? w.width - from : met;
-  const vec lowest = splat(-__builtin_inff());
-  float taps[kPart * kMostStride + kMostSpan + 2 * kLanes];
+  const float lowest = -__builtin_inff();
+  float taps[kMostRows][kPart * kMostStride + kMostSpan + 2 * kLanes];
   float most[kPart * kMostStride + 2 * kLanes];
-  for (int i = 0; i < reach; i += kLanes) store(most + i, lowest);
-  for (int i = 0; i < met + kLanes; i += kLanes) store(taps + i, lowest);
   const Taps down(w, 0, row);
+  // All rows first: to read at once what was just written would mean waiting for it.
   for (int k = down.first; k < down.end; ++k) {
     const float* line =
         channel + static_cast<long>(down.at + k * w.dilation[0]) * w.width + from;
-    if (end > first) copy(line + first, end - first, taps + first);
-    if (end < met)
-      fill(taps + (end > first ? end : first), met - end, -__builtin_inff());
-    for (int i = 0; i < reach; i += kLanes) {
-      vec m = load(most + i);
+    const int live = end > first ? end : 0;
+    fill(taps[k], live > 0 ? first : met, lowest);
+    if (live > 0) copy(line + first, live - first, taps[k] + first);
+    fill(taps[k] + live, met - live + kLanes, lowest);
+  }
+  for (int i = 0; i < reach; i += kLanes) {
+    vec m = splat(lowest);
+    for (int k = down.first; k < down.end; ++k) {
       for (int j = 0; j < w.kernel[1]; ++j) {
-        m = larger(m, load(taps + i + j * w.dilation[1]));
+        m = larger(m, load(taps[k] + i + j * w.dilation[1]));
       }
-      store(most + i, m);
     }
+    store(most + i, m);
   }
   pick(most, places, y);
 }

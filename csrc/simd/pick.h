@@ -6,12 +6,21 @@
 
 namespace {
 
+// Keeps compilers from making calls of the C library of such loops.
+inline void no_call() { __asm__ volatile("" ::: "memory"); }
+
 inline void fill(float* to, long count, float value) {
-  for (long i = 0; i < count; i += kLanes) store(to + i, splat(value));
+  for (long i = 0; i < count; i += kLanes) {
+    store(to + i, splat(value));
+    no_call();
+  }
 }
 
 inline void copy(const float* from, long count, float* to) {
-  for (long i = 0; i < count; i += kLanes) store(to + i, load(from + i));
+  for (long i = 0; i < count; i += kLanes) {
+    store(to + i, load(from + i));
+    no_call();
+  }
 }
 
 // By lookups, where one vector can hold several: two vectors beyond the last number may
