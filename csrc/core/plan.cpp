@@ -119,11 +119,10 @@ StateLayout Plan::state_layout(std::int64_t rows) const {
   StateLayout layout;
   layout.rows = rows;
   for (const State& state : program_.states) layout.size += state.from.size;
-  // As wide as the widest vector that the rows fill: fewer rows go one by one.
-  const Isa* narrow = narrower_isa(isa_);
-  const int lanes = isa_.kernels[0]->lanes;
-  const int few = narrow != nullptr ? narrow->kernels[0]->lanes : lanes;
-  layout.width = rows >= lanes ? lanes : rows >= few ? few : 1;
+  // As the first cut of so many rows takes them.
+  const auto first = static_cast<std::size_t>(schedule_->cover().next(rows).regime);
+  const Regime& regime = schedule_->regimes()[first];
+  layout.width = regime.path == Path::tile ? regime.width() : 1;
   return layout;
 }
 
