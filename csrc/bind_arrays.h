@@ -22,6 +22,7 @@ namespace {
 using namespace sparseagent;
 
 using IntArray = py::array_t<std::int32_t, py::array::c_style>;
+using WordArray = py::array_t<std::uint32_t, py::array::c_style | py::array::forcecast>;
 using FloatArray = py::array_t<float, py::array::c_style>;
 using DoubleArray = py::array_t<double, py::array::c_style>;
 

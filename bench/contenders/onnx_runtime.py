@@ -34,11 +34,16 @@ OPSET, IR_VERSION = 21, 10
 
 
 def prepare(policy: sa.SparsePolicy, batch: int) -> tuple[Variant, ...]:
-    """One session; every observation array gets a binding of its own, all write to one output."""
+    """The policy as a graph of its own."""
+    return (variant(model(policy, batch), batch, policy.output_size),)
+
+
+def variant(content: bytes, batch: int, outputs: int) -> Variant:
+    """One session of a model `x [B, in] -> y [B, out]`; every array gets a binding of its own."""
     import onnxruntime as ort
 
-    loaded = session(model(policy, batch))
-    out = aligned((batch, policy.output_size))
+    loaded = session(content)
+    out = aligned((batch, outputs))
     result = ort.OrtValue.ortvalue_from_numpy(out)
 
     def wrap(x: Float32) -> Any:
@@ -47,10 +52,10 @@ def prepare(policy: sa.SparsePolicy, batch: int) -> tuple[Variant, ...]:
         binding.bind_ortvalue_output("y", result)
         return binding
 
-    return (Variant("Gemm, io binding", wrap, loaded.run_with_iobinding, lambda: out),)
+    return Variant("Gemm, io binding", wrap, loaded.run_with_iobinding, lambda: out)
 
 
-def session(model: bytes) -> Any:
+def session(content: bytes) -> Any:
     """A session on one thread with all graph optimisations."""
     import onnxruntime as ort
 
@@ -60,7 +65,7 @@ def session(model: bytes) -> Any:
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 3
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def model(policy: sa.SparsePolicy, batch: int) -> bytes:

@@ -146,7 +146,7 @@ void Plan::prepare(const Call& call, std::int64_t first, std::int64_t count,
         isa_.transposes->bytes_to_floats(bytes + first * step.size, count * step.size,
                                          to);
       } else {
-        step.apply(given, first, count, to);
+        step.apply(given, first, count, to, isa_.transposes);
       }
       rows[k] = to;
       memory += row_floats(step.features() * count);

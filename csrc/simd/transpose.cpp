@@ -5,6 +5,7 @@
 // registers. A few features left over go one by one, as a square of theirs would be
 // nearly empty.
 #include "core/kernel.h"
+#include "simd/normalise.h"
 #include "simd/vec.h"
 
 extern "C" const sparseagent::Transposes SPARSEAGENT_SYMBOL;
@@ -106,5 +107,5 @@ void bytes_to_floats(const unsigned char* bytes, long count, float* floats) {
 
 }  // namespace
 
-const sparseagent::Transposes SPARSEAGENT_SYMBOL = {rows_to_tile, tile_to_rows,
-                                                    copy_outputs, bytes_to_floats};
+const sparseagent::Transposes SPARSEAGENT_SYMBOL = {
+    rows_to_tile, tile_to_rows, copy_outputs, bytes_to_floats, normalise};
