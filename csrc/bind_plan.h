@@ -207,6 +207,8 @@ class PyPlan {
     const StateLayout layout = plan_->state_layout(batch);
     PyState before(layout, false);
     PyState after(layout, false);
+    // Not zeros, which some kernels skip.
+    std::fill_n(before.data(), layout.floats(), 0.25f);
     const StateRows states = {before.data(), layout, after.data(), layout};
     Unlocked unlocked;
     for (py::ssize_t i = 0; i < calls; ++i) {

@@ -49,6 +49,8 @@ MEMORY_PER_BYTE = 128
 MAX_HEADER = 4 << 20
 #: A self-test of more observations than this would make a small file slow to load.
 MAX_GOLDEN = 256
+#: Nor may its convolutions and pools multiply and compare more often than this in all.
+MAX_GOLDEN_WORK = 1 << 31
 _ZEROS = "0" * 64
 # The arrays a file may hold, as NumPy and as the container call them, in the order of their data:
 # wide ones first, so that all are aligned.
