@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 import sparseagent as sa
 from bench import sheet
 from bench.cell import Setting
-from bench.contenders import onnx_runtime, ours
+from bench.contenders import Contender, onnx_runtime, ours
 from bench.grid import AUTO, Grid, p50
 from bench.machine import describe
 from bench.masks import masks
@@ -156,34 +157,62 @@ def case(name: str, sparsity: float) -> Case:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print how many times faster than ONNX Runtime each is."""
-    parser = sheet.arguments("programs", __doc__)
-    parser.add_argument("--programs", nargs="+", choices=list(PROGRAMS), default=list(PROGRAMS))
-    parser.add_argument("--sparsities", nargs="+", type=float, default=list(SPARSITIES))
-    parser.add_argument("--batches", nargs="+", type=int, default=list(BATCHES))
-    parser.add_argument("--seconds", type=float, default=1.5, help="for each cell")
-    parser.add_argument("--again", action="store_true", help="measure what is in the file, too")
-    options = parser.parse_args(arguments)
-    isa = isa_name(options.isa)
-    machine = describe(options.core)
-    setting = Setting(machine, isa, options.seconds, clock_cost(), forward_clock_cost())
-    chosen = [ours.contender("auto", isa), ours.contender("dense", isa), onnx_runtime.CONTENDER]
-    tasks = [
-        Task(case(name, sparsity), batch, chosen)
-        for name in options.programs
-        for batch in options.batches
-        for sparsity in options.sparsities
-    ]
-    failures = measure(tasks, setting, options.out, again=options.again)
-    grid = Grid.of(latest(read(options.out)), isa)
-    for name in options.programs:
-        for batch in options.batches:
-            rows = [grid.cell(name, "random", s, batch) for s in options.sparsities]
-            times = [p50(row, onnx_runtime.CONTENDER.name) / p50(row, AUTO) for row in rows]
-            text = ", ".join(
-                f"{s:g} {x:.1f}x" for s, x in zip(options.sparsities, times, strict=True)
-            )
-            print(f"{name} B={batch}: {text}")
-    return report_failures(failures)
+    return Family("programs", __doc__, tuple(PROGRAMS), case).compare(arguments)
+
+
+@dataclass(frozen=True)
+class Family:
+    """Programs that are measured alike, with a file and a table of their own.
+
+    Attributes:
+        name: of the file.
+        text: what the command says of itself.
+        programs: their names.
+        case: the program of a name at a sparsity.
+        source: pattern of the masks.
+        own: sparseagent, by a format and an instruction set.
+        peer: what it is compared with.
+    """
+
+    name: str
+    text: str | None
+    programs: tuple[str, ...]
+    case: Callable[[str, float], Case]
+    source: str = "random"
+    own: Callable[[str, str | None], Contender] = ours.contender
+    peer: Contender = onnx_runtime.CONTENDER
+
+    def compare(self, arguments: Sequence[str] | None) -> int:
+        """Measure, and print how many times faster than ONNX Runtime each is."""
+        parser = sheet.arguments(self.name, self.text)
+        names = list(self.programs)
+        parser.add_argument("--programs", nargs="+", choices=names, default=names)
+        parser.add_argument("--sparsities", nargs="+", type=float, default=list(SPARSITIES))
+        parser.add_argument("--batches", nargs="+", type=int, default=list(BATCHES))
+        parser.add_argument("--seconds", type=float, default=1.5, help="for each cell")
+        parser.add_argument("--again", action="store_true", help="measure what is in the file, too")
+        options = parser.parse_args(arguments)
+        isa = isa_name(options.isa)
+        machine = describe(options.core)
+        setting = Setting(machine, isa, options.seconds, clock_cost(), forward_clock_cost())
+        chosen = [self.own("auto", isa), self.own("dense", isa), self.peer]
+        tasks = [
+            Task(self.case(program, sparsity), batch, chosen)
+            for program in options.programs
+            for batch in options.batches
+            for sparsity in options.sparsities
+        ]
+        failures = measure(tasks, setting, options.out, again=options.again)
+        grid = Grid.of(latest(read(options.out)), isa)
+        for program in options.programs:
+            for batch in options.batches:
+                rows = [grid.cell(program, self.source, s, batch) for s in options.sparsities]
+                times = [p50(row, self.peer.name) / p50(row, AUTO) for row in rows]
+                line = ", ".join(
+                    f"{s:g} {x:.1f}x" for s, x in zip(options.sparsities, times, strict=True)
+                )
+                print(f"{program} B={batch}: {line}")
+        return report_failures(failures)
 
 
 if __name__ == "__main__":

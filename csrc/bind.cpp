@@ -55,36 +55,48 @@ double measure_peak(const std::string& name) {
   return best;
 }
 
-// The content of a policy file and its inputs [B, *shape], in the order of the program
-// -> output `number` [B, out], by the scalar reference.
+// One array [B, *shape] for each input, in the order of the program.
+struct GivenInputs {
+  std::vector<py::array> arrays;
+  std::vector<Observations> observations;
+  py::ssize_t batch;
+
+  GivenInputs(const Program& program, const py::sequence& inputs) {
+    if (py::len(inputs) != program.inputs.size()) {
+      throw std::invalid_argument("inputs: expected one array for each input");
+    }
+    for (const Input& input : program.inputs) {
+      const py::object item = inputs[arrays.size()];
+      arrays.push_back(contiguous(item));
+      const py::array& array = arrays.back();
+      const auto axes = static_cast<std::size_t>(array.ndim());
+      if (axes != input.shape.size() + 1 || array.shape(0) != arrays.front().shape(0) ||
+          !std::equal(input.shape.begin(), input.shape.end(), array.shape() + 1)) {
+        throw std::invalid_argument("inputs: " + input.name +
+                                    ": expected [B, *shape], got " + shape_text(array));
+      }
+      observations.push_back({array.data(), dtype_of(array)});
+    }
+    batch = arrays.front().shape(0);
+  }
+};
+
+// The content of a policy file and its inputs -> output `number` [B, out], by the
+// scalar reference; of a recurrent program from states of 0.
 FloatArray reference(const py::bytes& data, const py::sequence& inputs,
                      std::size_t number) {
   const auto content = static_cast<std::string_view>(data);
   const Program program = read_policy(content.data(), content.size());
-  if (py::len(inputs) != program.inputs.size() || number >= program.outputs.size()) {
-    throw std::invalid_argument("inputs: expected one array for each input");
+  const GivenInputs given(program, inputs);
+  if (number >= program.outputs.size()) {
+    throw std::invalid_argument("number: expected that of an output");
   }
-  std::vector<py::array> arrays;
-  std::vector<Observations> given;
-  for (const Input& input : program.inputs) {
-    const py::object item = inputs[arrays.size()];
-    arrays.push_back(contiguous(item));
-    const py::array& array = arrays.back();
-    const auto axes = static_cast<std::size_t>(array.ndim());
-    if (axes != input.shape.size() + 1 || array.shape(0) != arrays.front().shape(0) ||
-        !std::equal(input.shape.begin(), input.shape.end(), array.shape() + 1)) {
-      throw std::invalid_argument("inputs: " + input.name +
-                                  ": expected [B, *shape], got " + shape_text(array));
-    }
-    given.push_back({array.data(), dtype_of(array)});
-  }
-  const py::ssize_t batch = arrays.front().shape(0);
   FloatArray outputs(
-      {batch, static_cast<py::ssize_t>(program.outputs[number].second.size)});
+      {given.batch, static_cast<py::ssize_t>(program.outputs[number].second.size)});
   float* out = outputs.mutable_data();
   const Unlocked unlocked;
   const PlainFloats plain;
-  reference_forward(program, given, batch, number, out);
+  reference_forward(program, given.observations, given.batch, number, out);
   return outputs;
 }
 
@@ -170,8 +182,35 @@ py::tuple pack_for(std::int32_t in, std::int32_t runs, const IntArray& indptr,
 
 }  // namespace
 
+// The same for one step of a recurrent program: states [B, features] -> (the first
+// output, the next states).
+py::tuple reference_step(const py::bytes& data, const py::sequence& inputs,
+                         const FloatArray& state) {
+  const auto content = static_cast<std::string_view>(data);
+  const Program program = read_policy(content.data(), content.size());
+  py::ssize_t size = 0;
+  for (const State& each : program.states) size += each.from.size;
+  const GivenInputs given(program, inputs);
+  if (state.ndim() != 2 || state.shape(0) != given.batch || state.shape(1) != size) {
+    throw std::invalid_argument("state: expected [B, " + std::to_string(size) + "]");
+  }
+  FloatArray outputs(
+      {given.batch, static_cast<py::ssize_t>(program.outputs[0].second.size)});
+  FloatArray next({given.batch, size});
+  float* out = outputs.mutable_data();
+  float* to = next.mutable_data();
+  {
+    const Unlocked unlocked;
+    const PlainFloats plain;
+    reference_forward(program, given.observations, given.batch, 0, out, state.data(),
+                      to);
+  }
+  return py::make_tuple(outputs, next);
+}
+
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.doc() = "Compiled core of sparseagent: kernels, plan, scalar reference.";
+  bind_state(m);
   py::class_<PyPlan>(m, "Plan", py::custom_type_setup([](PyHeapTypeObject* type) {
                        type->ht_type.tp_new = new_slot;
                        type->ht_type.tp_call = call_slot;
@@ -180,8 +219,12 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
       .def(py::init<const py::bytes&, const std::string&, const std::string&, int,
                     double, std::vector<std::vector<std::string>>,
                     std::vector<double>>())
-      .def("_sample", &PyPlan::sample, py::arg("observation"), py::arg("deterministic"),
-           py::arg("action_masks"), py::arg("seed"), py::arg("step"), py::arg("rows"))
+      .def("initial_state", &PyPlan::initial_state, py::arg("batch") = py::none())
+      .def("step", &PyPlan::step, py::arg("observation"), py::arg("state") = py::none(),
+           py::arg("episode_start") = py::none())
+      .def("_sample", &PyPlan::sample, py::arg("observation"), py::arg("state"),
+           py::arg("episode_start"), py::arg("deterministic"), py::arg("action_masks"),
+           py::arg("seed"), py::arg("step"), py::arg("rows"))
       .def("time", &PyPlan::time, py::arg("observations"), py::arg("calls"))
       .def("prefetch",
            [](const py::object& self) {
@@ -222,6 +265,9 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("pack_for_lanes", &pack_for, py::arg("inputs"), py::arg("runs"),
         py::arg("indptr"), py::arg("indices"), py::arg("lanes"), py::arg("free_rows"));
   m.def("activate", &activated, py::arg("name"), py::arg("x"), py::arg("alpha") = 0.0f);
+  m.attr("MAX_STATES") = kMostStates;
+  m.def("reference_step", &reference_step, py::arg("data"), py::arg("inputs"),
+        py::arg("state"));
   m.def("random_words", &random_words, py::arg("seed"), py::arg("step"),
         py::arg("rows"), py::arg("stream"), py::arg("draws"), py::arg("isa") = "",
         py::arg("first_block") = 0);

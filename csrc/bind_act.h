@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bind_rows.h"
+#include "bind_state.h"
 
 namespace {
 
@@ -136,6 +137,7 @@ class Call {
       Acting part = call_;
       part.inputs = inputs.data();
       part.first = static_cast<std::uint32_t>(first);
+      part.states = call_.states.behind(first);
       const std::int64_t actions = first * head_.actions;
       if (call_.rows != nullptr) part.rows += first;
       if (call_.masks != nullptr) part.masks += first * head_.size;
@@ -163,17 +165,24 @@ class Call {
   Acting call_;
 };
 
-py::array actions_of(const Plan& plan, const py::object& observation,
+// (actions, the next state).
+py::tuple actions_of(const Plan& plan, const py::object& observation,
+                     const py::object& state, const py::object& starts,
                      const Drawing& drawing) {
-  const Call call(plan, observation, drawing);
+  Call call(plan, observation, drawing);
+  const States states(plan, call.given(), state, starts);
+  call.acting().states = states.rows();
   call.run();
-  return call.actions();
+  return py::make_tuple(call.actions(), states.next(state));
 }
 
-// (actions, log-probabilities, values or None, samples before bounds).
+// (actions, log-probabilities, values or None, samples before bounds, the next state).
 py::tuple sample_of(const Plan& plan, const py::object& observation,
+                    const py::object& state, const py::object& starts,
                     const Drawing& drawing) {
   Call call(plan, observation, drawing);
+  const States states(plan, call.given(), state, starts);
+  call.acting().states = states.rows();
   const Head& head = plan.program().head;
   FloatArray log_probs(call.given().shaped({}));
   call.acting().log_probs = log_probs.mutable_data();
@@ -192,7 +201,7 @@ py::tuple sample_of(const Plan& plan, const py::object& observation,
     samples = array;
   }
   call.run();
-  return py::make_tuple(call.actions(), log_probs, values, samples);
+  return py::make_tuple(call.actions(), log_probs, values, samples, states.next(state));
 }
 
 }  // namespace

@@ -23,6 +23,9 @@ namespace {
 // Calls of a prefetch: the first fetches, the second teaches the branch predictors.
 constexpr int kWarmUps = 2;
 
+// Of states that nobody has computed yet.
+constexpr std::int64_t kMaxRows = 1 << 24;
+
 class PyPlan {
  public:
   PyPlan(const py::bytes& data, const std::string& isa, const std::string& format,
@@ -57,6 +60,7 @@ class PyPlan {
 
   // act(observations, out): float32 only, nothing is converted, nothing is allocated.
   void into(const py::array& observations, const py::array& out) const {
+    refuse_states();
     const std::int64_t batch = check_observations(observations);
     const bool single = observations.ndim() == 1;
     const bool shaped = out.ndim() == observations.ndim() &&
@@ -76,6 +80,7 @@ class PyPlan {
   }
 
   py::array operator()(const py::array& observations) const {
+    refuse_states();
     const std::int64_t batch = check_observations(observations);
     std::vector<py::ssize_t> shape = {plan_->output_size()};
     if (observations.ndim() == 2) shape.insert(shape.begin(), batch);
@@ -86,15 +91,17 @@ class PyPlan {
 
   // Stable-Baselines3's PolicyPredictor: any numeric type, one observation or a batch.
   py::tuple predict(const py::object& observation, const py::object& state,
-                    const Drawing& drawing) const {
-    return py::make_tuple(actions_of(*plan_, observation, drawing), state);
+                    const py::object& episode_start, const Drawing& drawing) const {
+    return actions_of(*plan_, observation, state, episode_start, drawing);
   }
 
-  // What a learner's rollout keeps of a step: (actions, log_probs, values, samples).
-  py::tuple sample(const py::object& observation, bool deterministic,
+  // What a learner's rollout keeps of a step: (actions, log_probs, values, samples,
+  // state).
+  py::tuple sample(const py::object& observation, const py::object& state,
+                   const py::object& episode_start, bool deterministic,
                    const py::object& action_masks, const py::object& seed,
                    const py::object& step, const py::object& rows) const {
-    return sample_of(*plan_, observation,
+    return sample_of(*plan_, observation, state, episode_start,
                      {deterministic, action_masks, seed, step, rows});
   }
 
@@ -127,20 +134,41 @@ class PyPlan {
     return ns;
   }
 
-  // The first output for what predict takes: float32 [out] or [B, out].
-  py::array first_output(const py::object& observation) const {
-    return outputs_of(*plan_, observation, 1).front();
+  // States of 0 for one observation, or for a batch.
+  std::shared_ptr<PyState> initial_state(const py::object& batch) const {
+    const bool single = batch.is_none();
+    const std::int64_t rows = single ? 1 : batch.cast<std::int64_t>();
+    if (rows < 1 || rows > kMaxRows) {
+      throw std::invalid_argument("batch: expected 1 to 2^24 or None");
+    }
+    return std::make_shared<PyState>(plan_->state_layout(rows), single);
   }
 
-  // All outputs by their names.
-  py::dict outputs(const py::object& observation) const {
+  // All outputs by their names, and the next state.
+  py::tuple step(const py::object& observation, const py::object& state,
+                 const py::object& episode_start) const {
+    const Given given = given_of(*plan_, observation);
+    const States states(*plan_, given, state, episode_start);
     const auto& named = plan_->program().outputs;
-    std::vector<FloatArray> arrays = outputs_of(*plan_, observation, named.size());
+    const std::vector<FloatArray> arrays =
+        outputs_of(*plan_, given, named.size(), states.rows());
     py::dict all;
     for (std::size_t k = 0; k < named.size(); ++k) {
       all[py::str(named[k].first)] = arrays[k];
     }
-    return all;
+    return py::make_tuple(all, states.next(state));
+  }
+
+  // The first output for what predict takes: float32 [out] or [B, out].
+  py::array first_output(const py::object& observation) const {
+    refuse_states();
+    return outputs_of(*plan_, given_of(*plan_, observation), 1, {}).front();
+  }
+
+  // All outputs by their names.
+  py::dict outputs(const py::object& observation) const {
+    refuse_states();
+    return step(observation, py::none(), py::none())[0];
   }
 
   // Calls `self`, the plan's own object, as Python would, with arrays of its own: what
@@ -149,7 +177,8 @@ class PyPlan {
   void prefetch(PyObject* self) const {
     plan_->fetch_weights();
     // One array is no observation of several inputs.
-    const bool several = plan_->program().inputs.size() > 1;
+    const bool several =
+        plan_->program().inputs.size() > 1 || !plan_->program().states.empty();
     if (several || warming_.test_and_set(std::memory_order_acquire)) {
       for (int i = 0; i < (several ? kWarmUps : 1); ++i) warm_up();
       return;
@@ -173,13 +202,20 @@ class PyPlan {
     double* taken = ns.mutable_data();
     std::vector<float> outputs(static_cast<std::size_t>(batch * plan_->output_size()));
     const Observations data = {observations.data(), DType::float32};
+    const StateLayout layout = plan_->state_layout(batch);
+    PyState before(layout, false);
+    PyState after(layout, false);
+    // Not zeros, which some kernels skip.
+    std::fill_n(before.data(), layout.floats(), 0.25f);
+    const StateRows states = {before.data(), layout, after.data(), layout};
     Unlocked unlocked;
     for (py::ssize_t i = 0; i < calls; ++i) {
       taken[i] = 0;
       in_slices(*plan_, batch, &unlocked, [&](std::int64_t first, std::int64_t rows) {
         float* y = outputs.data() + first * plan_->output_size();
         const double start = clock_ns();
-        plan_->forward(from(data, plan_->input_size(), first), rows, y);
+        const Observations input = from(data, plan_->input_size(), first);
+        plan_->forward({&input, &y, 1, states.behind(first)}, rows);
         taken[i] += clock_ns() - start;
       });
       unlocked.check_signals();
@@ -188,6 +224,13 @@ class PyPlan {
   }
 
  private:
+  // To forget a state silently would give wrong outputs.
+  void refuse_states() const {
+    if (plan_->program().states.empty()) return;
+    throw std::invalid_argument(
+        "act: the policy is recurrent: expected predict or step, which take a state");
+  }
+
   // A call past Python, into memory of the calling thread.
   void warm_up() const {
     thread_local Buffer outputs;

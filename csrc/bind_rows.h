@@ -138,9 +138,8 @@ void run_rows(const Plan& plan, std::int64_t batch, const Work& work) {
 }
 
 // The first `wanted` outputs: float32 [size] or [B, size] each.
-std::vector<FloatArray> outputs_of(const Plan& plan, const py::object& observation,
-                                   std::size_t wanted) {
-  const Given given = given_of(plan, observation);
+std::vector<FloatArray> outputs_of(const Plan& plan, const Given& given,
+                                   std::size_t wanted, const StateRows& states) {
   std::vector<FloatArray> arrays;
   std::vector<float*> to;
   std::vector<std::int64_t> sizes;
@@ -153,7 +152,7 @@ std::vector<FloatArray> outputs_of(const Plan& plan, const py::object& observati
     const std::vector<Observations> inputs = from(plan, given.inputs, first);
     std::vector<float*> at = to;
     for (std::size_t k = 0; k < wanted; ++k) at[k] += first * sizes[k];
-    plan.forward({inputs.data(), at.data(), wanted}, rows);
+    plan.forward({inputs.data(), at.data(), wanted, states.behind(first)}, rows);
   });
   return arrays;
 }

@@ -155,7 +155,8 @@ PyObject* predict_method(PyObject* self, PyObject* const* args, Py_ssize_t given
     const py::object step = object(6);
     const py::object rows = object(7);
     return plan_of(self)
-        ->predict(object(0), object(1), {truth == 1, masks, seed, step, rows})
+        ->predict(object(0), object(1), object(2),
+                  {truth == 1, masks, seed, step, rows})
         .release()
         .ptr();
   } catch (...) {

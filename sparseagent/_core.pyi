@@ -37,15 +37,21 @@ class Plan:
         step: int | None = None,
         rows: Any = None,
     ) -> tuple[NDArray[Any], Any]: ...
+    def initial_state(self, batch: int | None = None) -> State: ...
+    def step(
+        self, observation: Any, state: Any = None, episode_start: Any = None
+    ) -> tuple[dict[str, NDArray[Any]], Any]: ...
     def _sample(
         self,
         observation: Any,
+        state: Any,
+        episode_start: Any,
         deterministic: bool,
         action_masks: Any,
         seed: int | None,
         step: int | None,
         rows: Any,
-    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None, NDArray[Any]]: ...
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None, NDArray[Any], Any]: ...
     def outputs(self, observation: Any) -> dict[str, NDArray[Any]]: ...
     def time(self, observations: NDArray[Any], calls: int) -> NDArray[Any]: ...
     def prefetch(self) -> None: ...
@@ -75,6 +81,7 @@ MAX_OPS: int
 MAX_OUTPUTS: int
 MAX_READS: int
 MAX_WORK: int
+MAX_STATES: int
 MAX_RUNS: int
 MAX_SLOTS: int
 MAX_WIDTH: int
@@ -102,3 +109,10 @@ def pack_for_lanes(
     lanes: int,
     free_rows: bool,
 ) -> tuple[int, NDArray[Any], NDArray[Any], NDArray[Any]]: ...
+def reference_step(
+    data: bytes, inputs: Sequence[NDArray[Any]], state: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]: ...
+
+class State:
+    shape: tuple[int, ...]
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]: ...

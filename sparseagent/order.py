@@ -11,6 +11,7 @@ import numpy as np
 from sparseagent import _core
 from sparseagent.csr import CSR, Int32
 from sparseagent.ops import Layer, LayerOp, Linear
+from sparseagent.ops.cell import Cell
 from sparseagent.program import Op, Program, Span
 
 #: Summation orders by name, with the lanes of the kernel that each is made for; 0: any kernel.
@@ -56,7 +57,7 @@ def reorder(program: Program, order: str) -> Program:
         here = ops[number]
         if not isinstance(op, LayerOp) or not isinstance(here, LayerOp):
             continue
-        slides = not isinstance(op, Linear)
+        slides = not isinstance(op, Linear | Cell)  # a convolution has kernels of its own
         if slides or not lanes or not _gains_by_packing(op.layer, lanes):
             ops[number] = replace(here, layer=here.layer.ascending())
             continue
@@ -72,6 +73,7 @@ def reorder(program: Program, order: str) -> Program:
 def free_slots(program: Program) -> set[str]:
     """Slots whose features may change places or go: one layer fills them, only layers read them."""
     outputs = {span.slot for span in program.outputs.values()}
+    outputs |= {state.next.slot for state in program.states.values()}
     free = set()
     for slot, size in program.slots.items():
         whole = Span(slot, 0, size)

@@ -17,6 +17,7 @@ from sparseagent.program import Op
 from sparseagent.sampling import Sample
 
 ISA_VARIABLE = "SPARSEAGENT_ISA"
+_LAYER_FACTS = ("shape", "activation", "alpha", "kind", "runs")
 
 
 class Plan(_core.Plan):
@@ -36,6 +37,12 @@ class Plan(_core.Plan):
     none are given), of which every sample is a function, or unlike any other call where neither
     seed nor step is given. `Sampler` counts the steps. `action_masks` `[B, n]` says which actions
     are allowed, as in MaskablePPO. `sample` also gives log-probability and value.
+
+    Of a recurrent policy the state is an opaque object that the next call takes; None stands for
+    zeros, and `episode_start`, a boolean or `[B]` of them, for zeros in those rows. The state given
+    is left as it is. `act.initial_state(batch)` makes one of zeros; `np.asarray` shows one as
+    `[B, features]`, and such an array is taken as well. `act.step(obs, state, episode_start)` gives
+    all outputs and the next state; `act(obs)` refuses recurrent policies.
 
     `act.prefetch()` shortly before a call makes a loop that slept faster: after a sleep weights,
     code and workspace are in no cache, and `act(obs, out)` takes several times as long. It makes
@@ -65,6 +72,8 @@ class Plan(_core.Plan):
         seed: int | None = None,
         step: int | None = None,
         rows: Any = None,
+        state: Any = None,
+        episode_start: Any = None,
     ) -> Sample:
         """Action, log-probability and value in one call: what a learner keeps of a step.
 
@@ -75,13 +84,16 @@ class Plan(_core.Plan):
             seed: 0 to 2^64 - 1, with `step`; neither for numbers unlike any other call's.
             step: 0 to 2^64 - 1.
             rows: numbers of the environments `[B]`, 0 to 2^32 - 1; None for 0, 1, ...
+            state: as for `predict`.
+            episode_start: as for `predict`.
 
         Raises:
             ValueError: the head knows no distribution or takes no masks, a shape or number is
                 wrong, or one of seed and step is missing.
             TypeError: an argument is of another type.
         """
-        return Sample(*self._sample(observation, deterministic, action_masks, seed, step, rows))
+        drawn = (deterministic, action_masks, seed, step, rows)
+        return Sample(*self._sample(observation, state, episode_start, *drawn))
 
     def update(self, policy: SparsePolicy) -> None:
         """Take over new weights under the same masks, in place and without choosing anew.
@@ -268,8 +280,14 @@ def _same_but_for_layers(a: SparsePolicy, b: SparsePolicy) -> bool:
         return False
     if [layer.shape for layer in a.layers] != [layer.shape for layer in b.layers]:
         return True
-    spans = [[(op.kind, op.reads, op.writes) for op in p.ops] for p in (one, other)]
-    return spans[0] == spans[1] and one.outputs == other.outputs
+    spans = [[(op.kind, op.reads, op.writes, _shape(op)) for op in p.ops] for p in (one, other)]
+    return spans[0] == spans[1] and (one.outputs, one.states) == (other.outputs, other.states)
+
+
+def _shape(op: Op) -> Any:
+    """What an op with a layer holds besides it: a window, a rule."""
+    own = op.attributes() if isinstance(op, LayerOp) else {}
+    return {name: value for name, value in own.items() if name not in _LAYER_FACTS}
 
 
 def _facts(op: Op) -> Any:

@@ -17,7 +17,7 @@ from sparseagent.head import Head, Raw
 from sparseagent.input_use import input_use
 from sparseagent.ops import Layer, LayerOp, Observation, Observe
 from sparseagent.order import check_order, reorder
-from sparseagent.policyfile import MAX_GOLDEN, Contents, Golden, PolicyFileError
+from sparseagent.policyfile import MAX_GOLDEN, MAX_GOLDEN_WORK, Contents, Golden, PolicyFileError
 from sparseagent.program import Program
 from sparseagent.reference import by_name, forward_exact
 
@@ -221,6 +221,11 @@ class SparsePolicy:
                 raise ValueError(
                     f"golden: expected 1 to {MAX_GOLDEN} observations, got {len(batch)}"
                 )
+            if len(batch) * self.program.work > MAX_GOLDEN_WORK:
+                raise ValueError(
+                    f"golden: expected at most {MAX_GOLDEN_WORK // self.program.work} observations "
+                    f"for convolutions of this size, got {len(batch)}"
+                )
             batches[name] = batch
         outputs = forward_exact(self.program, batches)
         single = next(iter(batches.values())) if len(batches) == 1 else batches
@@ -295,6 +300,8 @@ def _from_contents(contents: Contents) -> SparsePolicy:
 
 
 def _self_test(policy: SparsePolicy, golden: Golden) -> None:
+    if len(golden.outputs) * policy.program.work > MAX_GOLDEN_WORK:
+        raise PolicyFileError("golden: too many observations for a program of so many windows")
     outputs = forward_exact(policy.program, golden.observations)
     if outputs.tobytes() != golden.outputs.tobytes():
         raise PolicyFileError(

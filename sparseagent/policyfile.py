@@ -33,7 +33,7 @@ from sparseagent.csr import Float32, ReadOnly
 from sparseagent.distributions import HEADS
 from sparseagent.head import Head
 from sparseagent.ops import OPS, Observe
-from sparseagent.program import Program, Span, Tensors
+from sparseagent.program import Program, Span, State, Tensors
 
 #: `[B, *shape]` of the only input, or a mapping of such arrays by the names of the inputs.
 Observations = NDArray[Any] | Mapping[str, NDArray[Any]]
@@ -49,6 +49,8 @@ MEMORY_PER_BYTE = 128
 MAX_HEADER = 4 << 20
 #: A self-test of more observations than this would make a small file slow to load.
 MAX_GOLDEN = 256
+#: Nor may its convolutions and pools multiply and compare more often than this in all.
+MAX_GOLDEN_WORK = 1 << 31
 _ZEROS = "0" * 64
 # The arrays a file may hold, as NumPy and as the container call them, in the order of their data:
 # wide ones first, so that all are aligned.
@@ -284,7 +286,13 @@ def _program_out(program: Program, tensors: Tensors) -> dict[str, Any]:
         )
         tensors |= {f"ops.{number}.{name}": array for name, array in op.tensors().items()}
     outputs = {name: _span_out(span, program) for name, span in program.outputs.items()}
-    return {"slots": dict(program.slots), "ops": ops, "outputs": outputs}
+    spec: dict[str, Any] = {"slots": dict(program.slots), "ops": ops, "outputs": outputs}
+    if program.states:
+        spec["states"] = {
+            name: [state.slot, _span_out(state.next, program)]
+            for name, state in program.states.items()
+        }
+    return spec
 
 
 def _program_in(spec: dict[str, Any], tensors: Tensors) -> Program:
@@ -313,7 +321,17 @@ def _program_in(spec: dict[str, Any], tensors: Tensors) -> Program:
     outputs = {
         name: _span_in(span, slots) for name, span in fields.members(spec, "outputs").items()
     }
-    return Program(slots, tuple(ops), outputs)
+    states = fields.members(spec, "states") if "states" in spec else {}
+    return Program(slots, tuple(ops), outputs, {n: _state_in(s, slots) for n, s in states.items()})
+
+
+def _state_in(given: Any, slots: dict[str, int]) -> State:
+    if not isinstance(given, list) or len(given) != 2:
+        raise ValueError(f"states: expected a slot and a span, got {given!r:.80}")
+    whole = _span_in(given[0], slots)
+    if whole != Span(whole.slot, 0, slots[whole.slot]):
+        raise ValueError(f"states: expected a whole slot, got {whole}")
+    return State(whole.slot, _span_in(given[1], slots))
 
 
 def _span_out(span: Span, program: Program) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -58,6 +58,19 @@ class Span:
 
     def __str__(self) -> str:
         return f"{self.slot}[{self.start}:{self.stop}]"
+
+
+@dataclass(frozen=True)
+class State:
+    """What one call leaves to the next one.
+
+    Attributes:
+        slot: where the call finds it; no op writes that slot, and it is 0 when an episode begins.
+        next: the span that becomes it, of the same size.
+    """
+
+    slot: str
+    next: Span
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +153,7 @@ class Program:
         slots: the number of features of every slot, by name.
         ops: what is computed; each reads what ops before it have written.
         outputs: spans by name. The first is what `act(observations)` gives.
+        states: of a recurrent program, by name.
 
     Raises:
         ValueError: a span leaves its slot, a feature is written twice or read before it is
@@ -149,13 +163,17 @@ class Program:
     slots: Mapping[str, int]
     ops: tuple[Op, ...]
     outputs: Mapping[str, Span]
+    states: Mapping[str, State] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "states", dict(self.states))
         object.__setattr__(self, "slots", dict(self.slots))
         object.__setattr__(self, "ops", tuple(self.ops))
         object.__setattr__(self, "outputs", dict(self.outputs))
         self._check_sizes()
         written = {name: np.zeros(size, np.bool_) for name, size in self.slots.items()}
+        for name, state in self.states.items():
+            self._start_state(f"states: {name}", state, written)
         for number, op in enumerate(self.ops):
             where = f"ops[{number}] ({op.kind})"
             for span in op.reads:
@@ -175,6 +193,9 @@ class Program:
         for name, span in self.outputs.items():
             if not self._mark(f"outputs: {name}", span, written).all():
                 raise ValueError(f"outputs: {name}: expected {span} to be written")
+        for name, state in self.states.items():
+            if not self._mark(f"states: {name}", state.next, written).all():
+                raise ValueError(f"states: {name}: expected {state.next} to be written")
         self._check_names()
 
     @property
@@ -189,7 +210,7 @@ class Program:
 
     def is_chain(self) -> bool:
         """Whether every op takes the whole of what the one before gives, and the last one is it."""
-        if list(self.outputs) != ["action"] or len(self.slots) != len(self.ops):
+        if self.states or list(self.outputs) != ["action"] or len(self.slots) != len(self.ops):
             return False
         spans = [op.writes for op in self.ops]
         reads = [op.reads for op in self.ops]
@@ -199,6 +220,11 @@ class Program:
         )
         follows = not reads[0] and all(a == b for a, b in zip(spans, reads[1:], strict=False))
         return whole and follows and next(iter(self.outputs.values())) == spans[-1][0]
+
+    @property
+    def state_size(self) -> int:
+        """Features of all states."""
+        return sum(self.slots[state.slot] for state in self.states.values())
 
     def writer(self, span: Span) -> int | None:
         """The number of the op that writes exactly `span`, or None."""
@@ -215,7 +241,21 @@ class Program:
             object.__setattr__(program, name, part)
         return program
 
+    def _start_state(
+        self, where: str, state: State, written: Mapping[str, NDArray[np.bool_]]
+    ) -> None:
+        if state.slot not in self.slots or self.slots[state.slot] != state.next.size:
+            raise ValueError(
+                f"{where}: expected a slot and a span of its size, got {state.slot} and "
+                f"{state.next}"
+            )
+        if written[state.slot].any():
+            raise ValueError(f"{where}: expected a slot of its own, got {state.slot}")
+        written[state.slot][:] = True
+
     def _check_sizes(self) -> None:
+        if len(self.states) > _core.MAX_STATES:
+            raise ValueError(f"states: expected at most {_core.MAX_STATES}, got {len(self.states)}")
         if not 1 <= len(self.ops) <= MAX_OPS:
             raise ValueError(f"ops: expected 1 to {MAX_OPS}, got {len(self.ops)}")
         if not 1 <= len(self.outputs) <= _core.MAX_OUTPUTS:
@@ -237,7 +277,7 @@ class Program:
             raise ValueError(f"inputs: expected 1 to {_core.MAX_INPUTS}, got {len(inputs)}")
         if len(set(inputs)) != len(inputs):
             raise ValueError(f"inputs: expected each to be observed once, got {inputs!s:.200}")
-        for name in (*self.slots, *inputs, *self.outputs):
+        for name in (*self.slots, *inputs, *self.outputs, *self.states):
             name.encode()  # refuses half a character, which no other reader takes
 
     def _mark(

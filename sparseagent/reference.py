@@ -34,6 +34,16 @@ def forward_exact(program: Program, observations: Observations) -> Float32:
     return outputs
 
 
+def step_exact(
+    program: Program, observations: Observations, state: Float32
+) -> tuple[Float32, Float32]:
+    """`forward_exact` of a recurrent program: `state` `[B, state_size]` -> (output, next state)."""
+    data = to_bytes(Contents(program, Raw()))
+    given = list(by_name(program, observations).values())
+    outputs, after = _core.reference_step(data, given, np.ascontiguousarray(state, np.float32))
+    return outputs, after
+
+
 def error_bound(program: Program, observations: Observations) -> Float64:
     """A bound on |plan - exact real arithmetic| of the first output, float64 `[B, out]`.
 
@@ -46,7 +56,8 @@ def error_bound(program: Program, observations: Observations) -> Float64:
             return np.zeros_like(_gathered(values, op.writes)[0])
         return op.bound(_gathered(values, op.reads), _gathered(errors, op.reads))
 
-    return _first_output(program, _walk(program, bound))
+    batch = len(next(iter(values.values())))
+    return _first_output(program, _walk(program, bound, batch))
 
 
 def by_name(program: Program, observations: Observations) -> dict[str, NDArray[Any]]:
@@ -70,20 +81,24 @@ def by_name(program: Program, observations: Observations) -> dict[str, NDArray[A
 
 
 def _values(program: Program, observations: Observations) -> Values:
-    """What every slot holds, in float64."""
+    """What every slot holds, in float64, from states of 0."""
     given = by_name(program, observations)
+    batch = len(next(iter(given.values())))
 
     def compute(op: Op, values: Values) -> Float64:
         if isinstance(op, Observe):
             return op.step.apply(given[op.input]).astype(np.float64)
         return op.float64(*_gathered(values, op.reads))
 
-    return _walk(program, compute)
+    return _walk(program, compute, batch)
 
 
-def _walk(program: Program, compute: Callable[[Op, Values], Float64]) -> Values:
+def _walk(program: Program, compute: Callable[[Op, Values], Float64], batch: int) -> Values:
     """Fills the slots, op by op, with what `compute` makes of those filled before."""
-    values: Values = {}
+    values: Values = {
+        state.slot: np.zeros((batch, program.slots[state.slot]))
+        for state in program.states.values()
+    }
     for op in program.ops:
         results = compute(op, values)
         start = 0

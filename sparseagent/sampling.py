@@ -25,12 +25,14 @@ class Sample(NamedTuple):
         value: the output named `value`, float32 `()` or `[B]`, or `[B, size]` where it has several
             features; None where the program has none.
         raw_action: what was drawn, before `bounds` but after the tanh; of a discrete head `action`.
+        state: what the next call of a recurrent policy takes.
     """
 
     action: NDArray[Any]
     log_prob: NDArray[np.float32]
     value: NDArray[np.float32] | None
     raw_action: NDArray[Any]
+    state: Any = None
 
 
 class Sampler:

@@ -23,8 +23,10 @@ from bench.contenders.base import (
 from bench.nets import Float32, aligned
 from sparseagent.ops import Linear, Observe
 from sparseagent.ops.combine import Combine
+from sparseagent.ops.conv2d import Conv2d
 from sparseagent.ops.map import Map
 from sparseagent.ops.norm import Norm
+from sparseagent.ops.pool import Pool
 from sparseagent.ops.reduce import Reduce
 from sparseagent.program import Op, Span
 
@@ -40,23 +42,30 @@ def variant(content: bytes, batch: int, outputs: int) -> Variant:
     """One session of a model `x [B, in] -> y [B, out]`; every array gets a binding of its own."""
     import onnxruntime as ort
 
+    loaded = session(content)
+    out = aligned((batch, outputs))
+    result = ort.OrtValue.ortvalue_from_numpy(out)
+
+    def wrap(x: Float32) -> Any:
+        binding = loaded.io_binding()
+        binding.bind_ortvalue_input("x", ort.OrtValue.ortvalue_from_numpy(x))
+        binding.bind_ortvalue_output("y", result)
+        return binding
+
+    return Variant("Gemm, io binding", wrap, loaded.run_with_iobinding, lambda: out)
+
+
+def session(content: bytes) -> Any:
+    """A session on one thread with all graph optimisations."""
+    import onnxruntime as ort
+
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 3
-    session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    out = aligned((batch, outputs))
-    result = ort.OrtValue.ortvalue_from_numpy(out)
-
-    def wrap(x: Float32) -> Any:
-        binding = session.io_binding()
-        binding.bind_ortvalue_input("x", ort.OrtValue.ortvalue_from_numpy(x))
-        binding.bind_ortvalue_output("y", result)
-        return binding
-
-    return Variant("Gemm, io binding", wrap, session.run_with_iobinding, lambda: out)
+    return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def model(policy: sa.SparsePolicy, batch: int) -> bytes:
@@ -102,7 +111,14 @@ class _Graph:
         if isinstance(op, Observe):
             self._values[written] = "x"
             return
-        known = {Linear: self._linear, Norm: self._norm, Map: self._map, Combine: self._combine}
+        known = {
+            Linear: self._linear,
+            Norm: self._norm,
+            Map: self._map,
+            Combine: self._combine,
+            Conv2d: self._conv,
+            Pool: self._pool,
+        }
         build = known.get(type(op), self._reduce)
         self._values[written] = build(op, [self.read(span) for span in op.reads])
 
@@ -134,6 +150,26 @@ class _Graph:
             "Gemm", [*x, self.constant(layer.weight), self.constant(layer.bias)], transB=1
         )
         return self._activated(layer.activation, y)
+
+    def _conv(self, op: Any, x: list[str]) -> str:
+        layer, window = dense_layer(op.layer), op.window
+        shape = (layer.bias.size, window.image[0], *window.kernel)
+        image = self._image(window, x)
+        weights = [self.constant(layer.weight.reshape(shape)), self.constant(layer.bias)]
+        y = self.node("Conv", [image, *weights], **_slides(window))
+        return self._flat(self._activated(layer.activation, y), op.out_size)
+
+    def _pool(self, op: Any, x: list[str]) -> str:
+        image = self._image(op.window, x)
+        return self._flat(self.node("MaxPool", [image], **_slides(op.window)), op.out_size)
+
+    def _image(self, window: Any, x: list[str]) -> str:
+        if window.channels_last:
+            raise UnsupportedError("this peer is set up for images with their channels first")
+        return self.node("Reshape", [*x, self.constant(np.array([-1, *window.image], np.int64))])
+
+    def _flat(self, image: str, size: int) -> str:
+        return self.node("Reshape", [image, self.constant(np.array([-1, size], np.int64))])
 
     def _activated(self, activation: str, y: str) -> str:
         kinds = {"identity": "", "relu": "Relu", "tanh": "Tanh"}
@@ -169,6 +205,15 @@ class _Graph:
         shaped = self.node("Reshape", [*x, self.constant(np.array(axes, np.int64))])
         axis = self.constant(np.array([1 if op.strided else 2], np.int64))
         return self.node("ReduceMean", [shaped, axis], keepdims=0)
+
+
+def _slides(window: Any) -> dict[str, Any]:
+    return {
+        "kernel_shape": window.kernel,
+        "strides": window.stride,
+        "pads": window.padding,
+        "dilations": window.dilation,
+    }
 
 
 CONTENDER = Contender(

@@ -120,6 +120,15 @@ void prepare(const Plan& plan) {
   act(plan, arrays.data(), rows, actions.data());
 }
 
+// States between calls have no place in this interface yet: to forget them silently
+// would give wrong actions.
+sparseagent::Program feed_forward(const void* data, std::size_t size) {
+  sparseagent::Program program = sparseagent::read_policy(data, size);
+  expect(program.states.empty(),
+         "policy: expected one without states, got a recurrent one");
+  return program;
+}
+
 sparseagent_policy* loaded(const void* data, std::size_t size,
                            const sparseagent_options* given) {
   const sparseagent_options none = {nullptr, 0, 0};
@@ -130,7 +139,7 @@ sparseagent_policy* loaded(const void* data, std::size_t size,
   options.threads = std::max(1, asked.threads);
   options.tune_ms = asked.tune_ms == 0 ? kTuneMs : std::max(0.0, asked.tune_ms);
   std::unique_ptr<sparseagent_policy> policy(
-      new sparseagent_policy{Plan(sparseagent::read_policy(data, size), options)});
+      new sparseagent_policy{Plan(feed_forward(data, size), options)});
   prepare(policy->plan);
   return policy.release();
 }

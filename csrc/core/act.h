@@ -5,6 +5,7 @@
 
 #include "core/kernel.h"
 #include "core/observation.h"
+#include "core/state.h"
 
 namespace sparseagent {
 
@@ -17,6 +18,7 @@ struct Acting {
   const Draw* draw = nullptr;
   const std::uint32_t* rows = nullptr;
   std::uint32_t first = 0;
+  StateRows states = {};                // of a recurrent program
   const std::uint8_t* masks = nullptr;  // [batch, outputs], 0 where not allowed
 
   void* actions = nullptr;     // int64 or float [batch, actions], as the head says

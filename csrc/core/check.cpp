@@ -137,6 +137,13 @@ void check_flow(const Program& program) {
     }
     return true;
   };
+  for (const State& state : program.states) {
+    std::vector<bool>& slot = written[static_cast<std::size_t>(state.from.slot)];
+    if (!is_written(state.from, false)) {
+      refuse("states: " + state.name + ": expected a slot of its own");
+    }
+    slot.assign(slot.size(), true);
+  }
   for (std::size_t n = 0; n < program.ops.size(); ++n) {
     const Op& op = program.ops[n];
     const std::string where = "ops[" + std::to_string(n) + "]: ";
@@ -151,6 +158,11 @@ void check_flow(const Program& program) {
   }
   for (const auto& [name, span] : program.outputs) {
     if (!is_written(span, true)) refuse("outputs: " + name + ": nobody writes it");
+  }
+  for (const State& state : program.states) {
+    if (!is_written(state.next, true)) {
+      refuse("states: " + state.name + ": nobody writes it");
+    }
   }
 }
 

@@ -118,6 +118,8 @@ struct Transposes {
   // The same for one observation.
   void (*copy_outputs)(const float* y, int size, float* out);
 
+  // Frames as they come to floats.
+  void (*bytes_to_floats)(const unsigned char* bytes, long count, float* floats);
   // One row of observations, float or, if `wide`, double, in the caller's memory: z =
   // float(clip((x - shift) / scale, low, high)).
   void (*normalise)(const Normaliser& step, const void* x, bool wide, float* z);

@@ -87,6 +87,7 @@ Layout::Layout(const Program& program, const std::vector<Regime>& regimes)
     const Op& op = program.ops[n];
     for (const Span& span : op.reads) lives(span, n);
     lives(op.write, n);
+    if (op.kind == OpKind::observe) lives(op.write, 0);  // may be prepared in its place
     if (gathers(program, op))
       tenants[slots + 2 * n] = {padded(op.layer.features()), n, n};
     if (writes_apart(program, op)) {
@@ -97,6 +98,10 @@ Layout::Layout(const Program& program, const std::vector<Regime>& regimes)
     }
   }
   for (const auto& output : program.outputs) lives(output.second, count);
+  for (const State& state : program.states) {
+    lives(state.from, 0);
+    lives(state.next, count);
+  }
   stride_ = settle(&tenants);
   for (const Regime& regime : regimes) {
     columns_ = std::max(columns_, regime.columns);
@@ -137,6 +142,19 @@ Layout::Layout(const Program& program, const std::vector<Regime>& regimes)
   for (const auto& output : program.outputs) {
     outputs_.push_back({place(output.second), output.second.size});
   }
+  for (const State& state : program.states) {
+    carried_.push_back({place(state.from), place(state.next), state.from.size});
+  }
+}
+
+std::vector<std::int64_t> Layout::inputs(std::size_t count) const {
+  std::vector<std::int64_t> places(count);
+  for (const Step& step : steps_) {
+    if (step.kind == OpKind::observe) {
+      places[static_cast<std::size_t>(step.number)] = step.y;
+    }
+  }
+  return places;
 }
 
 std::int64_t Layout::own_floats() const {

@@ -44,16 +44,27 @@ class Layout {
     std::int32_t size;
   };
 
+  // A state: where a walk finds it, and where it leaves the next one.
+  struct Carried {
+    std::int64_t from;
+    std::int64_t next;
+    std::int32_t size;
+  };
+
   Layout() = default;
   Layout(const Program& program, const std::vector<Regime>& regimes);
 
   const std::vector<Step>& steps() const { return steps_; }
   const std::vector<Output>& outputs() const { return outputs_; }
   const std::vector<Regime>& regimes() const { return regimes_; }
+  const std::vector<Carried>& carried() const { return carried_; }
   std::int64_t stride() const { return stride_; }
 
   // Observations of the widest regime.
   std::int32_t columns() const { return columns_; }
+
+  // Where the features of every input lie.
+  std::vector<std::int64_t> inputs(std::size_t count) const;
 
   // Floats that a walk works in: those of the observations, then scratch memory.
   std::size_t floats() const {
@@ -70,6 +81,7 @@ class Layout {
   std::vector<Regime> regimes_;
   std::vector<Step> steps_;
   std::vector<Output> outputs_;
+  std::vector<Carried> carried_;
   std::int64_t stride_ = 0;
   std::int64_t scratch_ = 0;
   std::int32_t columns_ = 1;

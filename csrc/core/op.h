@@ -8,6 +8,7 @@ namespace sparseagent {
 
 enum class NormRule : std::int32_t { layer, rms, l2 };
 enum class CombineRule : std::int32_t { add, multiply, lerp };
+enum class CellRule : std::int32_t { lstm, gru };
 enum class ReduceRule : std::int32_t { mean, softmax, weighted_sum };
 
 // Non-owning; checked by the reader.
@@ -27,10 +28,11 @@ struct OpView {
   float high = 0;
   bool has_low = false;
   bool has_high = false;
-  float eps = 0;            // norm
-  std::int32_t groups = 1;  // reduce
-  bool strided = false;     // reduce: neighbours belong to different groups
-  Window window = {};       // pool
+  float eps = 0;                   // norm
+  std::int32_t groups = 1;         // reduce
+  bool strided = false;            // reduce: neighbours belong to different groups
+  Window window = {};              // pool
+  CellRule cell = CellRule::lstm;  // `in`: its units
 };
 
 // One kind of op for one instruction set, scalar included: that one is the contract.

@@ -110,14 +110,26 @@ Plan::Plan(Program program, const Options& options)
   }
   // Behind the walk's own: prepared rows, or the output of a part of a layer.
   walk_floats_ = layout.floats();
+  walk_inputs_ = layout.inputs(program_.inputs.size());
   workspace_floats_ = walk_floats_ + std::max(rows, layout.part_floats());
   pool_.emplace(options.threads, sizeof(float) * workspace_floats_);
 }
 
+StateLayout Plan::state_layout(std::int64_t rows) const {
+  StateLayout layout;
+  layout.rows = rows;
+  for (const State& state : program_.states) layout.size += state.from.size;
+  // As the first cut of so many rows takes them.
+  const auto first = static_cast<std::size_t>(schedule_->cover().next(rows).regime);
+  const Regime& regime = schedule_->regimes()[first];
+  layout.width = regime.path == Path::tile ? regime.width() : 1;
+  return layout;
+}
+
 // The rows of all inputs as the network takes them: the caller's own, or prepared ones
-// in `memory`.
+// in `memory`; or of one observation where it lies in the workspace `place`.
 void Plan::prepare(const Call& call, std::int64_t first, std::int64_t count,
-                   float* memory, const float** rows) const {
+                   float* memory, float* place, const float** rows) const {
   if (as_it_comes_ && call.inputs->dtype == DType::float32) {
     rows[0] = static_cast<const float*>(call.inputs->data) + first * input_size_;
     return;
@@ -128,8 +140,15 @@ void Plan::prepare(const Call& call, std::int64_t first, std::int64_t count,
     if (given.dtype == DType::float32 && step.identity()) {
       rows[k] = static_cast<const float*>(given.data) + first * step.size;
     } else {
-      step.apply(given, first, count, memory, isa_.transposes);
-      rows[k] = memory;
+      float* to = place != nullptr ? place + walk_inputs_[k] : memory;
+      if (given.dtype == DType::uint8 && step.identity()) {
+        const auto* bytes = static_cast<const unsigned char*>(given.data);
+        isa_.transposes->bytes_to_floats(bytes + first * step.size, count * step.size,
+                                         to);
+      } else {
+        step.apply(given, first, count, to, isa_.transposes);
+      }
+      rows[k] = to;
       memory += row_floats(step.features() * count);
     }
   }
@@ -149,7 +168,11 @@ void Plan::forward_range(const Call& call, std::int64_t first, std::int64_t coun
     const std::int64_t from = first + done;
     // Rows are prepared a cut at a time: they are still in the cache when they are
     // used.
-    prepare(call, from, cut.count, workspace + walk_floats_, rows);
+    const bool alone =
+        cut.count == 1 &&
+        schedule.regimes()[static_cast<std::size_t>(cut.regime)].path == Path::one;
+    prepare(call, from, cut.count, workspace + walk_floats_,
+            alone ? workspace : nullptr, rows);
     const std::int64_t next = done + cut.count;
     if (far) {
       fetch(data + (first + next) * row_bytes,
@@ -161,7 +184,9 @@ void Plan::forward_range(const Call& call, std::int64_t first, std::int64_t coun
       outputs[k] =
           all == nullptr ? nullptr : all + from * program_.outputs[k].second.size;
     }
-    schedule.walk(cut.regime).run({cut.count, rows, outputs, call.wanted, workspace});
+    schedule.walk(cut.regime)
+        .run({cut.count, rows, outputs, call.wanted, workspace,
+              call.states.behind(from)});
     done = next;
   }
 }
@@ -231,9 +256,11 @@ void Plan::forward_split(const Call& call, bool wake) const {
   const Layout& layout = schedule_->layout();
   float* workspace = thread_workspace(workspace_floats_);
   const float* rows[kMostInputs];
-  prepare(call, 0, 1, workspace + walk_floats_, rows);
-  const Walk::Call walked = {1, rows, call.outputs, call.wanted, workspace};
+  prepare(call, 0, 1, workspace + walk_floats_, nullptr, rows);
+  const Walk::Call walked = {1,           rows,      call.outputs,
+                             call.wanted, workspace, call.states};
   const Walk& walk = schedule_->walk(0);
+  walk.load_states(walked);
   for (std::size_t s = 0; s < layout.steps().size(); ++s) {
     const Layout::Step& step = layout.steps()[s];
     const std::vector<RowPart>* parts = nullptr;
@@ -332,7 +359,7 @@ void Plan::act(const Acting& call, std::int64_t batch) const {
     if (call.values != nullptr) {
       want(head.value, call.values + first * size_of(head.value));
     }
-    forward({inputs, outputs, wanted}, count);
+    forward({inputs, outputs, wanted, call.states.behind(first)}, count);
     const HeadRows rows = {first, count, outputs[0], given};
     act_on(isa_, head, static_cast<std::int32_t>(features), call, rows, workspace);
   }

@@ -41,7 +41,11 @@ class Plan {
     const Observations* inputs;
     float* const* outputs;
     std::size_t wanted;
+    StateRows states = {};  // of a recurrent program
   };
+
+  // How states of so many rows lie; without features if the program has none.
+  StateLayout state_layout(std::int64_t rows) const;
 
   // The program was checked. Throws std::invalid_argument for what the options ask.
   Plan(Program program, const Options& options);
@@ -129,7 +133,7 @@ class Plan {
   void look_around(std::int64_t now) const;
   std::int64_t share_of(std::int64_t batch) const;
   void prepare(const Call& call, std::int64_t first, std::int64_t count, float* memory,
-               const float** rows) const;
+               float* place, const float** rows) const;
   void check_head(const float* numbers, std::int64_t count) const;
   void update_head(const float* numbers, std::int64_t count);
   void find_places(const std::vector<LayerView>& layers);
@@ -147,7 +151,8 @@ class Plan {
   const Isa& isa_;
   Program program_;  // without the numbers of its layers
   std::vector<Choice> choices_;
-  bool split_ = false;  // one observation is worth several threads
+  std::vector<std::int64_t> walk_inputs_;  // where one observation's inputs lie
+  bool split_ = false;                     // one observation is worth several threads
   std::vector<Structure> structure_;
   std::vector<Refresh> refreshes_;  // filled by the first update
   std::vector<float> learnt_;       // what the head points to after an update

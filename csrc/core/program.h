@@ -46,6 +46,14 @@ struct Op {
   OpView view;             // the others
 };
 
+// What one call leaves to the next: the slot that holds it, which no op writes, and the
+// span that becomes it.
+struct State {
+  std::string name;
+  Span from;
+  Span next;
+};
+
 // An array that the environment hands out, and what is done to it.
 struct Input {
   std::string name;
@@ -64,6 +72,7 @@ constexpr std::int64_t kMostWork = std::int64_t{1} << 28;
 // More of them nobody needs, and pointers to them fit on a stack.
 constexpr std::size_t kMostInputs = 64;
 constexpr std::size_t kMostOutputs = 64;
+constexpr std::size_t kMostStates = 64;
 
 // Everything in it was checked: sizes, indices, finite numbers, and that a feature is
 // written once, before it is read.
@@ -72,6 +81,7 @@ struct Program {
   std::vector<Input> inputs;
   std::vector<Op> ops;
   std::vector<std::pair<std::string, Span>> outputs;  // the first is the action's
+  std::vector<State> states;
   Head head;
   std::vector<std::int64_t> action_shape;
   std::string order;

@@ -111,11 +111,22 @@ class Walk {
 }  // namespace
 
 void reference_forward(const Program& program, const std::vector<Observations>& inputs,
-                       std::int64_t batch, std::size_t number, float* output) {
+                       std::int64_t batch, std::size_t number, float* output,
+                       const float* state, float* next) {
   Walk walk(program);
   const Span& span = program.outputs[number].second;
   for (std::int64_t row = 0; row < batch; ++row) {
+    for (const State& each : program.states) {
+      const auto size = static_cast<std::size_t>(each.from.size);
+      std::fill_n(walk.at(each.from), size, 0.0f);
+      if (state == nullptr) continue;
+      std::copy_n(state, size, walk.at(each.from));
+      state += size;
+    }
     walk.run(inputs, row);
+    for (const State& each : program.states) {
+      if (next != nullptr) next = std::copy_n(walk.at(each.next), each.next.size, next);
+    }
     const float* y = walk.at(span);
     for (std::int32_t i = 0; i < span.size; ++i) {
       *output++ = std::isnan(y[i]) ? std::nanf("") : y[i];

@@ -22,7 +22,10 @@ void reference_activate(Activation activation, float alpha, float* x,
 // The whole program, observation by observation, ops by the scalar instruction set:
 // inputs, one for each of the program's, [batch, *shape] -> output `number`
 // [batch, size]. A NaN leaves as the one quiet NaN with no payload.
+// Of a recurrent program: `state` [batch, features of all states], null for 0, and
+// `next`, the same of the new ones, null if nobody wants them.
 void reference_forward(const Program& program, const std::vector<Observations>& inputs,
-                       std::int64_t batch, std::size_t number, float* output);
+                       std::int64_t batch, std::size_t number, float* output,
+                       const float* state = nullptr, float* next = nullptr);
 
 }  // namespace sparseagent

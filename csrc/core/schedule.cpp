@@ -10,6 +10,10 @@ namespace {
 // 2 MB, or twice as much where that spares reading many weights again.
 constexpr std::int64_t kMostFloats = 1 << 19;
 
+// Images gain so much from tiles that they may take four times as much: what one tap
+// meets lies near anyway.
+constexpr std::int64_t kMostOfImages = 1 << 21;
+
 // Timing finds the weights in a cache. Those of a large network come from memory where
 // others use the cache too, once for every cut of a batch: a cut costs so many ns more
 // for each byte of them. Several tiles at a time ask for a layer's weights less often
@@ -50,9 +54,12 @@ std::vector<Regime> regimes_with_room(const Program& program,
                                       const std::vector<Regime>& all) {
   std::int64_t each = Layout(program, all).stride();
   for (const Input& input : program.inputs) each += input.step.features();
+  bool slides = false;
+  for (const Op& op : program.ops) slides |= op.layer.window != nullptr;
+  const std::int64_t room = slides ? kMostOfImages : kMostFloats;
   std::vector<Regime> regimes;
   for (const Regime& regime : all) {
-    const std::int64_t most = regime.tiles > 1 ? 2 * kMostFloats : kMostFloats;
+    const std::int64_t most = regime.tiles > 1 && !slides ? 2 * room : room;
     std::int64_t scratch = 0;
     for (const Op& op : program.ops) {
       scratch = std::max(scratch, scratch_floats(op.layer, regime));

@@ -134,6 +134,7 @@ class RegimeTuner {
   void time_alone(double deadline_ns) {
     auto left = static_cast<double>(layers_.size());
     const std::vector<Walk> walks = single_walks();
+    walks[0].load_states(call());
     for (std::size_t s = 0; s < layout_.steps().size(); ++s) {
       const Layout::Step& step = layout_.steps()[s];
       const double now = clock_ns();

@@ -10,6 +10,7 @@ Walk::Walk(const Layout& layout, const Regime& regime, const Layers& layers)
       width_(regime.path == Path::tile ? regime.width() : 1),
       scratch_(layout.own_floats()),
       outputs_(layout.outputs()),
+      carried_(layout.carried()),
       transposes_(regime.isa->transposes) {
   batch_.stride = layout.stride() * width_;
   for (Layout::Output& output : outputs_) output.place *= width_;
@@ -54,6 +55,7 @@ void Walk::load(const Step& step, const Call& call) const {
   const float* rows = call.rows[step.number];
   float* x = call.workspace + step.y;
   if (batch_.path == Path::one) {
+    if (rows == x) return;  // prepared where it lies
     for (std::int32_t i = 0; i < call.count; ++i) {
       std::memcpy(x + i * batch_.stride, rows + std::int64_t{i} * step.size,
                   sizeof(float) * static_cast<std::size_t>(step.size));
@@ -115,6 +117,7 @@ void Walk::run_step(std::size_t number, const Call& call) const {
 }
 
 void Walk::copy_outputs(const Call& call) const {
+  if (!carried_.empty()) store_states(call);
   for (std::size_t k = 0; k < call.wanted; ++k) {
     if (call.outputs[k] == nullptr) continue;
     const std::int32_t size = outputs_[k].size;
@@ -135,6 +138,7 @@ void Walk::copy_outputs(const Call& call) const {
 }
 
 void Walk::run(const Call& call) const {
+  if (!carried_.empty()) load_states(call);
   for (const Step& step : steps_) run_step(step, call);
   copy_outputs(call);
 }

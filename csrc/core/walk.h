@@ -7,6 +7,7 @@
 
 #include "core/layout.h"
 #include "core/packed.h"
+#include "core/state.h"
 
 namespace sparseagent {
 
@@ -19,6 +20,7 @@ class Walk {
     float* const* outputs;     // of the first `wanted` outputs, [count, size], or null
     std::size_t wanted;
     float* workspace;  // Layout::floats()
+    StateRows states = {};
   };
 
   // Layers as given, by their numbers; the layout and they must outlive it.
@@ -29,7 +31,8 @@ class Walk {
 
   // The parts of it, for those who do something between them.
   void run_step(std::size_t number, const Call& call) const;
-  void copy_outputs(const Call& call) const;
+  void load_states(const Call& call) const;
+  void copy_outputs(const Call& call) const;  // and states
 
  private:
   // All that a step reads of itself, in one cache line: a large network drives it out
@@ -58,6 +61,7 @@ class Walk {
   void run_image(const Step& step, const Call& call) const;
   void run_op(const Step& step, const Call& call) const;
   void load(const Step& step, const Call& call) const;
+  void store_states(const Call& call) const;
   void move(const std::vector<Layout::Move>& moves, const Call& call) const;
 
   Batch batch_;
@@ -65,6 +69,7 @@ class Walk {
   std::int64_t scratch_;  // where in the workspace it begins
   std::vector<Step> steps_;
   std::vector<Layout::Output> outputs_;
+  std::vector<Layout::Carried> carried_;
   const Transposes* transposes_;
 };
 

@@ -9,9 +9,11 @@
 // them behind the other, and a tap is one offset whatever the stride; what lies between
 // two rows is added up too and thrown away. Runs are cut where their inputs would leave
 // the first cache. In a tile a place is one pixel of all observations, and offsets are
-// those of the image, or of its padded copy.
+// those of the image, or of its padded copy. There the taps come in blocks of input
+// channels, whose part of the image stays in the first cache while all groups pass by;
+// sums wait in y.
 //
-// Packed: Header, count[groups], bias[groups][kRows], offset[taps],
+// Packed: Header, count[blocks][groups], bias[groups][kRows], offset[taps],
 // weight[taps][kRows]. `kRows` is defined by the file that includes this one.
 #pragma once
 
@@ -34,14 +36,18 @@ using sparseagent::Window;
 constexpr int kSums = kManyRegisters ? (kRows == 1 ? 28 : 24) : 12;
 constexpr int kPlaces = kSums / kRows;
 
+// Registers that a sum must wait for, at the pace of the loads.
+constexpr float kLatency = 4;
+
 // Floats of inputs that one run may meet and still find in the first cache.
-constexpr long kNear = 10 << 10;
+constexpr long kNear = 11 << 10;
 
 struct Header {
   Window window;
   std::int32_t out;
   std::int32_t groups;
   std::int32_t taps;     // of all groups
+  std::int32_t blocks;   // of input channels
   std::int32_t rows;     // of a flat run
   std::int32_t columns;  // of a flat run or of a row in a tile
   Activation activation;
@@ -65,7 +71,7 @@ long open_parts(const Header& h, Word* words, Parts<T, F>* parts) {
     at += count;
     return part;
   };
-  parts->count = reinterpret_cast<T*>(take(h.groups));
+  parts->count = reinterpret_cast<T*>(take(static_cast<long>(h.blocks) * h.groups));
   parts->bias = reinterpret_cast<F*>(take(static_cast<long>(h.groups) * kRows));
   parts->offset = reinterpret_cast<T*>(take(h.taps));
   parts->weight = reinterpret_cast<F*>(take(static_cast<long>(h.taps) * kRows));
@@ -115,8 +121,12 @@ inline int rows_of_run(const Window& w) {
     const bool fits = used <= kPlaces || rows == 1;
     if (!fits) continue;
     const long met = (rows + reach) * planes.width * phases * w.channels;
-    const float cost = static_cast<float>(pieces(height, rows)) *
-                       (static_cast<float>(used) + 0.75f) * (met > kNear ? 1.3f : 1.0f);
+    // A tap takes at least the time in which a sum can be added to again.
+    const float least_each = kLatency / static_cast<float>(kRows);
+    const auto all = static_cast<float>(used);
+    const float each = all < least_each ? least_each : all;
+    const float cost = static_cast<float>(pieces(height, rows)) * (each + 0.75f) *
+                       (met > kNear ? 1.25f : 1.0f);
     if (least == 0 || cost < least) {
       least = cost;
       best = rows;
@@ -236,22 +246,36 @@ struct Steps {
   long channel;  // of the outputs
 };
 
-// All groups at P places side by side, for one vector of observations.
+// The taps of one block.
+struct Block {
+  const std::int32_t* count;
+  const std::int32_t* offset;
+  const float* weight;
+  bool first;
+  bool last;
+};
+
+// All groups at P places side by side, for one vector of observations and one block.
 template <int P>
-void pixel_run(const Packed& p, const float* x, const Steps& steps, int vectors,
-               float* y) {
+void pixel_run(const Packed& p, const Block& block, const float* x, const Steps& steps,
+               int vectors, float* y) {
   const Header& h = p.h;
   const bool relu = h.activation == Activation::relu;
-  const std::int32_t* offset = p.parts.offset;
-  const float* weight = p.parts.weight;
+  const std::int32_t* offset = block.offset;
+  const float* weight = block.weight;
   for (int g = 0; g < h.groups; ++g) {
+    float* to = y + static_cast<long>(g) * kRows * steps.channel;
     vec acc[kRows][P];
 #pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
+      const bool begins = block.first || g * kRows + r >= h.out;
 #pragma GCC unroll 28
-      for (int i = 0; i < P; ++i) acc[r][i] = splat(p.parts.bias[g * kRows + r]);
+      for (int i = 0; i < P; ++i) {
+        acc[r][i] = begins ? splat(p.parts.bias[g * kRows + r])
+                           : load(to + r * steps.channel + i * steps.out);
+      }
     }
-    for (int k = 0; k < p.parts.count[g]; ++k) {
+    for (int k = 0; k < block.count[g]; ++k) {
       const float* from = x + static_cast<long>(offset[k]) * vectors;
       vec w[kRows];
 #pragma GCC unroll 4
@@ -265,18 +289,20 @@ void pixel_run(const Packed& p, const float* x, const Steps& steps, int vectors,
       }
       weight += kRows;
     }
-    offset += p.parts.count[g];
+    offset += block.count[g];
     for (int r = 0; r < kRows && g * kRows + r < h.out; ++r) {
-      float* to = y + (g * kRows + r) * steps.channel;
 #pragma GCC unroll 28
       for (int i = 0; i < P; ++i) {
-        store(to + i * steps.out, finish(relu, acc[r][i]));
+        const vec sum = acc[r][i];
+        store(to + r * steps.channel + i * steps.out,
+              block.last ? finish(relu, sum) : sum);
       }
     }
   }
 }
 
-using PixelRun = void (*)(const Packed&, const float*, const Steps&, int, float*);
+using PixelRun = void (*)(const Packed&, const Block&, const float*, const Steps&, int,
+                          float*);
 
 template <int P = kPlaces>
 PixelRun pixels_of(int places) {
@@ -302,19 +328,53 @@ inline void tile_image(const Packed& p, const float* x, float* y, float* scratch
   const int width = w.out_width();
   const Steps steps = {w.stride[1] * across * lanes, lanes, w.pixels() * lanes};
   for (int row = 0; row < w.out_height(); ++row) {
-    for (int column = 0; column < width; column += h.columns) {
-      const int columns = width - column < h.columns ? width - column : h.columns;
-      const PixelRun run = pixels_of(columns);
-      const long from = row * w.stride[0] * down + column * w.stride[1] * across;
-      const long to = static_cast<long>(row) * width + column;
-      for (long lane = 0; lane < lanes; lane += kLanes) {
-        run(p, x + from * lanes + lane, steps, vectors, y + to * lanes + lane);
+    Block block = {p.parts.count, p.parts.offset, p.parts.weight, true, false};
+    for (int b = 0; b < h.blocks; ++b) {
+      block.first = b == 0;
+      block.last = b + 1 == h.blocks;
+      for (int column = 0; column < width; column += h.columns) {
+        const int columns = width - column < h.columns ? width - column : h.columns;
+        const PixelRun run = pixels_of(columns);
+        const long from = row * w.stride[0] * down + column * w.stride[1] * across;
+        const long to = static_cast<long>(row) * width + column;
+        for (long lane = 0; lane < lanes; lane += kLanes) {
+          run(p, block, x + from * lanes + lane, steps, vectors, y + to * lanes + lane);
+        }
       }
+      for (int g = 0; g < h.groups; ++g) {
+        block.offset += block.count[g];
+        block.weight += static_cast<long>(block.count[g]) * kRows;
+      }
+      block.count += h.groups;
     }
   }
 }
 
 // ---- packing
+
+// Channels of a block: what a kernel's rows of them hold stays in the first cache, and
+// a row of the matrix has so many taps in each that its sums may wait in between.
+constexpr long kNearBytes = 32 << 10;
+constexpr long kTapsOfBlock = 5;
+
+inline int channels_of_block(const LayerView& layer, Path path) {
+  const Window& w = *layer.window;
+  if (path == Path::one) return w.channels;
+  const long span = static_cast<long>(w.kernel[0] - 1) * w.dilation[0] + 1;
+  const long bytes = span * w.padded_width() * kLanes * 4;
+  const long near = bytes < kNearBytes ? kNearBytes / bytes : 1;
+  const long blocks = layer.nnz() / (kTapsOfBlock * layer.out);
+  const long least = blocks > 1 ? (w.channels + blocks - 1) / blocks : w.channels;
+  const int channels = static_cast<int>(near > least ? near : least);
+  // Rows whose taps do not come block by block are added up as they come.
+  for (int r = 0; r < layer.out; ++r) {
+    for (int k = layer.indptr[r] + 1; k < layer.indptr[r + 1]; ++k) {
+      const int before = Tap(w, layer.indices[k - 1]).channel / channels;
+      if (Tap(w, layer.indices[k]).channel / channels < before) return w.channels;
+    }
+  }
+  return channels;
+}
 
 inline Header header_of(const LayerView& layer, Path path, long taps) {
   const Window& w = *layer.window;
@@ -323,6 +383,7 @@ inline Header header_of(const LayerView& layer, Path path, long taps) {
   h.out = layer.out;
   h.groups = (layer.out + kRows - 1) / kRows;
   h.taps = static_cast<std::int32_t>(taps);
+  h.blocks = pieces(w.channels, channels_of_block(layer, path));
   const int width = w.out_width();
   const bool one = path == Path::one;
   h.rows = one ? rows_of_run(w) : 1;

@@ -2,66 +2,87 @@
 #pragma once
 
 #include "core/planes.h"
-#include "simd/vec.h"
+#include "simd/pick.h"
 
 namespace {
 
 using sparseagent::Planes;
 using sparseagent::Window;
 
-inline void zeros(float* to, long count) {
-  for (long i = 0; i < count; ++i) to[i] = 0.0f;
-}
-
-// to[i] = from[i * step].
-template <int Step>
-inline void pick_fixed(const float* from, long count, float* to) {
-  for (long i = 0; i < count; ++i) to[i] = from[i * Step];
-}
-
-inline void pick(const float* from, long step, long count, float* to) {
-  if (step == 1) return pick_fixed<1>(from, count, to);
-  if (step == 2) return pick_fixed<2>(from, count, to);
-  if (step == 4) return pick_fixed<4>(from, count, to);
-  for (long i = 0; i < count; ++i) to[i] = from[i * step];
-}
-
-// One row of the image, or null for one outside it, to a row of each of its planes.
-inline void fill_row(const Window& w, const Planes& planes, const float* row,
-                     float* to) {
+// One plane of a channel, row by row; what is written beyond a row comes later.
+inline void fill_plane(const Window& w, const Planes& planes, const Picker& pick,
+                       const float* channel, int down, int across, float* to) {
   const long apart = w.channels_last ? w.channels : 1;
   const int step = planes.phases[1];
-  for (int phase = 0; phase < step; ++phase, to += planes.size()) {
-    if (row == nullptr) {
-      zeros(to, planes.width);
+  // The first and last place that lie within the image.
+  const int left = w.padding[1] - across;
+  const int first = left > 0 ? (left + step - 1) / step : 0;
+  const int beyond = w.width + w.padding[1] - across;
+  const int fits = beyond > 0 ? (beyond - 1) / step + 1 : 0;
+  const int end = fits < planes.width ? fits : planes.width;
+  for (int i = 0; i < planes.height; ++i, to += planes.width) {
+    const int y = i * planes.phases[0] + down - w.padding[0];
+    if (y < 0 || y >= w.height || end <= first) {
+      fill(to, planes.width, 0.0f);
       continue;
     }
-    // The first and last place that lie within the image.
-    const int left = w.padding[1] - phase;
-    const int first = left > 0 ? (left + step - 1) / step : 0;
-    const int beyond = w.width + w.padding[1] - phase;
-    const int fits = beyond > 0 ? (beyond - 1) / step + 1 : 0;
-    const int end = fits < planes.width ? fits : planes.width;
-    if (end <= first) {
-      zeros(to, planes.width);
-      continue;
+    const float* row = channel + static_cast<long>(y) * w.width * apart;
+    fill(to, first, 0.0f);
+    pick(row + (first * step - left) * apart, end - first, to + first);
+    fill(to + end, planes.width - end, 0.0f);
+  }
+}
+
+// Rows without padding of images whose channels come last, all channels at once: what
+// a row holds is a matrix of places by phases and channels, to be turned.
+inline bool turns(const Window& w, const Planes& planes) {
+  return w.channels_last && w.padding[1] == 0 && kLanes > 1 &&
+         planes.phases[1] * w.channels % kLanes == 0 &&
+         planes.width * planes.phases[1] <= w.width;
+}
+
+inline void turn_row(const Window& w, const Planes& planes, const float* row, int down,
+                     long at, float* to) {
+  const int columns = planes.phases[1] * w.channels;
+  for (int first = 0; first < planes.width; first += kLanes) {
+    const int left = planes.width - first;
+    const int some = left < kLanes ? left : kLanes;
+    for (int column = 0; column < columns; column += kLanes) {
+      vec m[kLanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) {
+        const int place = first + (i < some ? i : 0);
+        m[i] = load(row + static_cast<long>(place) * columns + column);
+      }
+      transpose(m);
+      for (int i = 0; i < kLanes; ++i) {
+        const int channel = (column + i) % w.channels;
+        const int phase = (column + i) / w.channels;
+        float* line = to + planes.start(channel, down, phase) + at + first;
+        some == kLanes ? store(line, m[i]) : store_first(line, m[i], some);
+      }
     }
-    zeros(to, first);
-    pick(row + (first * step - left) * apart, step * apart, end - first, to + first);
-    zeros(to + end, planes.width - end);
   }
 }
 
 inline void fill_planes(const Window& w, const Planes& planes, const float* x,
                         float* to) {
   const int rows = planes.height * planes.phases[0];
-  for (int channel = 0; channel < w.channels; ++channel) {
+  if (turns(w, planes) && !w.pads() && rows <= w.height) {
     for (int i = 0; i < rows; ++i) {
-      const int y = i - w.padding[0];
-      const bool inside = y >= 0 && y < w.height;
-      const float* row = inside ? x + w.place(channel, y, 0) : nullptr;
-      const long start = planes.start(channel, i % planes.phases[0], 0);
-      fill_row(w, planes, row, to + start + i / planes.phases[0] * long{planes.width});
+      turn_row(w, planes, x + w.place(0, i, 0), i % planes.phases[0],
+               i / planes.phases[0] * long{planes.width}, to);
+    }
+    return;
+  }
+  const Picker pick(long{planes.phases[1]} * (w.channels_last ? w.channels : 1));
+  for (int channel = 0; channel < w.channels; ++channel) {
+    const float* from = x + w.place(channel, 0, 0);
+    for (int down = 0; down < planes.phases[0]; ++down) {
+      for (int across = 0; across < planes.phases[1]; ++across) {
+        fill_plane(w, planes, pick, from, down, across,
+                   to + planes.start(channel, down, across));
+      }
     }
   }
 }
@@ -73,16 +94,16 @@ inline void pad_tile(const Window& w, const float* x, long lanes, float* to) {
     for (int i = 0; i < w.padded_height(); ++i, to += padded) {
       const int y = i - w.padding[0];
       if (y < 0 || y >= w.height) {
-        zeros(to, padded);
+        fill(to, padded, 0.0f);
         continue;
       }
-      zeros(to, w.padding[1] * lanes);
+      fill(to, w.padding[1] * lanes, 0.0f);
       float* inner = to + w.padding[1] * lanes;
       for (int j = 0; j < w.width; ++j, inner += lanes) {
         const float* from = x + w.place(channel, y, j) * lanes;
         for (long l = 0; l < lanes; l += kLanes) store(inner + l, load(from + l));
       }
-      zeros(inner, w.padding[3] * lanes);
+      fill(inner, w.padding[3] * lanes, 0.0f);
     }
   }
 }

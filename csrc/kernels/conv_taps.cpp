@@ -28,13 +28,20 @@ void pack(const LayerView& layer, Path path, void* packed) {
   __builtin_memcpy(packed, &h, sizeof h);
   Parts<std::int32_t, float> parts = {};
   open_parts(h, static_cast<std::int32_t*>(packed), &parts);
-  for (int r = 0; r < layer.out; ++r) {
-    parts.count[r] = layer.indptr[r + 1] - layer.indptr[r];
-    parts.bias[r] = layer.bias[r];
-  }
-  for (int k = 0; k < layer.nnz(); ++k) {
-    parts.offset[k] = offset_of(*layer.window, path, layer.indices[k]);
-    parts.weight[k] = layer.values[k];
+  const int channels = channels_of_block(layer, path);
+  int tap = 0;
+  for (int r = 0; r < layer.out; ++r) parts.bias[r] = layer.bias[r];
+  for (int b = 0; b < h.blocks; ++b) {
+    for (int r = 0; r < layer.out; ++r) {
+      const int before = tap;
+      for (int k = layer.indptr[r]; k < layer.indptr[r + 1]; ++k) {
+        const int number = layer.indices[k];
+        if (Tap(*layer.window, number).channel / channels != b) continue;
+        parts.offset[tap] = offset_of(*layer.window, path, number);
+        parts.weight[tap++] = layer.values[k];
+      }
+      parts.count[b * layer.out + r] = tap - before;
+    }
   }
 }
 
@@ -55,6 +62,17 @@ double work(const LayerView& layer, Path) {
 }  // namespace
 
 const sparseagent::Kernel SPARSEAGENT_SYMBOL = {
-    "taps", kLanes, kTileVectors, {0.025, 0.025, 0.022}, false, false,
-    false,  "",     work,         packed_bytes,          pack,  run,
+    "taps",
+    kLanes,
+    kTileVectors,
+    {kLanes == 16 ? 0.065 : 0.045, kLanes == 16 ? 0.065 : 0.045,
+     kLanes == 16 ? 0.045 : 0.024},
+    false,
+    false,
+    false,
+    "",
+    work,
+    packed_bytes,
+    pack,
+    run,
     true};

@@ -94,11 +94,29 @@ class Reader {
     for (const auto& [name, span] : spec.at("outputs").members("outputs")) {
       program_.outputs.emplace_back(name, read_span(span));
     }
+    if (const Json* states = spec.find("states")) read_states(*states);
     if (program_.outputs.empty() || program_.outputs.size() > kMostOutputs) {
       refuse("outputs: expected 1 to " + std::to_string(kMostOutputs));
     }
     if (program_.inputs.empty() || program_.inputs.size() > kMostInputs) {
       refuse("inputs: expected 1 to " + std::to_string(kMostInputs));
+    }
+  }
+
+  void read_states(const Json& states) {
+    for (const auto& [name, spans] : states.members("states")) {
+      const auto& both = spans.items("states");
+      if (both.size() != 2) refuse("states: expected a slot and the span that follows");
+      const State state = {name, read_span(both[0]), read_span(both[1])};
+      const std::int32_t size =
+          program_.slots[static_cast<std::size_t>(state.from.slot)];
+      if (state.from.size != size || state.next.size != size) {
+        refuse("states: expected a whole slot and a span of its size");
+      }
+      program_.states.push_back(state);
+    }
+    if (program_.states.size() > kMostStates) {
+      refuse("states: expected at most " + std::to_string(kMostStates));
     }
   }
 
@@ -145,6 +163,7 @@ class Reader {
         check_inputs(op);
         break;
       case OpKind::conv2d: read_conv2d(prefix, spec, &op); break;
+      case OpKind::cell: read_cell(prefix, spec, &op); break;
       case OpKind::pool: read_pool(spec, &op); break;
       case OpKind::map: read_map(prefix, spec, &op); break;
       case OpKind::norm: read_norm(spec, &op); break;
@@ -295,6 +314,34 @@ class Reader {
           "conv2d: expected a column for each tap, the features of the image and "
           "those of its outputs");
     }
+  }
+
+  // The sums of its gates are an op of their own, so that every kernel of layers
+  // serves.
+  void read_cell(const std::string& prefix, const Json& spec, Op* op) {
+    const char* const kRules[] = {"lstm", "gru"};
+    op->view.cell =
+        static_cast<CellRule>(numbered("rule", spec.at("rule").text("rule"), kRules));
+    Op gates;
+    gates.kind = OpKind::linear;
+    read_layer(prefix, spec, &gates);
+    const std::int32_t units = gates.layer.out / 4;
+    const std::int32_t parts = op->view.cell == CellRule::lstm ? 2 : 1;
+    const bool plain = gates.layer.activation == Activation::identity;
+    if (!plain || gates.layer.out % 4 != 0 || op->reads.size() < 2 ||
+        op->reads.back().size != parts * std::int64_t{units} ||
+        op->write.size != op->reads.back().size) {
+      refuse("cell: expected four rows without activation for each unit, and a state");
+    }
+    const Span state = op->reads.back();
+    gates.reads = op->reads;
+    gates.reads.back().size = units;
+    gates.write = add_slot(gates.layer.out);
+    check_inputs(gates);
+    op->reads = {gates.write, {state.slot, state.start + (parts - 1) * units, units}};
+    op->view.in = units;
+    op->view.out = op->write.size;
+    program_.ops.push_back(std::move(gates));
   }
 
   void read_pool(const Json& spec, Op* op) {

@@ -101,7 +101,11 @@ void copy_outputs(const float* y, int size, float* out) {
   if (i < size) store_first(out + i, canonical(load_first(y + i, size - i)), size - i);
 }
 
+void bytes_to_floats(const unsigned char* bytes, long count, float* floats) {
+  for (long i = 0; i < count; ++i) floats[i] = static_cast<float>(bytes[i]);
+}
+
 }  // namespace
 
-const sparseagent::Transposes SPARSEAGENT_SYMBOL = {rows_to_tile, tile_to_rows,
-                                                    copy_outputs, normalise};
+const sparseagent::Transposes SPARSEAGENT_SYMBOL = {
+    rows_to_tile, tile_to_rows, copy_outputs, bytes_to_floats, normalise};

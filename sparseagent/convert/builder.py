@@ -16,9 +16,12 @@ from sparseagent.csr import CSR, Float32, nearest_float32
 from sparseagent.ops import Layer, Linear, Observation, Observe
 from sparseagent.ops.activation import ACTIVATIONS
 from sparseagent.ops.combine import Combine
+from sparseagent.ops.conv2d import Conv2d
 from sparseagent.ops.map import Map
 from sparseagent.ops.norm import Norm
+from sparseagent.ops.pool import Pool
 from sparseagent.ops.reduce import Reduce
+from sparseagent.ops.window import Window
 from sparseagent.program import MAX_OPS, Op, Program, Span
 
 #: Normalised means up to this size lose three bits at most where they are folded into a matrix.
@@ -138,15 +141,45 @@ class Builder:
         check_finite(path, "bias", added)
         if weight.shape[1] != x.size:
             raise ValueError(f"{path}: expected {x.size} inputs, got {weight.shape[1]}")
-        if self._masks is None or key is None:
-            kept = stored(weight)
-        else:
-            kept = structured(key, weight, self._masks.get(key))
-        if key is not None:
-            self._keys.append(key)
-        layer = Layer(kept, added)
-        self.matrices.append((layer.shape, layer.sparsity))
-        return self._linear(Linear, x, layer)
+        return self._linear(Linear, x, self._masked(weight, added, key))
+
+    def conv2d(
+        self,
+        x: Value,
+        window: Window,
+        weight: Float32,
+        bias: Float32 | None = None,
+        *,
+        key: str | None = None,
+        path: str = "conv2d",
+    ) -> Value:
+        """A convolution.
+
+        Args:
+            x: the features of the image.
+            window: the image and how the kernel slides over it.
+            weight: float32 `[out, channels, height, width]`; masks have its matrix view.
+            bias: float32 `[out]`, or None for zeros.
+            key: name of the weight among the masks.
+            path: what messages call it.
+
+        Raises:
+            ValueError: as for `linear`.
+        """
+        matrix = np.ascontiguousarray(weight.reshape(len(weight), -1))
+        added = np.zeros(len(weight), np.float32) if bias is None else bias
+        check_finite(path, "weight", matrix)
+        check_finite(path, "bias", added)
+        layer = self._masked(matrix, added, key)
+        joined = self._joined(x)
+        writes = self._slot(len(weight) * window.pixels)
+        return self._emit(_named(path, Conv2d, joined.spans, writes, layer, window))
+
+    def max_pool(self, x: Value, window: Window, *, path: str = "max_pool") -> Value:
+        """Max pooling."""
+        joined = self._joined(x)
+        writes = self._slot(window.image[0] * window.pixels)
+        return self._emit(_named(path, Pool, joined.spans, writes, window))
 
     def activation(
         self, x: Value, name: str, alpha: float | None = None, *, path: str = "activation"
@@ -290,6 +323,18 @@ class Builder:
         spans = {name: self._finals((span,))[0] for name, span in joined.items()}
         sizes = {n: size for n, size in self._sizes.items() if n not in self._placed}
         return fold(Program(sizes, tuple(ops), spans))
+
+    def _masked(self, weight: Float32, bias: Float32, key: str | None) -> Layer:
+        """The layer of a matrix, with the weights that its mask keeps."""
+        if self._masks is None or key is None:
+            kept = stored(weight)
+        else:
+            kept = structured(key, weight, self._masks.get(key))
+        if key is not None:
+            self._keys.append(key)
+        layer = Layer(kept, bias)
+        self.matrices.append((layer.shape, layer.sparsity))
+        return layer
 
     def _slot(self, size: int) -> tuple[Span]:
         name = f"v{len(self._sizes)}"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sparseagent.convert.builder import Builder, Value
 from sparseagent.csr import MAX_WIDTH, Float32
+from sparseagent.ops.window import Window
 from sparseagent.unsupported import UnsupportedError
 
 #: What stands for the batch in shapes: a number that no graph is likely to name.
@@ -288,6 +289,19 @@ class Features:
         if array.ndim != len(self.shape) + 1:
             raise UnsupportedError("constant: expected the batch's axis before the row's")
         return self._shaped(self.builder.constant(row.ravel(), self.value), row.shape)
+
+    def conv2d(
+        self, window: Window, weight: Float32, bias: Float32 | None, key: str | None
+    ) -> Features:
+        """A convolution of an image `[channels, height, width]`."""
+        path = f"conv2d '{key}'" if key else "conv2d"
+        value = self.builder.conv2d(self.value, window, weight, bias, key=key, path=path)
+        return Features(self.builder, value, (len(weight), *window.output))
+
+    def max_pool(self, window: Window) -> Features:
+        """Max pooling of an image `[channels, height, width]`."""
+        value = self.builder.max_pool(self.value, window)
+        return Features(self.builder, value, (window.image[0], *window.output))
 
     def linear(self, weight: Float32, bias: Float32 | None, key: str | None = None) -> Features:
         """`y = W x + b` over the last axis.

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sparseagent.convert.fold_images import into_conv_before, into_convs_behind
 from sparseagent.csr import CSR, Float32, Float64
 from sparseagent.ops import Layer, Linear, Observation, Observe
 from sparseagent.ops.combine import Combine
@@ -41,6 +42,8 @@ def fold(program: Program) -> Program:
     - subtraction, division and bounds of an observation go into its step, in float32;
     - mean and weighted sum over groups go into the Linear before them: QR-DQN's quantiles (Dabney
       et al. 2018);
+    - an activation or affine map behind a convolution goes into it, and a factor before it, such as
+      the 255 of frames;
     - the sum of two Linears is one: dueling, `v + a - mean(a)` (Wang et al. 2016).
 
     What somebody else reads as well, or is an output, stays.
@@ -437,8 +440,10 @@ def _float32(array: Float64) -> Float32 | None:
 
 
 _RULES: tuple[Callable[[_Graph, int], bool], ...] = (
+    into_convs_behind,
     _into_observation,
     _groups_into_linear,
+    into_conv_before,
     _into_linear_before,
     _into_linears_behind,
     _join_maps,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sparseagent.convert import onnx_images as _images  # noqa: F401, it enters its rules
 from sparseagent.convert.assemble import assemble, versions
 from sparseagent.convert.builder import Builder, Value
 from sparseagent.convert.features import BATCH, Features, Spread

@@ -18,6 +18,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.nn.utils.prune import BasePruningMethod
 
 from sparseagent.convert import torch_functions as _functions  # noqa: F401, they enter their rules
+from sparseagent.convert import torch_images as _images  # noqa: F401
 from sparseagent.convert import torch_shapes as _shapes  # noqa: F401
 from sparseagent.convert.builder import Builder, Value
 from sparseagent.convert.features import Features, Spread

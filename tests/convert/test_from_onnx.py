@@ -105,6 +105,7 @@ REFUSALS = (
     *(r"one bound for all features", "expected one matrix", "expected rows of one axis"),
     *(r"no features|positive axis|1 to 1048576 features", "low <= high|a positive number for celu"),
     *("first input to be computed", "takes the batch together"),
+    *(r"group: expected 1", "no indices as a second", "image of one or two axes"),
 )
 
 

@@ -94,7 +94,7 @@ def test_every_kind_occurs_in_random_programs() -> None:
     kinds = {
         op.kind for seed in range(60) for op in random_program(np.random.default_rng(seed)).ops
     }
-    assert kinds == set(OPS)
+    assert kinds == set(OPS) - {"cell"}  # those have states, and tests of their own
 
 
 def values(program: Program, x: Any) -> np.ndarray:
