@@ -30,7 +30,9 @@ _OPERATORS: Mapping[str, Callable[..., str]] = {
 }
 _TYPES = {"vec": "float", "mask": "int", "ivec": "uint32_t"}
 _FUNCTION = re.compile(
-    r"^(?:inline|SPARSEAGENT_FUNCTION) (vec|\w+) (\w+)\(((?:vec|ivec|float)[^()*]*)\) (?={)", re.M
+    r"^(?:inline|SPARSEAGENT_FUNCTION) (vec|\w+) (\w+)"
+    r"\(((?:const float \*\w+, )?(?:vec|ivec|float)[^()*]*)\) (?={)",
+    re.M,
 )
 _STRUCT = re.compile(r"^struct (\w+) (\{[^{}]*\};)", re.M)
 _CASE = re.compile(
@@ -43,6 +45,7 @@ def translated(header: str) -> dict[str, str]:
     """Definitions in C99 by their names, in the order of the header; names begin with `sa_`."""
     text = re.sub(r"^ *//.*\n|[ \t]*//.*", "", header, flags=re.M)
     text = re.sub(r"shift_right<(\d+)>\(", r"shift_right(\1, ", text)
+    text = re.sub(r"\(&(\w+)\)\[\d+\]", r"*\1", text).replace("constexpr ", "static const ")
     structs = dict(_STRUCT.findall(text))
     found = {
         f"sa_{name}": _typed(f"struct sa_{name} {body}", structs) for name, body in structs.items()
