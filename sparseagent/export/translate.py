@@ -46,6 +46,7 @@ def translated(header: str) -> dict[str, str]:
     text = re.sub(r"^ *//.*\n|[ \t]*//.*", "", header, flags=re.M)
     text = re.sub(r"shift_right<(\d+)>\(", r"shift_right(\1, ", text)
     text = re.sub(r"\(&(\w+)\)\[\d+\]", r"*\1", text).replace("constexpr ", "static const ")
+    text = re.sub(r"\b(k[A-Z]\w*)\b", r"sa_\1", text)
     structs = dict(_STRUCT.findall(text))
     found = {
         f"sa_{name}": _typed(f"struct sa_{name} {body}", structs) for name, body in structs.items()
