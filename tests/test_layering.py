@@ -70,7 +70,6 @@ ALLOWED = {
     "train": None,  # the pipeline may use everything
     "study": None,
     "commands": None,
-    "config": set(),
     "cli": {"commands", "extras"},
     "__init__": {
         "csr",
