@@ -11,7 +11,6 @@ import numpy as np
 from sparseagent import _core
 from sparseagent.csr import CSR, Int32
 from sparseagent.ops import Layer, LayerOp, Linear
-from sparseagent.ops.cell import Cell
 from sparseagent.program import Op, Program, Span
 
 #: Summation orders by name, with the lanes of the kernel that each is made for; 0: any kernel.
@@ -57,8 +56,7 @@ def reorder(program: Program, order: str) -> Program:
         here = ops[number]
         if not isinstance(op, LayerOp) or not isinstance(here, LayerOp):
             continue
-        slides = not isinstance(op, Linear | Cell)  # a convolution has kernels of its own
-        if slides or not lanes or not _gains_by_packing(op.layer, lanes):
+        if op.slides or not lanes or not _gains_by_packing(op.layer, lanes):
             ops[number] = replace(here, layer=here.layer.ascending())
             continue
         slot = op.writes[0].slot

@@ -28,6 +28,7 @@ class Conv2d(LayerOp):
     """
 
     kind: ClassVar[str] = "conv2d"
+    slides: ClassVar[bool] = True
 
     window: Window
 

@@ -106,7 +106,10 @@ class LayerOp(Op):
 
     Attributes:
         layer: matrix, bias and activation.
+        slides: whether its rows slide over an image; such layers have kernels of their own.
     """
+
+    slides: ClassVar[bool] = False
 
     layer: Layer
 
