@@ -25,7 +25,7 @@ _OPERATORS: Mapping[str, Callable[..., str]] = {
     "xor_bits": lambda a, b: f"({a} ^ {b})",
     "shift_right": lambda n, a: f"({a} >> {n})",
     "to_float": lambda a: f"(float)(int32_t)({a})",
-    "pick": lambda a, b: f"(near ? {a} : {b})",  # a lambda of `normal`
+    "all": lambda m: m,
     "__builtin_inff": lambda _: "(1.0f / 0.0f)",
 }
 _TYPES = {"vec": "float", "mask": "int", "ivec": "uint32_t"}
@@ -43,7 +43,6 @@ def translated(header: str) -> dict[str, str]:
     """Definitions in C99 by their names, in the order of the header; names begin with `sa_`."""
     text = re.sub(r"^ *//.*\n|[ \t]*//.*", "", header, flags=re.M)
     text = re.sub(r"shift_right<(\d+)>\(", r"shift_right(\1, ", text)
-    text = re.sub(r" *const auto pick = .*?\n  };\n", "", text, flags=re.S)
     structs = dict(_STRUCT.findall(text))
     found = {
         f"sa_{name}": _typed(f"struct sa_{name} {body}", structs) for name, body in structs.items()
