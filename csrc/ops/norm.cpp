@@ -3,8 +3,7 @@
 // Sums have 16 partials, feature f in partial f mod 16, and a fixed tree joins them:
 // s[i] += s[i + 8], then 4, 2, 1. That is one register of AVX-512, two of AVX2, four of
 // NEON, and 16 accumulators where the lanes are observations: the same bits in each.
-#include "core/op.h"
-#include "simd/vec.h"
+#include "simd/formulas.h"
 
 extern "C" const sparseagent::OpKernel SPARSEAGENT_SYMBOL;
 
@@ -12,8 +11,6 @@ namespace {
 
 using sparseagent::NormRule;
 using sparseagent::OpView;
-
-constexpr int kPartials = 16;
 
 inline float plus(float a, float b) { return a + b; }
 
@@ -58,17 +55,6 @@ inline float squares_of_row(const float* x, int n, float mean) {
     s[f - i] = __builtin_fmaf(d, d, s[f - i]);
   }
   return joined(s, plus);
-}
-
-// What every difference is multiplied by, from the sum of squares.
-inline vec gain(const OpView& op, vec squares) {
-  if (op.norm == NormRule::l2) {
-    const vec size = square_root(squares);
-    const vec eps = splat(op.eps);
-    return div(splat(1.0f), select(less(size, eps), eps, size));
-  }
-  const vec variance = div(squares, splat(static_cast<float>(op.in)));
-  return div(splat(1.0f), square_root(add(variance, splat(op.eps))));
 }
 
 void one(const OpView& op, const float* const* x, float* y) {

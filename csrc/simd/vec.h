@@ -4,3 +4,8 @@
 #pragma once
 
 #include SPARSEAGENT_VEC_HEADER
+
+// What functions of vectors are declared with, where the CPU and CUDA share them.
+#ifndef SPARSEAGENT_FUNCTION
+#define SPARSEAGENT_FUNCTION inline
+#endif
