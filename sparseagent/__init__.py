@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from sparseagent.csr import CSR
+from sparseagent.cuda import CudaPlan, DeviceInfo, devices
 from sparseagent.head import Argmax, Box, Clip, Head, Raw, Unscale, clip_to, unscale_to
 from sparseagent.ops import Layer, Observation, chain
 from sparseagent.plan import Plan, compile, kernels
@@ -31,6 +32,8 @@ __all__ = [
     "Argmax",
     "Box",
     "Clip",
+    "CudaPlan",
+    "DeviceInfo",
     "Golden",
     "Head",
     "Layer",
@@ -46,6 +49,7 @@ __all__ = [
     "chain",
     "clip_to",
     "compile",
+    "devices",
     "from_sb3",
     "from_torch",
     "kernels",

@@ -13,11 +13,11 @@ import numpy as np
 
 from sparseagent import fields, policyfile
 from sparseagent.csr import Float32
-from sparseagent.head import Head, Raw
+from sparseagent.head import Clip, Head, Raw, Unscale
 from sparseagent.ops import Layer, Linear, Observation, Observe
 from sparseagent.order import check_order, reorder
 from sparseagent.policyfile import MAX_GOLDEN, Contents, Golden, PolicyFileError
-from sparseagent.program import Program
+from sparseagent.program import Op, Program
 from sparseagent.reference import by_name, forward_exact
 
 
@@ -278,3 +278,33 @@ def _json_holds(content: Mapping[str, Any]) -> bool:
         return bool(fields.parse(json.dumps(spec, allow_nan=False)) == spec)
     except (RecursionError, TypeError, ValueError):
         return False
+
+
+def same_but_for_values(a: SparsePolicy, b: SparsePolicy) -> bool:
+    """Whether the head, the ops that are no layers, and the spans are those of the other policy.
+
+    Then the one may take the other's place in a plan, if the layers' structures are equal too.
+
+    Where the layers are others altogether, which the core says better, spans are not compared.
+    """
+    one, other = a.program, b.program
+    if a.head is not b.head and _facts(a.head) != _facts(b.head):
+        return False
+    rest = [[op for op in p.ops if not isinstance(op, Linear)] for p in (one, other)]
+    if len(rest[0]) != len(rest[1]):
+        return False
+    if not all(x is y or _facts(x) == _facts(y) for x, y in zip(*rest, strict=True)):
+        return False
+    if [layer.shape for layer in a.layers] != [layer.shape for layer in b.layers]:
+        return True
+    spans = [[(op.kind, op.reads, op.writes) for op in p.ops] for p in (one, other)]
+    return spans[0] == spans[1] and one.outputs == other.outputs
+
+
+def _facts(part: Op | Head) -> Any:
+    """What an op or a head holds, to be compared."""
+    if isinstance(part, Op):
+        arrays = {name: array.tobytes() for name, array in part.tensors().items()}
+        return part.kind, part.attributes(), arrays
+    bounds = [part.box.low, part.box.high] if isinstance(part, Clip | Unscale) else []
+    return part.kind, [(bound.shape, bound.tobytes()) for bound in bounds]

@@ -14,14 +14,6 @@ using sparseagent::OpView;
 
 inline float plus(float a, float b) { return a + b; }
 
-template <typename T>
-inline T joined(T* s, T (*sum)(T, T)) {
-  for (int half = kPartials / 2; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) s[i] = sum(s[i], s[i + half]);
-  }
-  return s[0];
-}
-
 // The sum of x, or that of the squares of x - mean.
 inline float sum_of_row(const float* x, int n) {
   constexpr int kParts = kPartials / kLanes;

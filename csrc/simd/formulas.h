@@ -32,6 +32,14 @@ SPARSEAGENT_FUNCTION vec bounded(const OpView& op, vec x) {
 // them: s[i] += s[i + 8], then 4, 2, 1.
 constexpr int kPartials = 16;
 
+template <typename T>
+SPARSEAGENT_FUNCTION T joined(T* s, T (*sum)(T, T)) {
+  for (int half = kPartials / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) s[i] = sum(s[i], s[i + half]);
+  }
+  return s[0];
+}
+
 // norm: what every difference is multiplied by, from the sum of squares.
 SPARSEAGENT_FUNCTION vec gain(const OpView& op, vec squares) {
   if (op.norm == NormRule::l2) {

@@ -1,0 +1,57 @@
+# The CUDA extension `_cuda`. SPARSEAGENT_CUDA is AUTO (built where a CUDA compiler works, else left out),
+# ON (an error where none does) or OFF. CUDA's runtime is linked statically: the module loads where there
+# is no driver.
+set(SPARSEAGENT_CUDA AUTO CACHE STRING "Build the CUDA extension: AUTO, ON or OFF")
+set_property(CACHE SPARSEAGENT_CUDA PROPERTY STRINGS AUTO ON OFF)
+
+# Machine code for one architecture of each family runs on the later ones of it; what comes after them
+# compiles the last one's PTX when it is loaded. Before enable_language, which would set one of its own.
+if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+  set(CMAKE_CUDA_ARCHITECTURES "80-real;90-real;100-real;120")
+endif()
+
+set(SPARSEAGENT_CUDA_FOUND OFF)
+if(NOT SPARSEAGENT_CUDA STREQUAL "OFF")
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    # A compiler that is there and fails (a host compiler that it does not know, an architecture that it
+    # has no more) shall not break an installation.
+    try_compile(SPARSEAGENT_CUDA_WORKS ${CMAKE_CURRENT_BINARY_DIR}/cuda_works
+                ${CMAKE_CURRENT_SOURCE_DIR}/cmake/cuda_works works OUTPUT_VARIABLE SPARSEAGENT_CUDA_LOG
+                CMAKE_FLAGS -DCMAKE_CUDA_COMPILER=${CMAKE_CUDA_COMPILER}
+                            "-DCMAKE_CUDA_ARCHITECTURES=${CMAKE_CUDA_ARCHITECTURES}")
+  endif()
+  if(CMAKE_CUDA_COMPILER AND SPARSEAGENT_CUDA_WORKS)
+    set(SPARSEAGENT_CUDA_FOUND ON)
+  elseif(SPARSEAGENT_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "SPARSEAGENT_CUDA is ON, but no CUDA compiler of version 12.8 or newer works: put nvcc "
+                        "on PATH or set CUDACXX.\n${SPARSEAGENT_CUDA_LOG}")
+  elseif(CMAKE_CUDA_COMPILER)
+    message(WARNING "${CMAKE_CUDA_COMPILER} does not work, the CUDA extension is left out:\n"
+                    "${SPARSEAGENT_CUDA_LOG}")
+  endif()
+endif()
+message(STATUS "CUDA extension: ${SPARSEAGENT_CUDA_FOUND}")
+
+if(SPARSEAGENT_CUDA_FOUND)
+  set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
+  enable_language(CUDA)
+  set(CMAKE_CUDA_STANDARD 17)
+
+  # All that nvcc sees. The last four flags are the contract: they reach into the intrinsics of rounding,
+  # and stand behind what the environment adds.
+  add_library(sparseagent_cuda_kernels OBJECT csrc/cuda/kernels.cu)
+  target_include_directories(sparseagent_cuda_kernels PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/csrc)
+  target_compile_options(
+    sparseagent_cuda_kernels PRIVATE -O3 -compress-mode=size -Xcompiler=-ffp-contract=off -ftz=false
+                                     -prec-div=true -prec-sqrt=true -fmad=false)
+
+  pybind11_add_module(_cuda MODULE NO_EXTRAS csrc/bind_cuda.cpp csrc/bind_lock.cpp csrc/cuda/image.cpp
+                      csrc/cuda/choose.cpp csrc/cuda/plan.cpp)
+  target_sources(_cuda PRIVATE $<TARGET_OBJECTS:sparseagent_cuda_kernels>)
+  target_link_libraries(_cuda PRIVATE sparseagent_core)
+  set_target_properties(_cuda PROPERTIES LINKER_LANGUAGE CUDA CUDA_RUNTIME_LIBRARY Static)
+  target_link_options(_cuda PRIVATE -Wl,--exclude-libs,ALL -static-libstdc++ -static-libgcc)
+  install(TARGETS _cuda DESTINATION sparseagent)
+endif()

@@ -1,0 +1,51 @@
+// One lane of a CUDA device: the operations of vec_scalar.h by instructions that round
+// to nearest and that no flag contracts. A type of its own, as CUDA declares
+// ::exp(float), ::fma(float, float, float) and so on for everyone.
+#pragma once
+
+#include "cuda/device.h"
+
+#define SPARSEAGENT_FUNCTION __device__ __forceinline__
+
+namespace {
+
+constexpr int kLanes = 1;
+
+struct vec {
+  float v;
+};
+using mask = bool;
+
+SPARSEAGENT_FUNCTION vec load(const float* p) { return {*p}; }
+SPARSEAGENT_FUNCTION void store(float* p, vec a) { *p = a.v; }
+SPARSEAGENT_FUNCTION vec splat(float a) { return {a}; }
+SPARSEAGENT_FUNCTION vec fma(vec a, vec b, vec c) { return {__fmaf_rn(a.v, b.v, c.v)}; }
+SPARSEAGENT_FUNCTION vec add(vec a, vec b) { return {__fadd_rn(a.v, b.v)}; }
+SPARSEAGENT_FUNCTION vec sub(vec a, vec b) { return {__fsub_rn(a.v, b.v)}; }
+SPARSEAGENT_FUNCTION vec mul(vec a, vec b) { return {__fmul_rn(a.v, b.v)}; }
+SPARSEAGENT_FUNCTION vec div(vec a, vec b) { return {__fdiv_rn(a.v, b.v)}; }
+SPARSEAGENT_FUNCTION vec square_root(vec a) { return {__fsqrt_rn(a.v)}; }
+SPARSEAGENT_FUNCTION vec magnitude(vec a) {
+  return {__uint_as_float(__float_as_uint(a.v) & 0x7fffffffu)};
+}
+SPARSEAGENT_FUNCTION vec copy_sign(vec size, vec sign) {
+  return {__uint_as_float((__float_as_uint(size.v) & 0x7fffffffu) |
+                          (__float_as_uint(sign.v) & 0x80000000u))};
+}
+SPARSEAGENT_FUNCTION mask less(vec a, vec b) { return a.v < b.v; }
+SPARSEAGENT_FUNCTION vec select(mask m, vec a, vec b) { return m ? a : b; }
+
+// max(0, a) that lets NaN through.
+SPARSEAGENT_FUNCTION vec positive_part(vec a) { return {0.0f > a.v ? 0.0f : a.v}; }
+
+// 2^n for z = 1.5 * 2^23 + n, n in [-126, 127]: the low bits of z are n.
+SPARSEAGENT_FUNCTION vec power_of_two(vec z) {
+  return {__uint_as_float((__float_as_uint(z.v) + 127u) << 23)};
+}
+
+// Any NaN as the one quiet NaN without payload.
+SPARSEAGENT_FUNCTION vec canonical(vec a) {
+  return {a.v == a.v ? a.v : __uint_as_float(0x7fc00000u)};
+}
+
+}  // namespace

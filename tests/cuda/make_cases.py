@@ -1,0 +1,156 @@
+"""Cases for the CUDA kernels: policies, observations, and what the scalar reference makes of them.
+
+A file is what tests/cuda/cases.cpp reads.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "runtime"))
+
+from networks import random_csr, random_policy
+from programs import Draft, random_program, rows_for, several_inputs
+
+import sparseagent as sa
+from sparseagent.program import Program
+
+#: In the order of the C++ enum DType.
+DTYPES = ["float32", "float64", "uint8", "int8", "int32", "int64", "bool"]
+
+
+def write_case(path: Path, policy: sa.SparsePolicy, rows: Mapping[str, Any]) -> None:
+    """One file: the policy, observations by input `[batch, *shape]`, outputs and actions."""
+    act = sa.compile(policy, isa="scalar", format="csr", tune=0)
+    given = [np.ascontiguousarray(rows[name]) for name in policy.inputs]
+    observation = dict(zip(policy.inputs, given, strict=True))
+    outputs = act.outputs(observation)
+    actions, _ = act.predict(observation)
+    data = policy.to_bytes()
+    dtypes = [DTYPES.index(str(array.dtype)) for array in given]
+    header = np.array([len(data), len(given[0]), len(given), *dtypes], np.int64)
+    arrays = [*given, *outputs.values(), actions]
+    path.write_bytes(header.tobytes() + data + b"".join(array.tobytes() for array in arrays))
+
+
+def wild(rng: Any, rows: Any) -> Any:
+    """Some of the numbers become zeros, denormals, huge, Inf or NaN."""
+    rows = rows.copy()
+    places = rng.random(rows.shape) < 0.02
+    rows[places] = rng.choice(
+        np.array([np.nan, np.inf, -np.inf, -0.0, 1e-42, 1e38], np.float32), places.sum()
+    )
+    return rows
+
+
+def head_for(rng: Any, program: Program) -> sa.Head:
+    """Any kind of head that fits the first output."""
+    size = next(iter(program.outputs.values())).size
+    low = rng.uniform(-1, 0, size).astype(np.float32)
+    box = sa.Box(low, low + rng.uniform(0.5, 1, size).astype(np.float32))
+    return [sa.Raw(), sa.Argmax(), sa.Clip(box), sa.Unscale(box)][int(rng.integers(4))]
+
+
+def random_case(path: Path, seed: int, batch: int) -> None:
+    """A random program; every other one sees numbers that are not finite."""
+    rng = np.random.default_rng(seed)
+    program = random_program(rng)
+    rows = rows_for(rng, program, batch)
+    policy = sa.SparsePolicy(program, head_for(rng, program))
+    if seed % 2 == 0:
+        rows = wild(rng, rows)
+    write_case(path, policy, {"observation": rows})
+
+
+def dtype_case(path: Path, seed: int, dtype: str, batch: int) -> None:
+    """Observations of a type, and a step in double or in float."""
+    rng = np.random.default_rng(seed)
+    precision = ["float64", "float32"][seed % 2]
+    step = sa.Observation(
+        (5,),
+        dtype,
+        shift=rng.normal(size=5),
+        scale=rng.uniform(0.1, 2, 5) if seed % 3 else np.array([3.0]),
+        low=-2.5,
+        high=3.0,
+        precision=precision,
+    )
+    whole = dtype if np.dtype(dtype).kind in "iu" else "int64"
+    steps = [step, sa.Observation((4,), dtype), sa.Observation((3,), whole, categories=(2, 3, 4))]
+    draft = Draft(rng)
+    spans = [draft.observe(f"x{k}", s) for k, s in enumerate(steps)]
+    hidden = draft.linear(tuple(spans), 20, activation="tanh")
+    program = Program(
+        draft.slots, tuple(draft.ops), {"action": hidden, "seen": spans[0], "hot": spans[2]}
+    )
+    rows = {}
+    for name, s in (("x0", steps[0]), ("x1", steps[1]), ("x2", steps[2])):
+        shape = (batch, *s.shape)
+        if np.dtype(dtype).kind == "f":
+            rows[name] = (rng.normal(size=shape) * 2).astype(dtype)
+        else:
+            info = (0, 2) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+            rows[name] = rng.integers(*info, shape, np.int64, dtype != "bool").astype(dtype)
+    rows["x2"] = rng.integers(-1, 5, (batch, 3)).astype(whole)  # some name no category
+    write_case(path, sa.SparsePolicy(program), rows)
+
+
+def simba(rng: Any, inputs: int = 67, width: int = 128, actions: int = 21) -> Program:
+    """SimBa's actor: residual blocks of norm, linear, relu, linear (Lee et al., 2024)."""
+    draft = Draft(rng)
+    seen = draft.observe(
+        "observation",
+        sa.Observation.normalise(
+            rng.normal(size=inputs), rng.uniform(0.5, 2, inputs), eps=1e-8, clip=5
+        ),
+    )
+    stream = draft.linear((seen,), width, activation="identity")
+    for _ in range(2):
+        wide = draft.linear((draft.norm(stream),), 4 * width, activation="relu")
+        stream = draft.combine(stream, draft.linear((wide,), width, activation="identity"))
+    mean = draft.linear((draft.norm(stream),), actions, activation="tanh")
+    return Program(draft.slots, tuple(draft.ops), {"action": mean})
+
+
+def wide_policy(rng: Any) -> sa.SparsePolicy:
+    """348-1024-1024-1024-17 at 0.99: only narrow tiles hold it."""
+    return random_policy(rng, (348, 1024, 1024, 1024, 17), 0.99, "elu")
+
+
+def write_all(folder: Path, programs: int, batch: int = 70) -> list[Path]:
+    """So many random programs, and all cases that are special; returns their paths."""
+    paths = []
+
+    def path(name: str) -> Path:
+        paths.append(folder / f"{name}.case")
+        return paths[-1]
+
+    for seed in range(programs):
+        random_case(path(f"random{seed}"), seed, batch)
+    for seed, dtype in enumerate(DTYPES):
+        dtype_case(path(dtype), seed, dtype, 35)
+    rng = np.random.default_rng(7)
+    program, rows = several_inputs(rng, 20)
+    write_case(path("several"), sa.SparsePolicy(program), rows)
+    policy = sa.SparsePolicy(simba(rng))
+    write_case(path("simba"), policy, {"observation": rng.normal(size=(33, 67))})
+    many = sa.SparsePolicy(
+        sa.chain(
+            (sa.Layer(random_csr(rng, 9, 300, 0.1, 64), rng.normal(size=9).astype(np.float32)),),
+            sa.Observation((300,)),
+        )
+    )
+    write_case(path("runs"), many, {"observation": rows_for(rng, many.program, 9)})
+    wide = wide_policy(rng)
+    write_case(path("wide"), wide, {"observation": rows_for(rng, wide.program, 9)})
+    return paths
+
+
+if __name__ == "__main__":
+    for written in write_all(Path(sys.argv[1]), int(sys.argv[2])):
+        print(written)
