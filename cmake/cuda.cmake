@@ -17,12 +17,25 @@ if(NOT SPARSEAGENT_CUDA STREQUAL "OFF")
   if(CMAKE_CUDA_COMPILER)
     # A compiler that is there and fails (a host compiler that it does not know, an architecture that it
     # has no more) shall not break an installation.
-    try_compile(SPARSEAGENT_CUDA_WORKS ${CMAKE_CURRENT_BINARY_DIR}/cuda_works
-                ${CMAKE_CURRENT_SOURCE_DIR}/cmake/cuda_works works OUTPUT_VARIABLE SPARSEAGENT_CUDA_LOG
-                CMAKE_FLAGS -DCMAKE_CUDA_COMPILER=${CMAKE_CUDA_COMPILER}
-                            "-DCMAKE_CUDA_ARCHITECTURES=${CMAKE_CUDA_ARCHITECTURES}")
+    # Found out beside this build, as a language that was enabled must work.
+    set(SPARSEAGENT_PROBE ${CMAKE_CURRENT_BINARY_DIR}/cuda_works)
+    execute_process(
+      COMMAND ${CMAKE_COMMAND} -S ${CMAKE_CURRENT_SOURCE_DIR}/cmake/cuda_works -B ${SPARSEAGENT_PROBE}
+              -G ${CMAKE_GENERATOR} -DCMAKE_MAKE_PROGRAM=${CMAKE_MAKE_PROGRAM}
+              -DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER} -DCMAKE_CUDA_COMPILER=${CMAKE_CUDA_COMPILER}
+              "-DCMAKE_CUDA_ARCHITECTURES=${CMAKE_CUDA_ARCHITECTURES}"
+      RESULT_VARIABLE SPARSEAGENT_CUDA_FAILS
+      OUTPUT_VARIABLE SPARSEAGENT_CUDA_LOG
+      ERROR_VARIABLE SPARSEAGENT_CUDA_LOG)
+    if(NOT SPARSEAGENT_CUDA_FAILS)
+      execute_process(
+        COMMAND ${CMAKE_COMMAND} --build ${SPARSEAGENT_PROBE}
+        RESULT_VARIABLE SPARSEAGENT_CUDA_FAILS
+        OUTPUT_VARIABLE SPARSEAGENT_CUDA_LOG
+        ERROR_VARIABLE SPARSEAGENT_CUDA_LOG)
+    endif()
   endif()
-  if(CMAKE_CUDA_COMPILER AND SPARSEAGENT_CUDA_WORKS)
+  if(CMAKE_CUDA_COMPILER AND NOT SPARSEAGENT_CUDA_FAILS)
     set(SPARSEAGENT_CUDA_FOUND ON)
   elseif(SPARSEAGENT_CUDA STREQUAL "ON")
     message(FATAL_ERROR "SPARSEAGENT_CUDA is ON, but no CUDA compiler of version 12.8 or newer works: put nvcc "

@@ -43,9 +43,11 @@ struct Inputs {
 
 class DevicePlan {
  public:
-  // `in_library` makes of an Array, and an array of the caller, one like that.
-  DevicePlan(const py::bytes& data, int device, py::object in_library)
-      : in_library_(std::move(in_library)) {
+  // `in_library` makes of an Array, and an array of the caller, one like that;
+  // `stream_of`: see borrow_by_interface.
+  DevicePlan(const py::bytes& data, int device, py::object in_library,
+             py::object stream_of)
+      : in_library_(std::move(in_library)), stream_of_(std::move(stream_of)) {
     const auto content = static_cast<std::string_view>(data);
     const Unlocked unlocked;
     plan_ = std::make_unique<cuda::Plan>(read_policy(content.data(), content.size()),
@@ -71,7 +73,7 @@ class DevicePlan {
       inputs.first().refuse("float32 (predict takes other types)");
     }
     if (out.is_none()) return results(inputs, 1, Head::Kind::raw).front();
-    const Borrowed to = borrow("out", out, device(), inputs.stream);
+    const Borrowed to = borrow("out", out, device(), inputs.stream, stream_of_);
     check_out(inputs, to);
     run(inputs, {to.data}, Head::Kind::raw);
     return py::none();
@@ -143,8 +145,8 @@ class DevicePlan {
                                input.name + "', got one without");
         }
       }
-      in.arrays.push_back(
-          borrow(named ? input.name.c_str() : name, item, device(), in.stream));
+      in.arrays.push_back(borrow(named ? input.name.c_str() : name, item, device(),
+                                 in.stream, stream_of_));
       add(input, &in);
     }
     if (stream.is_none()) {
@@ -212,6 +214,10 @@ class DevicePlan {
   void run(const Inputs& inputs, const std::vector<void*>& outputs,
            Head::Kind head) const {
     const cuda::Current current(device());
+    for (const Borrowed& b : inputs.arrays) {
+      // Several inputs may be ready on several streams.
+      if (b.known_stream && inputs.waits) cuda::wait_for(inputs.stream, b.stream);
+    }
     launch(inputs, outputs, head);
     if (inputs.waits) cuda::synchronise(inputs.stream);
   }
@@ -240,6 +246,7 @@ class DevicePlan {
 
   std::unique_ptr<cuda::Plan> plan_;
   py::object in_library_;
+  py::object stream_of_;
 };
 
 // (devices as dicts, why there are none).
@@ -278,7 +285,7 @@ PYBIND11_MODULE(SPARSEAGENT_CUDA_MODULE, m, py::mod_gil_not_used()) {
   m.doc() = "Plans on CUDA devices.";
   const auto none = py::none();
   py::class_<DevicePlan>(m, "Plan")
-      .def(py::init<const py::bytes&, int, py::object>())
+      .def(py::init<const py::bytes&, int, py::object, py::object>())
       .def("__call__", &DevicePlan::call, py::arg("observations"),
            py::arg("out") = none, py::arg("stream") = none)
       .def("predict", &DevicePlan::predict, py::arg("observation"),

@@ -179,7 +179,9 @@ dlpack::DataType type_of_text(const std::string& text, const std::string& name) 
   return {kCodes[kind], static_cast<std::uint8_t>(8 * bytes), 1};
 }
 
-bool borrow_by_interface(const py::handle& array, int device, Borrowed* b) {
+// `stream_of` says for an array which stream its library works on, or None.
+bool borrow_by_interface(const py::handle& array, int device,
+                         const py::object& stream_of, Borrowed* b) {
   if (!py::hasattr(array, "__cuda_array_interface__")) return false;
   const py::dict facts = array.attr("__cuda_array_interface__");
   auto shape = facts["shape"].cast<std::vector<std::int64_t>>();
@@ -210,8 +212,11 @@ bool borrow_by_interface(const py::handle& array, int device, Borrowed* b) {
     tensor.device.id = where < 0 ? 0 : where;
   }
   take_tensor(tensor, device, b);
-  if (facts.contains("stream") && !facts["stream"].is_none()) {
-    b->stream = reinterpret_cast<void*>(facts["stream"].cast<std::uintptr_t>());
+  py::object stream =
+      facts.contains("stream") ? py::object(facts["stream"]) : py::none();
+  if (stream.is_none()) stream = stream_of(array);
+  if (!stream.is_none()) {
+    b->stream = reinterpret_cast<void*>(stream.cast<std::uintptr_t>());
     b->known_stream = true;
   }
   return true;
@@ -243,7 +248,8 @@ bool borrow_by_capsule(const py::handle& array, int device, void* stream, Borrow
 }
 
 // The array, to be used on `stream` where that is given.
-Borrowed borrow(const char* name, const py::handle& array, int device, void* stream) {
+Borrowed borrow(const char* name, const py::handle& array, int device, void* stream,
+                const py::object& stream_of) {
   Borrowed b;
   b.name = name;
   b.owner = py::reinterpret_borrow<py::object>(array);
@@ -253,7 +259,8 @@ Borrowed borrow(const char* name, const py::handle& array, int device, void* str
                          ", got one of NumPy, which lies in the memory of the CPU; "
                          "compile with device=\"cpu\" for it");
   }
-  if (borrow_by_exchange(array, device, &b) || borrow_by_interface(array, device, &b) ||
+  if (borrow_by_exchange(array, device, &b) ||
+      borrow_by_interface(array, device, stream_of, &b) ||
       borrow_by_capsule(array, device, stream, &b)) {
     return b;
   }

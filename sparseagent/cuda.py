@@ -89,7 +89,7 @@ class CudaPlan:
             raise RuntimeError(f"device: expected one that is there, got {device!r}: {there}")
         self._gpu: dict[str, Any] = gpus[number]
         data = replace(policy, golden=None, metadata={}).to_bytes()
-        self._plan = extension.Plan(data, number, _in_library)
+        self._plan = extension.Plan(data, number, _in_library, _stream_of)
         self.policy = policy
         self.device = f"cuda:{number}"
 
@@ -205,3 +205,14 @@ def _in_library(array: Any, like: Any) -> Any:
         return import_module("numba.cuda").as_cuda_array(array)
     take = getattr(sys.modules.get(root), "from_dlpack", None)
     return array if take is None else take(array)
+
+
+def _stream_of(array: Any) -> int | None:
+    """The stream that the library of `array` works on, where the array itself does not say so."""
+    root = type(array).__module__.partition(".")[0]
+    library: Any = sys.modules.get(root)
+    if root == "warp":
+        return int(library.get_stream(array.device).cuda_stream)
+    if root == "torch":
+        return int(library.cuda.current_stream(array.device).cuda_stream)
+    return None

@@ -64,11 +64,10 @@ struct alignas(16) Pair {
 };
 
 // Every kernel: vectors and groups of its tile, and whether blocks share a tile.
-#define SPARSEAGENT_CUDA_KERNELS(X)                                        \
-  X(1, 4, false)                                                           \
-  X(1, 2, false)                                                           \
-  X(1, 1, false) X(2, 1, false) X(4, 1, false) X(1, 4, true) X(1, 2, true) \
-      X(1, 1, true)
+#define SPARSEAGENT_CUDA_KERNELS(X) \
+  X(1, 4, false)                    \
+  X(1, 2, false)                    \
+  X(1, 1, false) X(2, 1, false) X(4, 1, false) X(1, 4, true) X(1, 2, true) X(1, 1, true)
 
 enum class StepKind : std::int32_t { observe, linear, map, norm, combine, reduce };
 

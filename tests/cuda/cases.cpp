@@ -160,7 +160,7 @@ class Runner {
     for (const cuda::Shape& shape : cuda::kShapes) {
       const Image image(c.program, shape);
       for (const unsigned cluster : {1u, 2u, 4u}) {
-        if (cluster > 1 && !cuda::clusters(shape)) continue;
+        if (!has_kernel(shape, cluster > 1)) continue;
         for (const std::size_t batch : batches(c.batch, shape)) {
           ++number_;
           const Launch launch = {batch,

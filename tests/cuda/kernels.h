@@ -12,6 +12,13 @@ SPARSEAGENT_CUDA_KERNELS(SPARSEAGENT_DECLARE)
 #include "cuda/fused.h"
 #endif
 
+inline bool has_kernel(const sparseagent::cuda::Shape& shape, bool cluster) {
+#define SPARSEAGENT_KNOWN(V, G, C) \
+  if (shape.vectors == V && shape.groups == G && cluster == C) return true;
+  SPARSEAGENT_CUDA_KERNELS(SPARSEAGENT_KNOWN)
+  return false;
+}
+
 inline void run_kernel(const sparseagent::cuda::Shape& shape, bool cluster,
                        const sparseagent::cuda::Net& net,
                        const sparseagent::cuda::Call& call) {

@@ -146,6 +146,9 @@ def write_all(folder: Path, programs: int, batch: int = 70) -> list[Path]:
         )
     )
     write_case(path("runs"), many, {"observation": rows_for(rng, many.program, 9)})
+    box = sa.Box(rng.uniform(-2, -1, 5), rng.uniform(1, 2, 5))
+    stretched = random_policy(rng, (7, 20, 5), 0.5, "tanh", head=sa.Unscale(box))
+    write_case(path("stretched"), stretched, {"observation": rows_for(rng, stretched.program, 40)})
     wide = wide_policy(rng)
     write_case(path("wide"), wide, {"observation": rows_for(rng, wide.program, 9)})
     return paths
