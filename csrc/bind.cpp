@@ -27,7 +27,8 @@ py::dict isas() {
     py::list formats;
     for (int k = 0; k < isa.kernel_count; ++k) {
       const Kernel& kernel = *isa.kernels[k];
-      if (kernel.has_one || kernel.has_tile) formats.append(kernel.format);
+      if (has_path(kernel, Path::one) || has_path(kernel, Path::tile))
+        formats.append(kernel.format);
     }
     table[isa.name] =
         py::make_tuple(cpu_has(isa.needs), isa.needs, formats, isa.kernels[0]->lanes);
@@ -84,6 +85,15 @@ FloatArray reference(const py::bytes& data, const py::sequence& inputs,
   const PlainFloats plain;
   reference_forward(program, given, batch, number, out);
   return outputs;
+}
+
+// An activation by its scalar contract, number by number: a copy, float32 of any shape.
+FloatArray activated(const std::string& name, const FloatArray& x, float alpha) {
+  FloatArray y(std::vector<py::ssize_t>(x.shape(), x.shape() + x.ndim()));
+  std::copy_n(x.data(), x.size(), y.mutable_data());
+  const PlainFloats plain;
+  reference_activate(activation_of(name), alpha, y.mutable_data(), y.size());
+  return y;
 }
 
 // Structure [out * runs + 1], [nnz] of a layer `in` wide -> (runs, rows, indptr,
@@ -154,6 +164,10 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   py::dict activations;
   for (const ActivationInfo& info : kActivations) activations[info.name] = info.alpha;
   m.attr("ACTIVATIONS") = activations;
+  py::list heads;
+  for (const char* kind : kHeadKinds) heads.append(kind);
+  m.attr("HEADS") = py::tuple(heads);
+  m.attr("MAX_DRAWS") = kMaxDraws;
   m.attr("MAX_WIDTH") = kMaxWidth;
   m.attr("MAX_RUNS") = kMaxRuns;
   m.attr("MAX_NONZEROS") = kMaxNonzeros;
@@ -168,6 +182,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("measure_peak", &measure_peak, py::arg("isa") = "");
   m.def("pack_for_lanes", &pack_for, py::arg("inputs"), py::arg("runs"),
         py::arg("indptr"), py::arg("indices"), py::arg("lanes"), py::arg("free_rows"));
+  m.def("activate", &activated, py::arg("name"), py::arg("x"), py::arg("alpha") = 0.0f);
   m.def("reference", &reference, py::arg("data"), py::arg("inputs"),
         py::arg("number") = 0);
 }

@@ -72,10 +72,10 @@ class DevicePlan {
         inputs.first().number_type() != DType::float32) {
       inputs.first().refuse("float32 (predict takes other types)");
     }
-    if (out.is_none()) return results(inputs, 1, Head::Kind::raw).front();
+    if (out.is_none()) return results(inputs, 1, false).front();
     const Borrowed to = borrow("out", out, device(), inputs.stream, stream_of_);
     check_out(inputs, to);
-    run(inputs, {to.data}, Head::Kind::raw);
+    run(inputs, {to.data}, false);
     return py::none();
   }
 
@@ -88,13 +88,13 @@ class DevicePlan {
           "distribution to sample from");
     }
     const Inputs inputs = inputs_of("observation", observation, stream);
-    return py::make_tuple(results(inputs, 1, program().head.kind).front(), state);
+    return py::make_tuple(results(inputs, 1, true).front(), state);
   }
 
   py::dict outputs(const py::object& observation, const py::object& stream) const {
     const Inputs inputs = inputs_of("observation", observation, stream);
     const auto& named = program().outputs;
-    const auto arrays = results(inputs, named.size(), Head::Kind::raw);
+    const auto arrays = results(inputs, named.size(), false);
     py::dict all;
     for (std::size_t k = 0; k < named.size(); ++k) {
       all[py::str(named[k].first)] = arrays[k];
@@ -113,7 +113,7 @@ class DevicePlan {
     {
       const Unlocked unlocked;
       ns = cuda::time_each(calls, inputs.stream,
-                           [&] { launch(inputs, {y.data()}, Head::Kind::raw); });
+                           [&] { launch(inputs, {y.data()}, false); });
     }
     return py::array_t<double>(static_cast<py::ssize_t>(ns.size()), ns.data());
   }
@@ -198,7 +198,7 @@ class DevicePlan {
   }
 
   void launch(const Inputs& inputs, const std::vector<void*>& outputs,
-              Head::Kind head) const {
+              bool acts) const {
     cuda::Call call = {};
     for (std::size_t k = 0; k < inputs.arrays.size(); ++k) {
       call.inputs[k] = inputs.arrays[k].data;
@@ -207,36 +207,35 @@ class DevicePlan {
     std::copy(outputs.begin(), outputs.end(), call.outputs);
     call.batch = inputs.batch;
     call.wanted = static_cast<std::int32_t>(outputs.size());
-    call.head = head;
+    call.acts = acts;
     plan_->run(call, inputs.stream);
   }
 
-  void run(const Inputs& inputs, const std::vector<void*>& outputs,
-           Head::Kind head) const {
+  void run(const Inputs& inputs, const std::vector<void*>& outputs, bool acts) const {
     const cuda::Current current(device());
     for (const Borrowed& b : inputs.arrays) {
       // Several inputs may be ready on several streams.
       if (b.known_stream && inputs.waits) cuda::wait_for(inputs.stream, b.stream);
     }
-    launch(inputs, outputs, head);
+    launch(inputs, outputs, acts);
     if (inputs.waits) cuda::synchronise(inputs.stream);
   }
 
   // The first `count` outputs, or the actions of a head, in the caller's library.
   std::vector<py::object> results(const Inputs& inputs, std::size_t count,
-                                  Head::Kind head) const {
+                                  bool acts) const {
     std::vector<std::unique_ptr<Result>> made;
     std::vector<void*> data;
-    const bool whole = head == Head::Kind::argmax;
+    const bool whole = acts && program().head.discrete();
     for (std::size_t k = 0; k < count; ++k) {
       std::vector<std::int64_t> shape = {size_of(k)};
-      if (head != Head::Kind::raw) shape = program().action_shape;
+      if (acts) shape = program().action_shape;
       if (!inputs.single) shape.insert(shape.begin(), inputs.batch);
       made.push_back(std::make_unique<Result>(inputs.first(), std::move(shape), whole,
                                               device(), inputs.stream));
       data.push_back(made.back()->data());
     }
-    run(inputs, data, head);
+    run(inputs, data, acts);
     std::vector<py::object> arrays;
     for (const auto& result : made) {
       arrays.push_back(result->take(in_library_, inputs.first().owner));

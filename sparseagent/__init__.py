@@ -7,10 +7,26 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+
+if find_spec("sparseagent._core") is None:
+    raise ImportError(
+        f"sparseagent: expected the compiled core in {__path__[0]}, which is a source tree; build "
+        "and install it with `pip install .`, and start Python in another folder"
+    )
 
 from sparseagent.csr import CSR
 from sparseagent.cuda import CudaPlan, DeviceInfo, devices
+from sparseagent.distributions import (
+    GSDE,
+    Bernoulli,
+    Categorical,
+    DiagGaussian,
+    EpsilonGreedy,
+    MultiCategorical,
+)
+from sparseagent.extras import needed
 from sparseagent.head import Argmax, Box, Clip, Head, Raw, Unscale, clip_to, unscale_to
 from sparseagent.ops import Layer, Observation, chain
 from sparseagent.plan import Plan, compile, kernels
@@ -29,14 +45,20 @@ except PackageNotFoundError:  # run from a source tree that was not installed
 
 __all__ = [
     "CSR",
+    "GSDE",
     "Argmax",
+    "Bernoulli",
     "Box",
+    "Categorical",
     "Clip",
     "CudaPlan",
     "DeviceInfo",
+    "DiagGaussian",
+    "EpsilonGreedy",
     "Golden",
     "Head",
     "Layer",
+    "MultiCategorical",
     "Observation",
     "Plan",
     "Program",
@@ -71,7 +93,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'sparseagent' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_LAZY[name]), name)
+    try:
+        return getattr(import_module(_LAZY[name]), name)
+    except ModuleNotFoundError as error:
+        raise needed(error, f"sparseagent.{name}") from None
 
 
 def __dir__() -> list[str]:

@@ -47,6 +47,8 @@ class Plan:
     def threads(self) -> int: ...
 
 ACTIVATIONS: dict[str, float]
+HEADS: tuple[str, ...]
+MAX_DRAWS: int
 MAX_FEATURES: int
 MAX_INPUTS: int
 MAX_NONZEROS: int
@@ -57,6 +59,7 @@ MAX_RUNS: int
 MAX_SLOTS: int
 MAX_WIDTH: int
 
+def activate(name: str, x: NDArray[Any], alpha: float = 0.0) -> NDArray[Any]: ...
 def isas() -> dict[str, tuple[bool, str, list[str], int]]: ...
 def measure_peak(isa: str = "") -> float: ...
 def reference(data: bytes, inputs: Sequence[NDArray[Any]], number: int = 0) -> NDArray[Any]: ...

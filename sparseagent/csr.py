@@ -109,7 +109,7 @@ class CSR(ReadOnly):
         fresh = frozen_array("values", values, np.float32, 1)
         if fresh.size != self.nnz:
             raise ValueError(f"values: expected {self.nnz} numbers, got {fresh.size}")
-        _check_finite(fresh)
+        check_finite("values", fresh)
         other = object.__new__(CSR)  # the structure was checked when this one was made
         for name in ("shape", "indptr", "indices", "runs"):
             object.__setattr__(other, name, getattr(self, name))
@@ -178,6 +178,19 @@ def frozen_array(name: str, array: Any, dtype: Any, ndim: int) -> NDArray[Any]:
     return copy
 
 
+def finite_array(name: str, array: Any, ndim: int = 1) -> Float32:
+    """As `frozen_array` of float32; also raises for Inf and NaN."""
+    copy: Float32 = frozen_array(name, array, np.float32, ndim)
+    check_finite(name, copy)
+    return copy
+
+
+def check_finite(name: str, array: Float32) -> None:
+    """Raise unless all numbers are finite."""
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name}: expected finite numbers, got Inf or NaN")
+
+
 def check_shape(name: str, shape: tuple[int, ...]) -> None:
     """Raise unless `shape` is an `(out, in)` that the core can hold."""
     if len(shape) != 2 or not all(1 <= int(n) <= MAX_WIDTH for n in shape):
@@ -207,12 +220,7 @@ def _check_structure(csr: CSR) -> None:
     places = csr.rows() * width + csr.indices  # int64
     if _count_distinct(places, out * width) != csr.nnz:
         raise ValueError("indices: expected unique columns within a row, got a repeated one")
-    _check_finite(csr.values)
-
-
-def _check_finite(values: Float32) -> None:
-    if not np.isfinite(values).all():
-        raise ValueError("values: expected finite numbers, got Inf or NaN")
+    check_finite("values", csr.values)
 
 
 def _count_distinct(places: NDArray[np.int64], size: int) -> int:

@@ -11,6 +11,7 @@ environment inside starts, and goes on, as it does without the wrapper.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -67,27 +68,41 @@ class Distracted(gymnasium.Wrapper[Any, Any, Any, Any]):
         env: An environment whose observations are a flat box.
         low: Least value of each added feature, `[added]`.
         high: Largest value of each added feature, `[added]`.
+        added: Name of each added feature.
 
     Attributes:
         real: Places of the inputs of the environment inside, in its own order.
+        added: Names of the added features, before they are mixed.
 
     Raises:
         TypeError: Observations are something else.
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], low: Floats, high: Floats) -> None:
+    def __init__(
+        self, env: gymnasium.Env[Any, Any], low: Floats, high: Floats, added: Iterable[str]
+    ) -> None:
         super().__init__(env)
+        self.added = tuple(added)
         inner = _flat_box(env)
         own = inner.shape[0]
         # The legacy generator, for its numbers never change: a saved policy depends on them.
         self._order = np.random.RandomState(0).permutation(own + len(low))
         self.real = tuple(int(place) for place in np.argsort(self._order)[:own])
         self.observation_space = gymnasium.spaces.Box(
-            np.concatenate([inner.low, low])[self._order],
-            np.concatenate([inner.high, high])[self._order],
+            np.concatenate([inner.low, low]).astype(np.float32)[self._order],
+            np.concatenate([inner.high, high]).astype(np.float32)[self._order],
             dtype=np.float32,
         )
         self._random = np.random.default_rng()
+
+    def named(self, inside: Sequence[str]) -> tuple[str, ...]:
+        """Names of all features in the order in which they are handed out.
+
+        Args:
+            inside: Those of the environment inside.
+        """
+        names = (*inside, *self.added)
+        return tuple(names[place] for place in self._order)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -129,7 +144,7 @@ class Noise(Distracted):
 
     def __init__(self, env: gymnasium.Env[Any, Any], count: int) -> None:
         endless = np.full(count, np.inf, np.float32)
-        super().__init__(env, -endless, endless)
+        super().__init__(env, -endless, endless, (f"noise {n}" for n in range(count)))
         self._count = count
 
     def _next(self) -> Floats:
@@ -157,7 +172,9 @@ class Foreign(Distracted):
         assert spec is not None
         if not isinstance(env.action_space, gymnasium.spaces.Discrete):
             raise TypeError(f"env: expected discrete actions, got {env.action_space}")
-        super().__init__(env, np.tile(inner.low, count), np.tile(inner.high, count))
+        own = range(inner.shape[0])
+        names = [f"machine {machine}, {place}" for machine in range(count) for place in own]
+        super().__init__(env, np.tile(inner.low, count), np.tile(inner.high, count), names)
         self._machines = _machines(spec.id, count)
         self._actions = int(env.action_space.n)
         self._started = False

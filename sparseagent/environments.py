@@ -109,6 +109,44 @@ def base_environment(env_id: str) -> str:
     return env_id if found is None else found.base
 
 
+def observation_names(env: Any) -> tuple[str, ...] | None:
+    """Names of the features of an environment's flat observations; None where it gives none.
+
+    They come from, in this order: an attribute `observation_names` of the environment or a wrapper,
+    a sequence of strings; the parts that MuJoCo's environments say their observations have; what
+    `distractors` has added, around the names of the environment inside.
+
+    Args:
+        env: a gymnasium environment.
+
+    Raises:
+        ValueError: it names more or fewer features than it has.
+    """
+    size = int(np.prod(env.observation_space.shape))
+    wrapped = env
+    while wrapped is not env.unwrapped:
+        if "added" in vars(wrapped):
+            inside = observation_names(wrapped.env) or tuple(
+                f"real {place}" for place in range(len(wrapped.real))
+            )
+            names: tuple[str, ...] = wrapped.named(inside)
+            return names
+        wrapped = wrapped.env
+    if env.has_wrapper_attr("observation_names"):
+        names = tuple(map(str, env.get_wrapper_attr("observation_names")))
+    elif structure := getattr(env.unwrapped, "observation_structure", None):
+        parts = {part: n for part, n in structure.items() if not part.startswith("skipped")}
+        names = tuple(f"{part} {place}" for part, n in parts.items() for place in range(int(n)))
+    else:
+        return None
+    if len(names) != size:
+        raise ValueError(
+            f"observation_names: expected one for each of the {size} features of {name_of(env)}, "
+            f"got {len(names)}"
+        )
+    return names
+
+
 def _register_distracted(env_id: str) -> None:
     from sparseagent.distractors import make_distracted, parse_distraction
 
@@ -177,7 +215,7 @@ def make_envpool(env_id: str, num_envs: int, seed: int, env_kwargs: Mapping[str,
         import envpool
     except ImportError as error:
         raise ImportError(
-            "backend='envpool' needs EnvPool: pip install 'sparseagent[envpool]'"
+            "backend='envpool' needs EnvPool: pip install 'sparseagent[envs]'"
         ) from error
     if env_id not in envpool.list_all_envs():
         raise ValueError(f"env: EnvPool has no environment {env_id!r}; see envpool.list_all_envs()")

@@ -1,7 +1,13 @@
-"""Action heads: from the network's output to the action that the environment takes."""
+"""Action heads: from the network's outputs to the action that the environment takes.
+
+Those of this module take the first output alone and know one action for it; those that also say
+how likely other actions are, and sample, are in `sparseagent.distributions`.
+"""
 
 from __future__ import annotations
 
+import abc
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,15 +16,73 @@ from numpy.typing import ArrayLike, NDArray
 
 from sparseagent.csr import MAX_AXES, Float32, ReadOnly
 
+#: Names of tensors and attributes of a head, as the policy file holds them.
+Tensors = dict[str, NDArray[Any]]
+Attributes = dict[str, Any]
 
-@dataclass(frozen=True)
-class Raw:
+
+@dataclass(frozen=True, eq=False)
+class Head(ReadOnly, abc.ABC):
+    """What makes an action of the program's outputs; every kind is a subclass.
+
+    Attributes:
+        kind: what the policy file calls it.
+        samples: whether it knows a distribution of actions, not only one of them.
+        since: the first version of the file format that holds it.
+    """
+
+    kind: ClassVar[str]
+    samples: ClassVar[bool] = False
+    since: ClassVar[int] = 1
+
+    @abc.abstractmethod
+    def action_of(self, outputs: int) -> tuple[str, tuple[int, ...]]:
+        """Type and shape of one action of so many outputs.
+
+        Raises:
+            ValueError: the head is made for another number of outputs.
+        """
+
+    def check(self, outputs: Mapping[str, int]) -> None:
+        """Raise ValueError unless it can read outputs of these sizes, the first of them first."""
+        self.action_of(next(iter(outputs.values())))
+
+    @abc.abstractmethod
+    def apply(self, outputs: Float32) -> NDArray[Any]:
+        """The deterministic action: first outputs float32 `[B, out]` -> `[B, *shape]`."""
+
+    def attributes(self) -> Attributes:
+        """What JSON holds of it besides its kind."""
+        return {}
+
+    def tensors(self) -> Tensors:
+        """Its arrays by name, as the file holds them."""
+        return {}
+
+    @classmethod
+    def read(cls, attributes: Attributes, tensors: Tensors) -> Head:
+        """The head that `attributes()` and `tensors()` describe."""
+        return cls()
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other one is the same to the last bit."""
+        return isinstance(other, Head) and self._facts() == other._facts()
+
+    def __hash__(self) -> int:
+        return hash(self.kind)
+
+    def _facts(self) -> Any:
+        arrays = {name: (a.shape, a.tobytes()) for name, a in self.tensors().items()}
+        return self.kind, self.attributes(), arrays
+
+
+@dataclass(frozen=True, eq=False)
+class Raw(Head):
     """The network's output is the action: float32 `[B, out]`."""
 
     kind: ClassVar[str] = "raw"
 
     def action_of(self, outputs: int) -> tuple[str, tuple[int, ...]]:
-        """Type and shape of one action of so many outputs."""
         return "float32", (outputs,)
 
     def apply(self, outputs: Float32) -> NDArray[Any]:
@@ -26,8 +90,8 @@ class Raw:
         return outputs.copy()
 
 
-@dataclass(frozen=True)
-class Argmax:
+@dataclass(frozen=True, eq=False)
+class Argmax(Head):
     """A discrete action: the index of the largest output, the lowest index on a tie, int64 `[B]`.
 
     A NaN counts as the largest, as in NumPy and torch.
@@ -36,7 +100,6 @@ class Argmax:
     kind: ClassVar[str] = "argmax"
 
     def action_of(self, outputs: int) -> tuple[str, tuple[int, ...]]:
-        """Type and shape of one action of so many outputs."""
         return "int64", ()
 
     def apply(self, outputs: Float32) -> NDArray[Any]:
@@ -78,27 +141,40 @@ class Box(ReadOnly):
         """Shape of one action."""
         return self.low.shape
 
-    def action_of(self, outputs: int) -> tuple[str, tuple[int, ...]]:
-        """Type and shape of one action of so many outputs.
 
-        Raises:
-            ValueError: the bounds are those of another number of outputs.
-        """
-        if self.low.size != outputs:
-            raise ValueError(f"head: expected bounds for {outputs} outputs, got {self.low.size}")
-        return "float32", self.shape
+@dataclass(frozen=True, eq=False)
+class Bounded(Head):
+    """A continuous action between bounds: what `Clip` and `Unscale` have in common.
 
-
-@dataclass(frozen=True)
-class Clip:
-    """A continuous action clipped to its bounds: float32 `[B, *shape]`."""
+    Attributes:
+        box: the bounds.
+    """
 
     box: Box
-    kind: ClassVar[str] = "clip"
 
     def action_of(self, outputs: int) -> tuple[str, tuple[int, ...]]:
-        """Type and shape of one action of so many outputs."""
-        return self.box.action_of(outputs)
+        if self.box.low.size != outputs:
+            raise ValueError(
+                f"head: expected bounds for {outputs} outputs, got {self.box.low.size}"
+            )
+        return "float32", self.box.shape
+
+    def tensors(self) -> Tensors:
+        return {"low": self.box.low, "high": self.box.high}
+
+    @classmethod
+    def read(cls, attributes: Attributes, tensors: Tensors) -> Head:
+        for name in ("low", "high"):
+            if tensors[name].dtype != np.float32:
+                raise ValueError(f"head.{name}: expected float32, got {tensors[name].dtype}")
+        return cls(Box(tensors["low"], tensors["high"]))
+
+
+@dataclass(frozen=True, eq=False)
+class Clip(Bounded):
+    """A continuous action clipped to its bounds: float32 `[B, *shape]`."""
+
+    kind: ClassVar[str] = "clip"
 
     def apply(self, outputs: Float32) -> NDArray[Any]:
         """`[B, out]` -> float32 `[B, *shape]`."""
@@ -106,23 +182,18 @@ class Clip:
         return np.clip(shaped, self.box.low, self.box.high)
 
 
-@dataclass(frozen=True)
-class Unscale:
+@dataclass(frozen=True, eq=False)
+class Unscale(Bounded):
     """A continuous action in [-1, 1] stretched to its bounds: `low + 0.5 * (a + 1) * (high - low)`.
 
-    The squashing tanh of SAC and TD3 is the last layer's activation, not part of the head.
+    The squashing tanh of TD3 is the last layer's activation, that of SAC the distribution's.
     """
 
-    box: Box
     kind: ClassVar[str] = "unscale"
 
     def __post_init__(self) -> None:
         if not np.isfinite([self.box.low, self.box.high]).all():
             raise ValueError("box: expected finite bounds to stretch to, got Inf")
-
-    def action_of(self, outputs: int) -> tuple[str, tuple[int, ...]]:
-        """Type and shape of one action of so many outputs."""
-        return self.box.action_of(outputs)
 
     def apply(self, outputs: Float32) -> NDArray[Any]:
         """`[B, out]` -> float32 `[B, *shape]`."""
@@ -131,9 +202,6 @@ class Unscale:
             self.box.high - self.box.low
         )
         return stretched
-
-
-Head = Raw | Argmax | Clip | Unscale
 
 
 def clip_to(low: ArrayLike, high: ArrayLike) -> Clip:

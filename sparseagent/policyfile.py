@@ -2,7 +2,7 @@
 
 Tensors of version 2, N the number of an op:
     ops.N.*          what the op holds, see `Op.tensors`: weights, biases, statistics
-    head.{low, high} float32, where there are any
+    head.*           what the head holds, see `Head.tensors`: bounds, standard deviations
     golden.{observations or observations.NAME, outputs, actions}
 
 Metadata (strings): `format`, `format_version`, `spec` (JSON: slots, ops, outputs, bounds, facts)
@@ -30,7 +30,8 @@ from safetensors.numpy import load as load_tensors
 
 from sparseagent import fields
 from sparseagent.csr import Float32, ReadOnly
-from sparseagent.head import Argmax, Box, Clip, Head, Raw, Unscale
+from sparseagent.distributions import HEADS
+from sparseagent.head import Head
 from sparseagent.ops import OPS, Observe
 from sparseagent.program import Program, Span, Tensors
 
@@ -148,7 +149,7 @@ def write(data: bytes, path: str | Path) -> None:
 def to_bytes(contents: Contents) -> bytes:
     """The file's content, in the lowest version of the format that holds it."""
     tensors: Tensors = {}
-    version = contents.program.since
+    version = max(contents.program.since, contents.head.since)
     program = _program_out(contents.program, tensors)
     spec = {
         **(_downgraded(program, tensors) if version == 1 else program),
@@ -229,7 +230,8 @@ def _metadata(data: bytes) -> dict[str, str]:
     length = int.from_bytes(data[:8], "little")
     if length > len(data) - 8:
         raise PolicyFileError(
-            f"truncated or damaged: expected a header of {length} bytes, got {len(data) - 8}"
+            f"truncated, or not a policy file: expected a header of {length} bytes, got "
+            f"{len(data) - 8}"
         )
     if length > MAX_HEADER:
         raise PolicyFileError(f"header: expected at most {MAX_HEADER} bytes, got {length}")
@@ -376,25 +378,24 @@ def _upgraded(spec: dict[str, Any], tensors: Tensors) -> tuple[dict[str, Any], T
 
 
 def _head_out(head: Head, tensors: Tensors) -> dict[str, Any]:
-    if isinstance(head, Clip | Unscale):
-        tensors["head.low"] = head.box.low
-        tensors["head.high"] = head.box.high
-    return {"kind": head.kind}
+    tensors |= {f"head.{name}": array for name, array in head.tensors().items()}
+    return {"kind": head.kind, **head.attributes()}
 
 
 def _head_in(spec: dict[str, Any], tensors: Tensors) -> Head:
     kind = fields.text(spec, "kind")
-    if kind == Raw.kind:
-        return Raw()
-    if kind == Argmax.kind:
-        return Argmax()
-    if kind not in (Clip.kind, Unscale.kind):
-        raise ValueError(f"head: unknown kind {kind!r}")
-    for name in ("head.low", "head.high"):
-        if tensors[name].dtype != np.float32:
-            raise ValueError(f"{name}: expected float32, got {tensors[name].dtype}")
-    box = Box(tensors["head.low"], tensors["head.high"])
-    return Clip(box) if kind == Clip.kind else Unscale(box)
+    if kind not in HEADS:
+        raise PolicyFileError(
+            f"head: unknown kind {kind!r:.80}; a newer sparseagent may read the file. This one "
+            f"knows {', '.join(HEADS)}"
+        )
+    own = {n.removeprefix("head."): a for n, a in tensors.items() if n.startswith("head.")}
+    try:
+        return HEADS[kind].read(spec, own)
+    except KeyError as error:
+        raise ValueError(f"head ({kind}): expected {error}") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"head ({kind}): {error}") from error
 
 
 def _contents_in(spec: dict[str, Any], tensors: Tensors) -> Contents:

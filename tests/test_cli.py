@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from stable_baselines3 import PPO
@@ -25,8 +28,12 @@ COMMANDS = (
     "robustness",
     "bench",
     "report",
+    "show",
     "kernels",
+    "study",
 )
+#: Several inputs, several outputs.
+GOLDEN = Path(__file__).parent / "runtime" / "golden" / "v2_inputs.safetensors"
 SMALL = ["--env", "CartPole-v1", "--steps", "512", "--net", "8,8", "--set", "n_epochs=2"]
 
 
@@ -70,7 +77,7 @@ def policy(model, tmp_path_factory):
 
 def test_help_lists_all_commands():
     text = succeed("--help")
-    assert all(f"\n  {name} " in text for name in COMMANDS)
+    assert all(re.search(rf"^\W*{name} ", text, re.MULTILINE) for name in COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -80,10 +87,11 @@ def test_every_command_has_a_help_text(command):
 
 
 def test_help_tells_the_choices():
-    text = " ".join(succeed("run", "--help").split())
+    text = " ".join(re.findall(r"[^\s│]+", succeed("run", "--help")))
     assert "magnitude (small weights go first); random" in text
     assert "erk (" in text
-    assert "--normalize / --no-normalize" in text
+    assert "--no-normalize" in text
+    assert all(f"─ {group} ─" in text for group in ("Options", "Pruning", "Training", "Folder"))
 
 
 def test_kernels_lists_the_instruction_sets():
@@ -272,6 +280,8 @@ def test_run_fails_if_the_policy_does_not_act_like_the_model(tmp_path, monkeypat
         (["run", "--env", "CartPole-v1", "--sparsity", "95"], "sparsity: expected a fraction"),
         (["run", "--env", "CartPole-v1", "--algo", "sac"], "algo: expected one that can act"),
         (["run", "--env", "Nope-v0"], "env: expected a Gymnasium id"),
+        (["run", "--env", "CartPole"], "its version, such as 'CartPole-v1', got 'CartPole'"),
+        (["run", "--env", "CartPole-v1", "--algo", "SAC"], "algo: expected one that can act"),
         (["run", "--env", "CartPole-v1", "--net", "64x64"], "net: expected widths such as 64,64"),
         (["run", "--env", "CartPole-v1", "--set", "gamma"], "set: expected <name>=<value>"),
         (["run", "--env", "CartPole-v1", "--set", "gama=1"], "hyperparameters: expected names"),
@@ -288,6 +298,7 @@ def test_run_fails_if_the_policy_does_not_act_like_the_model(tmp_path, monkeypat
         (["robustness", ".", "--out", "a.csv"], "expected policy files (.safetensors) in ."),
         (["robustness", ".", "--out", "a.csv", "--plot", "b.pdf"], "plot: expected a name"),
         (["convert", "nowhere.zip"], "nowhere.zip"),
+        (["show", __file__], "truncated, or not a policy file"),
         (["report", "nowhere"], "folder: expected a finished run"),
     ],
 )
@@ -363,6 +374,73 @@ def test_the_command_in_a_process_of_its_own():
     assert "scalar" in finished.stdout
 
 
+def test_commands_on_policies_load_no_other_package():
+    packages = ["torch", "gymnasium", "stable_baselines3", "matplotlib", "scipy", "yaml", "optuna"]
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({packages!r}))\n"
+        "from sparseagent.cli import main\n"
+    )
+    for arguments in (["kernels"], ["show", GOLDEN], ["bench", GOLDEN, "--calls", "20"]):
+        call = f"sys.argv = ['sparseagent', *{list(map(str, arguments))!r}]; main()"
+        finished = subprocess.run(
+            [sys.executable, "-c", code + call],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert finished.returncode == 0, finished.stderr
+
+
+def test_a_command_that_trains_says_what_it_needs():
+    code = (
+        "import sys; sys.modules['torch'] = None\nfrom sparseagent.cli import main\n"
+        "sys.argv = ['sparseagent', 'run', '--env', 'CartPole-v1']; main()"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert finished.returncode == 2
+    assert "needs torch: pip install 'sparseagent[train]'" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_the_version():
+    assert succeed("--version").strip() == f"sparseagent {sa.__version__}"
+    assert succeed("rollout", "-h") == succeed("rollout", "--help")
+
+
+def test_show_tells_what_a_file_holds():
+    text = succeed("show", GOLDEN)
+    assert "input goal: int64 (2,), one-hot" in text
+    assert "action: float32 (3,), by clip" in text
+    assert "env_id: Dict-v0" in text
+    facts = json.loads(succeed("show", GOLDEN, "--json"))
+    policy = sa.load(GOLDEN)
+    assert facts["weights"] == policy.nnz
+    assert facts["inputs"]["image"]["shape"] == [2, 1, 2]
+    assert facts["outputs"] == {"action": 3, "value": 1, "atoms": 12}
+    assert facts["metadata"] == policy.metadata
+
+
+def test_programs_can_read_what_commands_print(policy):
+    assert [isa["name"] for isa in json.loads(succeed("kernels", "--json"))] == [
+        isa.name for isa in sa.kernels()
+    ]
+    result = json.loads(succeed("rollout", policy, "--episodes", 3, "--num-envs", 1, "--json"))
+    assert len(result["returns"]) == 3
+    assert result["env_id"] == "CartPole-v1"
+    rows = json.loads(succeed("bench", policy, "--batch", 3, "--calls", 20, "--json"))
+    assert {row["batch"] for row in rows} == {3}
+    assert rows[0]["name"] == "compiled"
+    assert rows[0]["calls"] == 20
+
+
+def test_bench_times_several_inputs_against_our_dense_kernels_alone():
+    rows = json.loads(succeed("bench", GOLDEN, "--calls", 20, "--json"))
+    assert [row["name"] for row in rows] == ["compiled", "our dense kernel"]
+
+
 @pytest.mark.parametrize("missing", ["typer", "rich"])
 def test_a_missing_package_is_named(missing):
     code = f"import sys; sys.modules[{missing!r}] = None\nfrom sparseagent.cli import main\nmain()"
@@ -373,7 +451,6 @@ def test_a_missing_package_is_named(missing):
         timeout=120,
         check=False,
     )
-    assert finished.returncode == 1
-    assert f"needs {missing}" in finished.stderr
-    assert "pip install sparseagent[train]" in finished.stderr
+    assert finished.returncode == 2
+    assert f"needs {missing}: pip install 'sparseagent[cli]'" in finished.stderr
     assert "Traceback" not in finished.stderr

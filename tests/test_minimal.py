@@ -37,3 +37,30 @@ def test_a_policy_is_saved_loaded_compiled_and_run(tmp_path: Path) -> None:
             act = sa.compile(loaded, isa=isa.name)
             np.testing.assert_allclose(act(rows), outputs, rtol=1e-5, atol=1e-5)
             assert act.predict(rows)[0].tolist() == outputs.argmax(axis=1).tolist()
+
+
+def test_a_source_tree_without_the_core_says_what_to_do(tmp_path: Path) -> None:
+    package = tmp_path / "sparseagent"
+    package.mkdir()
+    for file in Path(sa.__file__).parent.glob("*.py"):
+        (package / file.name).write_bytes(file.read_bytes())
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import sparseagent"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 1
+    assert "expected the compiled core" in done.stderr
+    assert "pip install ." in done.stderr
+
+
+def test_a_missing_package_is_named_with_its_extra() -> None:
+    for use, extra in (
+        ("sparseagent.from_torch", "convert"),
+        ("sparseagent.from_sb3", "convert"),
+        ("__import__('sparseagent.prune')", "convert"),
+    ):
+        code = f"import sys; sys.modules['torch'] = None; import sparseagent; {use}"
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
+        assert f"torch: pip install 'sparseagent[{extra}]'" in done.stderr

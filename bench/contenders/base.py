@@ -82,15 +82,20 @@ def dense_layers(policy: sa.SparsePolicy) -> tuple[DenseLayer, ...]:
     """The layers for a peer.
 
     Raises:
-        UnsupportedError: an activation other than identity, relu and tanh.
+        UnsupportedError: the policy is no chain of layers, or an activation is another than
+            identity, relu and tanh.
     """
-    layers = []
-    for layer in policy.layers:
-        if layer.activation not in ("identity", "relu", "tanh"):
-            raise UnsupportedError(f"peers are set up for relu and tanh, not {layer.activation}")
-        weight = aligned_copy(layer.dense_weight())
-        layers.append(DenseLayer(weight, aligned_copy(layer.bias), layer.activation))
-    return tuple(layers)
+    if not policy.program.is_chain():
+        raise UnsupportedError("this peer is set up for chains of layers alone")
+    return tuple(dense_layer(layer) for layer in policy.layers)
+
+
+def dense_layer(layer: sa.Layer) -> DenseLayer:
+    """One layer for a peer; raises UnsupportedError like `dense_layers`."""
+    if layer.activation not in ("identity", "relu", "tanh"):
+        raise UnsupportedError(f"peers are set up for relu and tanh, not {layer.activation}")
+    weight = aligned_copy(layer.dense_weight())
+    return DenseLayer(weight, aligned_copy(layer.bias), layer.activation)
 
 
 def needs(*modules: str) -> Callable[[], str]:

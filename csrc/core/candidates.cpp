@@ -7,31 +7,6 @@
 namespace sparseagent {
 namespace {
 
-bool has_path(const Kernel& kernel, Path path) {
-  return path == Path::one ? kernel.has_one : kernel.has_tile;
-}
-
-// ns for each weight that is multiplied, of one observation on 16 lanes.
-struct Rate {
-  const char* format;
-  bool all;  // multiplies absent weights too
-  double one;
-  double tile;
-};
-
-constexpr Rate kRates[] = {
-    {"dense", true, 0.020, 0.019},
-    {"perm", false, 0.065, 0.0},
-    {"block", false, 0.030, 0.022},
-    {"csr", false, 0.160, 0.035},
-};
-constexpr Rate kOther = {"", false, 0.170, 0.034};
-
-// Lookups need an order made for them: in ascending order more lanes wait, unless the
-// mask is lane-balanced. What is streamed says how many: a lane takes five bytes
-// whether it waits or not, which is about eight a weight in an order made for lookups.
-constexpr double kBytesAWeight = 8;
-
 // Not worth packing if the guess is so many times the best one.
 constexpr double kHopeless = 6;
 
@@ -53,21 +28,12 @@ const Kernel* named_kernel(const Isa& isa, const std::string& format) {
   std::string known;
   for (int i = 0; i < isa.kernel_count; ++i) {
     const Kernel* kernel = isa.kernels[i];
-    if (!kernel->has_one && !kernel->has_tile) continue;
+    if (!has_path(*kernel, Path::one) && !has_path(*kernel, Path::tile)) continue;
     if (format == kernel->format) return kernel;
     known += ", " + std::string(kernel->format);
   }
   throw std::invalid_argument("format: expected auto" + known + " on isa " + isa.name +
                               ", got '" + format + "'");
-}
-
-bool is_ascending(const LayerView& layer) {
-  for (std::int32_t r = 0; r < layer.out && layer.runs == 1; ++r) {
-    for (std::int32_t k = layer.indptr[r] + 1; k < layer.indptr[r + 1]; ++k) {
-      if (layer.indices[k - 1] >= layer.indices[k]) return false;
-    }
-  }
-  return layer.runs == 1;
 }
 
 std::shared_ptr<PackedLayer> pack(const Kernel& kernel, const LayerView& layer,
@@ -84,20 +50,12 @@ std::shared_ptr<PackedLayer> pack(const Kernel& kernel, const LayerView& layer,
 }  // namespace
 
 double guess_ns(const Kernel& kernel, const LayerView& layer, const Regime& regime) {
-  Rate rate = kOther;
-  for (const Rate& known : kRates) {
-    if (std::string(kernel.format) == known.format) rate = known;
-  }
-  const double all = static_cast<double>(layer.out) * layer.in;
-  double weights = rate.all ? all : layer.nnz();
-  if (std::string(kernel.format) == "perm" && is_ascending(layer)) {
-    weights =
-        static_cast<double>(kernel.packed_bytes(layer, Path::one)) / kBytesAWeight;
-  }
-  const double each = regime.path == Path::one ? rate.one : rate.tile;
-  const bool shares = regime.columns > 1 && kernel.few != nullptr;
-  const double saved = regime.path == Path::one && shares ? 0.7 : 1.0;
-  return 20 + weights * each * regime.columns * saved * 16 / kernel.lanes;
+  const Rates& rates = kernel.rates;
+  const double rate = regime.path == Path::tile ? rates.tile
+                      : regime.columns > 1      ? rates.few
+                                                : rates.one;
+  const double work = kernel.work(layer, regime.path) * regime.columns;
+  return 20 + work * rate * 16 / kernel.lanes;
 }
 
 Candidates pack_candidates(const LayerView& layer, int number, const Regime& regime,
@@ -127,9 +85,7 @@ Candidates pack_candidates(const LayerView& layer, int number, const Regime& reg
   if (candidates.empty()) {
     throw std::invalid_argument("format: '" + std::string(forced->format) +
                                 "' cannot follow the structure and order of layer " +
-                                std::to_string(number) +
-                                "; dense needs a policy repacked to 'ascending', block "
-                                "neighbouring rows with the same columns");
+                                std::to_string(number) + "; it needs " + forced->needs);
   }
   return candidates;
 }

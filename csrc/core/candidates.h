@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/packed.h"
+#include "core/regime.h"
 
 namespace sparseagent {
 

@@ -41,9 +41,8 @@ Cover::Cover(const std::vector<Regime>& regimes, const std::vector<double>& ns) 
   }
 }
 
-double Cover::ns(std::int64_t batch) const {
-  const auto limit = static_cast<std::int64_t>(ns_.size()) - 1;
-  const std::int64_t beyond = std::max<std::int64_t>(0, batch - limit);
+double Cover::ns_of_long(std::int64_t batch) const {
+  const std::int64_t beyond = batch - (static_cast<std::int64_t>(ns_.size()) - 1);
   const std::int64_t bulks = (beyond + bulk_.count - 1) / bulk_.count;
   return static_cast<double>(bulks) * bulk_ns_ +
          ns_[static_cast<std::size_t>(batch - bulks * bulk_.count)];

@@ -27,6 +27,7 @@ class Cover {
 
   // The next cut of a batch of which `left` observations are left, at least one.
   Cut next(std::int64_t left) const {
+    if (left == 1) return {0, 1};
     return left < static_cast<std::int64_t>(cuts_.size())
                ? cuts_[static_cast<std::size_t>(left)]
                : bulk_;
@@ -36,9 +37,15 @@ class Cover {
   std::int64_t bulk() const { return bulk_.count; }
 
   // What a batch costs, roughly.
-  double ns(std::int64_t batch) const;
+  double ns(std::int64_t batch) const {
+    return batch < static_cast<std::int64_t>(ns_.size())
+               ? ns_[static_cast<std::size_t>(batch)]
+               : ns_of_long(batch);
+  }
 
  private:
+  double ns_of_long(std::int64_t batch) const;
+
   Cut bulk_ = {0, 1};
   double bulk_ns_ = 0;
   std::vector<Cut> cuts_;   // [n]: the first cut of a batch of n

@@ -1,31 +1,68 @@
-// The action head: from the network's output to the action.
+// The action head as plain data: from the network's outputs to the action. Files
+// compiled for one instruction set see nothing else of it.
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 namespace sparseagent {
 
+enum class HeadKind : std::int32_t {
+#define SPARSEAGENT_HEAD(name) name,
+#include "core/heads.def"
+#undef SPARSEAGENT_HEAD
+};
+
+constexpr const char* kHeadKinds[] = {
+#define SPARSEAGENT_HEAD(name) #name,
+#include "core/heads.def"
+#undef SPARSEAGENT_HEAD
+};
+
+// Words that one row can draw at one step: 2^24 blocks of four.
+constexpr std::int64_t kMaxDraws = 1 << 26;
+
+// Non-owning; checked by the reader. Arrays of floats have kWidthPadding more behind
+// them.
 struct Head {
-  enum class Kind : std::int32_t { raw, argmax, clip, unscale };
+  HeadKind kind = HeadKind::raw;
+  std::int32_t size = 0;     // features of the first output
+  std::int32_t actions = 0;  // numbers of one action
 
-  Kind kind = Kind::raw;
-  std::vector<float> low;  // bounds of clip and unscale, [out]
-  std::vector<float> high;
+  // Continuous actions. What is done to a sample: raw, clip or unscale.
+  HeadKind bounds = HeadKind::raw;
+  const float* low = nullptr;  // [size]
+  const float* high = nullptr;
+  bool squash = false;  // its tanh, before that
+  float eps = 0;
 
-  // Throws std::invalid_argument unless the bounds are some for `out` outputs.
-  void check(std::int32_t out) const;
+  // diag_gaussian: logarithms of the deviations [size], or null where an output holds
+  // them; and what they are clamped to.
+  const float* log_std = nullptr;
+  float log_std_low = -87;
+  float log_std_high = 88;
 
-  bool discrete() const { return kind == Kind::argmax; }
+  // gsde: deviations [latent, size], their squares, and the steps for which a matrix
+  // holds, 0 for ever.
+  const float* std = nullptr;
+  const float* variance = nullptr;
+  std::int32_t latent = 0;
+  std::int32_t resample = 1;
 
-  // outputs [batch, out] -> indices [batch]; for argmax. NaN counts as the largest.
-  void apply(const float* outputs, std::int64_t batch, std::int32_t out,
-             std::int64_t* indices) const;
+  // Discrete actions: choices of so many, and the action of each one's first output.
+  const std::int32_t* sizes = nullptr;  // [actions], of argmax and the categorical ones
+  const std::int32_t* starts = nullptr;
+  float epsilon = 0;  // epsilon_greedy
 
-  // outputs [batch, out] -> actions [batch, out], may be the same array; for the
-  // others.
-  void apply(const float* outputs, std::int64_t batch, std::int32_t out,
-             float* actions) const;
+  // Numbers of outputs: log_std or latent, and value; -1 where there is none.
+  std::int32_t parameter = -1;
+  std::int32_t value = -1;
+
+  // Whether actions are whole numbers, int64.
+  bool discrete() const { return sizes != nullptr || kind == HeadKind::bernoulli; }
+  bool samples() const { return kind > HeadKind::unscale; }
+  bool takes_masks() const {
+    return kind == HeadKind::categorical || kind == HeadKind::multi_categorical;
+  }
 };
 
 }  // namespace sparseagent

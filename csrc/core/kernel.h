@@ -17,7 +17,7 @@ namespace sparseagent {
 // feature-major.
 enum class Path { one, tile };
 
-// How many observations go through `few` at a time.
+// How many observations go through a layer at a time, outside of tiles, besides one.
 constexpr int kFewColumns[] = {2, 4};
 
 // How many of the widest tiles go through a layer one after the other, where its
@@ -28,15 +28,45 @@ constexpr int kTilesTogether = 4;
 // register tiles.
 constexpr std::size_t kWidthPadding = 64;
 
+// The observations of one call: side by side in tiles, tile behind tile, or one behind
+// the other.
+struct Batch {
+  Path path;
+  int columns;  // observations: 1, one of kFewColumns, or those of all tiles
+  int vectors;  // of one tile
+  int tiles;    // at most kTilesTogether
+  long stride;  // floats from one observation, or from one tile, to the next
+};
+
+// ns for each weight of one observation on 16 lanes: one by one, a few side by side, in
+// a tile. 0 for a path that the kernel does not have. What crossovers suggest, for
+// plans that are not timed.
+struct Rates {
+  double one;
+  double few;
+  double tile;
+};
+
 struct Kernel {
   const char* format;  // "dense", "csr", ...
   int lanes;           // columns of a one-vector tile
   int tile_vectors;    // of the widest tile: 1, 2 or 4
-  bool has_one;        // which paths it has at all
-  bool has_tile;
-  // Whether it packs a layer for tiles into the same bytes on every instruction set:
-  // tiles of the narrower one then share them.
+  Rates rates;
+
+  // Multiplies by absent weights too: its time depends on the shape alone.
+  bool every_weight;
+  // Packs a layer for tiles into the same bytes on every instruction set: tiles of the
+  // narrower one then share them.
   bool shares_tiles;
+  // Of several tiles each block of weights does its work in all of them while it is in
+  // a cache.
+  bool shares_weights;
+  // What a layer must be like for the kernel to follow it, for messages; empty if it
+  // follows any.
+  const char* needs;
+
+  // Weights that `rates` count: those of lanes that wait are among them.
+  double (*work)(const LayerView& layer, Path path);
 
   // Bytes of the packed layer; 0 if this kernel cannot follow the layer's order. Only
   // asked for paths that it has.
@@ -48,23 +78,16 @@ struct Kernel {
   // find the places and refresh them (core/scatter.h).
   void (*pack)(const LayerView& layer, Path path, void* packed);
 
-  // y = layer(x): x [in] and a zero behind it, which absent weights may be multiplied
-  // by; y [chains], room for kWidthPadding more floats behind y.
-  void (*one)(const void* packed, const float* x, float* y);
-
-  // The same for 2 or 4 observations, `stride` floats apart in x and in y; null where
-  // there is nothing to share between them.
-  void (*few)(const void* packed, const float* x, float* y, long stride, int count);
-
-  // The same for `vectors` * lanes observations: x [in, width] and a row of zeros, y
-  // [chains, width].
-  void (*tile)(const void* packed, const float* x, float* y, int vectors);
-
-  // The same for `count` tiles, at most kTilesTogether, `stride` floats apart in x and
-  // in y; null where there is nothing to share between them.
-  void (*tiles)(const void* packed, const float* x, float* y, int vectors, int count,
-                long stride);
+  // y = layer(x) for all observations of the batch. One behind the other: x [in] and a
+  // zero behind it, which absent weights may be multiplied by; y [chains], room for
+  // kWidthPadding more floats behind y. A tile: x [in, width] and a row of zeros, y
+  // [chains, width], width = vectors * lanes.
+  void (*run)(const void* packed, const Batch& batch, const float* x, float* y);
 };
+
+inline bool has_path(const Kernel& kernel, Path path) {
+  return (path == Path::one ? kernel.rates.one : kernel.rates.tile) > 0;
+}
 
 // Between the caller's row-major batches and the feature-major tiles of the kernels.
 // Outputs are made canonical: a NaN becomes the one quiet NaN with no payload, because

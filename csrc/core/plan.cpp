@@ -6,7 +6,9 @@
 #include <stdexcept>
 #include <utility>
 
+#include "core/act.h"
 #include "core/float_mode.h"
+#include "core/reference.h"
 #include "core/split.h"
 
 namespace sparseagent {
@@ -56,12 +58,13 @@ std::size_t row_floats(std::int64_t count) {
 }  // namespace
 
 Plan::Plan(Program program, const Options& options)
-    : isa_(choose_isa(options.isa.c_str())),
-      program_(std::move(program)),
-      input_size_(program_.inputs.front().step.size),
-      output_size_(program_.outputs.front().second.size),
-      one_input_(program_.inputs.size() == 1),
-      as_it_comes_(one_input_ && program_.inputs.front().step.identity()) {
+    : input_size_(program.inputs.front().step.size),
+      output_size_(program.outputs.front().second.size),
+      threads_(options.threads),
+      one_input_(program.inputs.size() == 1),
+      as_it_comes_(one_input_ && program.inputs.front().step.identity()),
+      isa_(choose_isa(options.isa.c_str())),
+      program_(std::move(program)) {
   if (options.threads < 1 || options.threads > ThreadPool::kMaxParts) {
     throw std::invalid_argument("threads: expected 1 to " +
                                 std::to_string(ThreadPool::kMaxParts) + ", got " +
@@ -83,17 +86,15 @@ Plan::Plan(Program program, const Options& options)
     op.layer = {};  // its numbers are packed
   }
   program_.layer_memory.clear();
-  pool_.emplace(options.threads, sizeof(float) * workspace_floats());
-}
-
-std::size_t Plan::workspace_floats() const {
   const Layout& layout = schedule_->layout();
   std::size_t rows = 0;
   for (const Input& input : program_.inputs) {
     rows += row_floats(input.step.features() * std::int64_t{layout.columns()});
   }
   // Behind the walk's own: prepared rows, or the output of a part of a layer.
-  return layout.floats() + std::max(rows, layout.part_floats());
+  walk_floats_ = layout.floats();
+  workspace_floats_ = walk_floats_ + std::max(rows, layout.part_floats());
+  pool_.emplace(options.threads, sizeof(float) * workspace_floats_);
 }
 
 // The rows of all inputs as the network takes them: the caller's own, or prepared ones
@@ -119,29 +120,29 @@ void Plan::prepare(const Call& call, std::int64_t first, std::int64_t count,
 
 void Plan::forward_range(const Call& call, std::int64_t first, std::int64_t count,
                          float* workspace) const {
-  const Layout& layout = schedule_->layout();
+  const Schedule& schedule = *schedule_;
   const Observations& given = call.inputs[0];
-  const std::int64_t row_bytes = input_size() * bytes_of(given.dtype);
+  const std::int64_t row_bytes = input_size_ * bytes_of(given.dtype);
   const bool far = count * row_bytes > kFarBytes;
   const char* data = static_cast<const char*>(given.data);
   const float* rows[kMostInputs];
   float* outputs[kMostOutputs];
   for (std::int64_t done = 0; done < count;) {
-    const Cut cut = schedule_->cover().next(count - done);
+    const Cut cut = schedule.cover().next(count - done);
     const std::int64_t from = first + done;
     // Rows are prepared a cut at a time: they are still in the cache when they are
     // used.
-    prepare(call, from, cut.count, workspace + layout.floats(), rows);
+    prepare(call, from, cut.count, workspace + walk_floats_, rows);
     const std::int64_t next = done + cut.count;
     if (far) {
       fetch(data + (first + next) * row_bytes,
             std::min<std::int64_t>(cut.count, count - next) * row_bytes);
     }
-    for (std::size_t k = 0; k < call.wanted; ++k) {
+    outputs[0] = call.outputs[0] + from * output_size_;
+    for (std::size_t k = 1; k < call.wanted; ++k) {
       outputs[k] = call.outputs[k] + from * program_.outputs[k].second.size;
     }
-    schedule_->forward({static_cast<std::size_t>(cut.regime), cut.count, rows, outputs,
-                        call.wanted, workspace});
+    schedule.walk(cut.regime).run({cut.count, rows, outputs, call.wanted, workspace});
     done = next;
   }
 }
@@ -188,7 +189,7 @@ void Plan::forward_shared(const Call& call, std::int64_t batch,
         s.plan->forward_range(*s.call, first, count, static_cast<float*>(scratch));
       },
       &shares, static_cast<int>((batch + share - 1) / share), true,
-      thread_workspace(workspace_floats()));
+      thread_workspace(workspace_floats_));
 }
 
 // One observation, op by op, the rows of a large layer split among the threads.
@@ -204,31 +205,32 @@ void Plan::forward_split(const Call& call, bool wake) const {
     const RowPart& rows = (*task.parts)[static_cast<std::size_t>(part)];
     // Kernels write beyond their last row: each part has an output of its own first.
     float* own = static_cast<float*>(scratch) + task.floats;
-    rows.packed->kernel->one(rows.packed->data.get(), task.x, own);
+    rows.packed->kernel->run(rows.packed->data.get(), {Path::one, 1, 0, 1, 0}, task.x,
+                             own);
     std::copy(own, own + rows.rows, task.y + rows.first);
   };
   const Layout& layout = schedule_->layout();
-  float* workspace = thread_workspace(workspace_floats());
+  float* workspace = thread_workspace(workspace_floats_);
   const float* rows[kMostInputs];
-  prepare(call, 0, 1, workspace + layout.floats(), rows);
-  const Layout::Batch batch = {0, 1, rows, call.outputs, call.wanted, workspace};
-  for (const Layout::Step& step : layout.steps()) {
-    if (step.kind != OpKind::linear) {
-      layout.run(step, nullptr, batch);
+  prepare(call, 0, 1, workspace + walk_floats_, rows);
+  const Walk::Call walked = {1, rows, call.outputs, call.wanted, workspace};
+  const Walk& walk = schedule_->walk(0);
+  for (std::size_t s = 0; s < layout.steps().size(); ++s) {
+    const Layout::Step& step = layout.steps()[s];
+    const std::vector<RowPart>* parts = nullptr;
+    if (step.kind == OpKind::linear && !step.moves()) {
+      parts = &schedule_->layers()[static_cast<std::size_t>(step.number)].parts;
+    }
+    if (parts == nullptr || parts->empty()) {
+      walk.run_step(s, walked);
       continue;
     }
-    const auto& layer = schedule_->layers()[static_cast<std::size_t>(step.number)];
-    const PackedLayer* packed = layer.packed.front().get();
-    if (layer.parts.empty() || !step.plain) {
-      layout.run(step, packed, batch);
-      continue;
-    }
-    float* x = layout.at(batch, step.x.front());
-    x[packed->in] = 0.0f;
-    const Task task = {&layer.parts, layout.floats(), x, layout.at(batch, step.y)};
-    pool_->run(run_part, &task, static_cast<int>(layer.parts.size()), wake, workspace);
+    float* x = workspace + step.x.front();
+    x[step.in] = 0.0f;
+    const Task task = {parts, walk_floats_, x, workspace + step.y};
+    pool_->run(run_part, &task, static_cast<int>(parts->size()), wake, workspace);
   }
-  layout.copy_outputs(batch);
+  walk.copy_outputs(walked);
 }
 
 // The CPUs that the process may use can change while it runs.
@@ -263,7 +265,7 @@ void Plan::forward_threaded(const Call& call, std::int64_t batch) const {
 }
 
 void Plan::forward_alone(const Call& call, std::int64_t batch) const {
-  forward_range(call, 0, batch, thread_workspace(workspace_floats()));
+  forward_range(call, 0, batch, thread_workspace(workspace_floats_));
 }
 
 void Plan::forward(const Call& call, std::int64_t batch) const {
@@ -277,14 +279,20 @@ void Plan::act(const Observations* inputs, std::int64_t batch, void* actions) co
   const std::int32_t out = output_size();
   if (head.discrete()) {
     std::vector<float> outputs(static_cast<std::size_t>(batch * out));
+    std::vector<float> indices(static_cast<std::size_t>(head.actions));
     float* y = outputs.data();
     forward({inputs, &y, 1}, batch);
-    head.apply(y, batch, out, static_cast<std::int64_t*>(actions));
+    for (std::int64_t b = 0; b < batch; ++b) {
+      mode_of(head, y + b * out, indices.data());
+      start_from(head, indices.data(),
+                 static_cast<std::int64_t*>(actions) + b * head.actions);
+    }
     return;
   }
   float* y = static_cast<float*>(actions);
   forward({inputs, &y, 1}, batch);
-  head.apply(y, batch, out, y);
+  if (head.squash) reference_squash(y, batch * out);
+  bound(head, y, batch, y);
 }
 
 void Plan::fetch_weights() const {

@@ -53,7 +53,7 @@ class Plan {
   int input_size() const { return input_size_; }
   int output_size() const { return output_size_; }
   bool one_input() const { return one_input_; }
-  int threads() const { return pool_->threads(); }
+  int threads() const { return threads_; }
   const Isa& isa() const { return isa_; }
   const Schedule& schedule() const { return *schedule_; }
   const std::vector<Choice>& choices() const { return choices_; }
@@ -126,18 +126,21 @@ class Plan {
   std::int64_t share_of(std::int64_t batch) const;
   void prepare(const Call& call, std::int64_t first, std::int64_t count, float* memory,
                const float** rows) const;
-  std::size_t workspace_floats() const;
   void find_places(const std::vector<LayerView>& layers);
+
+  // What every call asks of it, in a cache line of its own.
+  alignas(64) const std::int32_t input_size_;
+  const std::int32_t output_size_;
+  const int threads_;
+  const bool one_input_;
+  const bool as_it_comes_;  // one input, of which float32 needs no step
+  std::unique_ptr<Schedule> schedule_;
+  std::size_t walk_floats_ = 0;       // of a workspace; prepared rows lie behind them
+  std::size_t workspace_floats_ = 0;  // all of it
 
   const Isa& isa_;
   Program program_;  // without the numbers of its layers
-  // What every call asks of it.
-  const std::int32_t input_size_;
-  const std::int32_t output_size_;
-  const bool one_input_;
-  const bool as_it_comes_;  // one input, of which float32 needs no step
   std::vector<Choice> choices_;
-  std::unique_ptr<Schedule> schedule_;
   bool split_ = false;  // one observation is worth several threads
   std::vector<Structure> structure_;
   std::vector<Refresh> refreshes_;  // filled by the first update

@@ -31,6 +31,15 @@ void reference_layer(const LayerView& layer, const float* x, float* y, float* ch
   }
 }
 
+void reference_activate(Activation activation, float alpha, float* x,
+                        std::int64_t count) {
+  activate(activation, alpha, x, count);
+}
+
+void reference_squash(float* x, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) x[i] = tanh(x[i]);
+}
+
 namespace {
 
 // One observation on its way: the slots, with room for what kernels write behind them.

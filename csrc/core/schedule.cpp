@@ -24,7 +24,7 @@ double worth_ns(const Regime& regime, const Layers& layers, double ns) {
   bool shares = false;
   for (const PackedLayer* layer : layers) {
     bytes += layer->bytes;
-    shares |= layer->kernel->tiles != nullptr;
+    shares |= layer->kernel->shares_weights;
   }
   const bool many = bytes > kManyBytes;
   if (regime.tiles > 1) ns *= shares && many ? kTogether : kApart;
@@ -34,14 +34,13 @@ double worth_ns(const Regime& regime, const Layers& layers, double ns) {
 }  // namespace
 
 Schedule::Schedule(Layout layout, std::vector<Layer> layers, std::vector<double> ns)
-    : layout_(std::move(layout)),
-      layers_(std::move(layers)),
-      by_regime_(layout_.regimes().size()),
-      ns_(std::move(ns)) {
+    : layout_(std::move(layout)), layers_(std::move(layers)), ns_(std::move(ns)) {
   std::vector<double> worth;
   for (std::size_t r = 0; r < regimes().size(); ++r) {
-    for (const Layer& layer : layers_) by_regime_[r].push_back(layer.packed[r].get());
-    worth.push_back(worth_ns(regimes()[r], by_regime_[r], ns_[r]));
+    Layers packed;
+    for (const Layer& layer : layers_) packed.push_back(layer.packed[r].get());
+    walks_.emplace_back(layout_, regimes()[r], packed);
+    worth.push_back(worth_ns(regimes()[r], packed, ns_[r]));
   }
   cover_ = Cover(regimes(), worth);
 }

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/cover.h"
-#include "core/layout.h"
+#include "core/walk.h"
 
 namespace sparseagent {
 
@@ -30,6 +30,8 @@ class Schedule {
 
   // ns: the cost of every regime.
   Schedule(Layout layout, std::vector<Layer> layers, std::vector<double> ns);
+  Schedule(const Schedule&) = delete;  // walks point into its layout
+  Schedule& operator=(const Schedule&) = delete;
 
   const Layout& layout() const { return layout_; }
   const Cover& cover() const { return cover_; }
@@ -37,15 +39,16 @@ class Schedule {
   const std::vector<double>& ns() const { return ns_; }
   const std::vector<Layer>& layers() const { return layers_; }
 
-  // The observations of one cut. The same bits whatever the cut.
-  void forward(const Layout::Batch& batch) const {
-    layout_.walk(by_regime_[batch.regime], batch);
+  // What takes the observations of one cut through the program. The same bits whatever
+  // the cut.
+  const Walk& walk(std::int32_t regime) const {
+    return walks_[static_cast<std::size_t>(regime)];
   }
 
  private:
   Layout layout_;
   std::vector<Layer> layers_;
-  std::vector<Layers> by_regime_;  // the same as in layers_
+  std::vector<Walk> walks_;  // by regime
   std::vector<double> ns_;
   Cover cover_;
 };

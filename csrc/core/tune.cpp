@@ -17,7 +17,8 @@ namespace {
 // third.
 constexpr double kSplitNs = 2000;
 
-// Dense needs no luck with the structure: it wins where others are hardly better.
+// A kernel that multiplies by every weight needs no luck with the structure: it wins
+// where others are hardly better.
 constexpr double kDenseBonus = 0.98;
 
 // Assignments that are timed as a whole, at most: with a thousand layers there would be
@@ -66,7 +67,6 @@ class RegimeTuner {
       : layers_(layers),
         candidates_(candidates),
         layout_(layout),
-        number_(regime),
         regime_(layout.regimes()[regime]),
         checkpoint_(checkpoint),
         workspace_(sizeof(float) * layout.floats()),
@@ -125,25 +125,25 @@ class RegimeTuner {
   }
 
  private:
-  Layout::Batch batch() {
-    return {number_,         regime_.columns, rows_.data(),
-            outputs_.data(), outputs_.size(), workspace_.floats()};
+  Walk::Call call() {
+    return {regime_.columns, rows_.data(), outputs_.data(), outputs_.size(),
+            workspace_.floats()};
   }
 
   // Every layer by itself, on what the ops before it give.
   void time_alone(double deadline_ns) {
     auto left = static_cast<double>(layers_.size());
-    for (const Layout::Step& step : layout_.steps()) {
+    const std::vector<Walk> walks = single_walks();
+    for (std::size_t s = 0; s < layout_.steps().size(); ++s) {
+      const Layout::Step& step = layout_.steps()[s];
       const double now = clock_ns();
       if (now >= deadline_ns) return;
       if (step.kind != OpKind::linear) {
-        layout_.run(step, nullptr, batch());
+        walks[0].run_step(s, call());
         continue;
       }
       const auto i = static_cast<std::size_t>(step.number);
-      const auto run = [&](std::size_t c) {
-        layout_.run(step, candidates_[i][c].get(), batch());
-      };
+      const auto run = [&](std::size_t c) { walks[c].run_step(s, call()); };
       if (candidates_[i].size() > 1) {
         alone_[i] = race(candidates_[i].size(), now + (deadline_ns - now) / left, run,
                          checkpoint_);
@@ -155,17 +155,33 @@ class RegimeTuner {
     }
   }
 
+  // Walks in which every candidate of every layer occurs: number c takes candidate c of
+  // each layer that has one.
+  std::vector<Walk> single_walks() const {
+    std::size_t most = 1;
+    for (const Candidates& c : candidates_) most = std::max(most, c.size());
+    std::vector<Walk> walks;
+    for (std::size_t c = 0; c < most; ++c) {
+      Assignment all;
+      for (const Candidates& each : candidates_)
+        all.push_back(std::min(c, each.size() - 1));
+      walks.emplace_back(layout_, regime_, layers_of(all));
+    }
+    return walks;
+  }
+
   // Alone, a layer finds its weights in the cache; together, they must share it. So the
   // best of the layers must win against every single format, wherever that is near.
   void time_together(double deadline_ns) {
     std::vector<Assignment> entrants = alternatives();
-    std::vector<Layers> networks;
-    for (const Assignment& entrant : entrants) networks.push_back(layers_of(entrant));
-    const auto run = [&](std::size_t i) { layout_.walk(networks[i], batch()); };
-    const auto ns = race(networks.size(), deadline_ns, run, checkpoint_);
+    std::vector<Walk> walks;
+    for (const Assignment& entrant : entrants)
+      walks.emplace_back(layout_, regime_, layers_of(entrant));
+    const auto run = [&](std::size_t i) { walks[i].run(call()); };
+    const auto ns = race(walks.size(), deadline_ns, run, checkpoint_);
     std::size_t best = 0;
     const auto rank = [&](std::size_t i) {
-      return ns[i] * (is_dense(entrants[i]) ? kDenseBonus : 1.0);
+      return ns[i] * (needs_no_luck(entrants[i]) ? kDenseBonus : 1.0);
     };
     for (std::size_t i = 1; i < entrants.size(); ++i) {
       if (rank(i) < rank(best)) best = i;
@@ -178,8 +194,8 @@ class RegimeTuner {
   // network finds its weights driven out by the others', the more of them there are: a
   // regime would look up to twice as slow as it is.
   void time_chosen(double deadline_ns) {
-    const Layers chosen = layers_of(picked_);
-    const auto run = [&](std::size_t) { layout_.walk(chosen, batch()); };
+    const Walk chosen(layout_, regime_, layers_of(picked_));
+    const auto run = [&](std::size_t) { chosen.run(call()); };
     ns_ = std::min(ns_, race(1, deadline_ns, run, checkpoint_)[0]);
   }
 
@@ -220,10 +236,9 @@ class RegimeTuner {
     return ns;
   }
 
-  bool is_dense(const Assignment& assignment) const {
+  bool needs_no_luck(const Assignment& assignment) const {
     for (std::size_t i = 0; i < layers_.size(); ++i) {
-      if (candidates_[i][assignment[i]]->kernel->format != std::string("dense"))
-        return false;
+      if (!candidates_[i][assignment[i]]->kernel->every_weight) return false;
     }
     return true;
   }
@@ -248,7 +263,6 @@ class RegimeTuner {
   const std::vector<LayerView>& layers_;
   const std::vector<Candidates>& candidates_;
   const Layout& layout_;
-  const std::size_t number_;  // of the regime
   const Regime regime_;
   const std::function<void()>& checkpoint_;
   std::deque<std::vector<float>> memory_;

@@ -224,9 +224,25 @@ void Outline::add_linear(Step* step, const Op& op) {
 }
 
 void Outline::add_head(const Head& head) {
-  net_.head_words = static_cast<std::uint32_t>(words_.size());
-  add_words(head.low.data(), static_cast<std::int32_t>(head.low.size()));
-  add_words(head.high.data(), static_cast<std::int32_t>(head.high.size()));
+  Action& action = net_.action;
+  action.bounds = head.bounds;
+  action.squash = head.squash;
+  action.whole = head.discrete();
+  action.choices = head.sizes != nullptr;
+  action.count = head.discrete() ? head.actions : head.size;
+  action.words = static_cast<std::uint32_t>(words_.size());
+  if (action.choices != 0) {
+    std::uint32_t first = 0;
+    for (std::int32_t a = 0; a < head.actions; ++a) {
+      const auto size = static_cast<std::uint32_t>(head.sizes[a]);
+      const std::int32_t start = head.starts == nullptr ? 0 : head.starts[a];
+      words_.insert(words_.end(), {first, size, static_cast<std::uint32_t>(start)});
+      first += size;
+    }
+  } else if (head.low != nullptr) {
+    add_words(head.low, head.size);
+    add_words(head.high, head.size);
+  }
 }
 
 Weights pack(const Outline& outline, const std::vector<LayerView>& layers,

@@ -108,12 +108,24 @@ struct Output {
   std::int32_t size;
 };
 
+// What makes actions of the first output, deterministically: the mode of whatever the
+// head is.
+struct Action {
+  HeadKind bounds;      // continuous: raw, clip or unscale
+  std::int32_t squash;  // continuous: tanh, before that
+  std::int32_t whole;   // discrete
+  std::int32_t
+      choices;          // discrete: the largest of some outputs, else one output's sign
+  std::int32_t count;   // numbers of an action
+  std::uint32_t words;  // choices: (first output, outputs, start); else low, then high
+};
+
 struct Net {
   Step steps[kMostSteps];
   Output outputs[kMostOutputs];
   std::int32_t step_count;
-  std::int32_t places;       // of a tile; place 0 is the zeros
-  std::uint32_t head_words;  // low, then high
+  std::int32_t places;  // of a tile; place 0 is the zeros
+  Action action;
   const Pair* pairs;
   const Row* rows;
   const std::uint32_t* words;
@@ -131,8 +143,7 @@ struct Call {
   DType dtypes[kMostInputs];
   std::int64_t batch;
   std::int32_t wanted;  // the first outputs
-  // What is done to the first output: raw, or the policy's own.
-  Head::Kind head;
+  std::int32_t acts;    // the first output is to be actions
 };
 
 static_assert(sizeof(Net) + sizeof(Call) <= 4096, "CUDA's bound on parameters");

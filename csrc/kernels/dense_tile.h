@@ -141,8 +141,4 @@ void tiles(const void* packed, const float* x, float* y, int vectors, int count,
   }
 }
 
-void tile(const void* packed, const float* x, float* y, int vectors) {
-  tiles(packed, x, y, vectors, 1, 0);
-}
-
 }  // namespace

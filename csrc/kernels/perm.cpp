@@ -33,6 +33,7 @@ extern "C" const sparseagent::Kernel SPARSEAGENT_SYMBOL;
 
 namespace {
 
+using sparseagent::Batch;
 using sparseagent::Kernel;
 using sparseagent::LayerView;
 using sparseagent::Path;
@@ -348,19 +349,40 @@ void few_of(const void* packed, const float* x, float* y, long stride) {
   }
 }
 
-void one(const void* packed, const float* x, float* y) { few_of<1>(packed, x, y, 0); }
-
-void few(const void* packed, const float* x, float* y, long stride, int count) {
-  if (count == 4 && kManyRegisters) {
-    few_of<4>(packed, x, y, stride);
-  } else {
-    for (int n = 0; n < count; n += 2)
-      few_of<2>(packed, x + n * stride, y + n * stride, stride);
+void run(const void* packed, const Batch& batch, const float* x, float* y) {
+  if (batch.columns == 1) return few_of<1>(packed, x, y, 0);
+  if (batch.columns == 4 && kManyRegisters) {
+    return few_of<4>(packed, x, y, batch.stride);
   }
+  for (int n = 0; n < batch.columns; n += 2)
+    few_of<2>(packed, x + n * batch.stride, y + n * batch.stride, batch.stride);
 }
+
+bool is_ascending(const LayerView& layer) {
+  for (int r = 0; r < layer.out && layer.runs == 1; ++r) {
+    for (int k = layer.indptr[r] + 1; k < layer.indptr[r + 1]; ++k) {
+      if (layer.indices[k - 1] >= layer.indices[k]) return false;
+    }
+  }
+  return layer.runs == 1;
+}
+
+// Lookups need an order made for them: in ascending order more lanes wait, unless the
+// mask is lane-balanced. What is streamed says how many: a lane takes five bytes
+// whether it waits or not, which is about eight a weight in an order made for lookups.
+constexpr double kBytesAWeight = 8;
+
+double work(const LayerView& layer, Path path) {
+  if (!is_ascending(layer)) return layer.nnz();
+  return static_cast<double>(packed_bytes(layer, path)) / kBytesAWeight;
+}
+
+// With one lane there is nothing to look up.
+constexpr double kOne = kLanes > 1 ? 0.065 : 0;
 
 }  // namespace
 
-const Kernel SPARSEAGENT_SYMBOL = {"perm", kLanes, kTileVectors, kLanes > 1,
-                                   false,  false,  packed_bytes, pack,
-                                   one,    few,    nullptr,      nullptr};
+const Kernel SPARSEAGENT_SYMBOL = {
+    "perm", kLanes,       kTileVectors, {kOne, 0.7 * kOne, 0},
+    false,  false,        false,        "no more than 256 chunks of inputs",
+    work,   packed_bytes, pack,         run};

@@ -5,32 +5,11 @@
 #include <stdexcept>
 
 #include "core/check.h"
-#include "policy/tensors.h"
+#include "policy/fields.h"
+#include "policy/read_head.h"
 
 namespace sparseagent {
 namespace {
-
-constexpr std::size_t kMostAxes = 32;  // that every NumPy can give an array
-
-[[noreturn]] void refuse(const std::string& what) { throw std::invalid_argument(what); }
-
-std::int32_t whole(const Json& spec, const char* key, std::int64_t low,
-                   std::int64_t high) {
-  return static_cast<std::int32_t>(spec.at(key).whole(key, low, high));
-}
-
-// The number of `name` in a list of names.
-template <typename Names>
-int numbered(const char* what, const std::string& name, const Names& names) {
-  std::string known;
-  int number = 0;
-  for (const auto& each : names) {
-    if (name == each) return number;
-    known += (number++ > 0 ? ", " : "") + std::string(each);
-  }
-  refuse(std::string(what) + ": expected one of " + known + ", got '" +
-         name.substr(0, 32) + "'");
-}
 
 // Whatever `read` refuses is refused in the name of one item of a list.
 template <typename Read>
@@ -53,7 +32,7 @@ class Reader {
     } else {
       read_program(spec);
     }
-    read_head(spec.at("head"));
+    read_head(spec.at("head"), file_, &program_);
     const char* const kOrders[] = {"ascending", "neon", "avx2", "avx512"};
     program_.order = spec.at("order").text("order");
     numbered("order", program_.order, kOrders);
@@ -313,17 +292,8 @@ class Reader {
     }
   }
 
-  const float* finite_floats(const std::string& name, std::int64_t size) {
-    std::vector<float> numbers = file_.floats(name, {size});
-    if (!all_finite(numbers.data(), size)) refuse(name + ": expected finite numbers");
-    return keep(std::move(numbers), &program_.memory);
-  }
-
-  static float single(const char* what, double value) {
-    const auto number = static_cast<float>(value);
-    if (!std::isfinite(number))
-      refuse(std::string(what) + ": expected a finite float32");
-    return number;
+  const float* finite(const std::string& name, std::int64_t size) {
+    return finite_floats(file_, name, {size}, &program_.memory);
   }
 
   bool expects_weight(const std::string& prefix, bool wanted) const {
@@ -344,8 +314,8 @@ class Reader {
     OpView& view = op->view;
     read_activation(spec, &view.activation, &view.alpha);
     if (file_.has(prefix + "scale") || file_.has(prefix + "shift")) {
-      view.scale = finite_floats(prefix + "scale", view.in);
-      view.shift = finite_floats(prefix + "shift", view.in);
+      view.scale = finite(prefix + "scale", view.in);
+      view.shift = finite(prefix + "shift", view.in);
     }
     view.has_low = !spec.at("low").is_null();
     view.has_high = !spec.at("high").is_null();
@@ -373,7 +343,7 @@ class Reader {
     op->view.combine = static_cast<CombineRule>(
         numbered("rule", spec.at("rule").text("rule"), kRules));
     if (expects_weight(prefix, op->view.combine == CombineRule::lerp)) {
-      op->view.weight = finite_floats(prefix + "weight", op->view.in);
+      op->view.weight = finite(prefix + "weight", op->view.in);
     }
   }
 
@@ -389,41 +359,14 @@ class Reader {
     const bool all = view.reduce == ReduceRule::softmax;
     if (view.out != (all ? view.in : view.groups)) refuse("expected other outputs");
     if (expects_weight(prefix, view.reduce == ReduceRule::weighted_sum)) {
-      view.weight = finite_floats(prefix + "weight", view.in / view.groups);
+      view.weight = finite(prefix + "weight", view.in / view.groups);
     }
   }
 
-  // ---- head
-
-  void read_head(const Json& spec) {
-    const char* const kKinds[] = {"raw", "argmax", "clip", "unscale"};
-    Head& head = program_.head;
-    head.kind =
-        static_cast<Head::Kind>(numbered("head", spec.at("kind").text("kind"), kKinds));
-    const std::int64_t out = program_.outputs.front().second.size;
-    if (head.kind == Head::Kind::raw) program_.action_shape = {out};
-    if (head.kind == Head::Kind::clip || head.kind == Head::Kind::unscale) {
-      program_.action_shape = file_.shape("head.low");
-      if (program_.action_shape.empty() || program_.action_shape.size() > kMostAxes) {
-        refuse("head.low: expected 1 to " + std::to_string(kMostAxes) + " axes");
-      }
-      head.low = file_.floats("head.low", program_.action_shape);
-      head.high = file_.floats("head.high", program_.action_shape);
-    }
-    head.check(static_cast<std::int32_t>(out));
-  }
-
-  template <typename T>
-  static const T* keep(std::vector<T> numbers,
-                       std::vector<std::shared_ptr<const void>>* memory) {
-    const auto kept = std::make_shared<const std::vector<T>>(std::move(numbers));
-    memory->push_back(kept);
-    return kept->data();
-  }
-
+  // What is a layer's goes when it is packed.
   template <typename T>
   const T* keep(std::vector<T> numbers) {
-    return keep(std::move(numbers), &program_.layer_memory);
+    return sparseagent::keep(std::move(numbers), &program_.layer_memory);
   }
 
   TensorFile file_;

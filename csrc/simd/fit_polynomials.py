@@ -1,10 +1,14 @@
-"""Fit the polynomials of activation.h and print their coefficients and float32 errors.
+"""Fit the polynomials of activation.h and random.h and print their coefficients and float32 errors.
 
     python csrc/simd/fit_polynomials.py        (needs NumPy and SciPy)
 
 expm1(r) = r + r^2 P(r) on |r| <= ln(2) / 2; -ln(erfc(z)) = z R(z) on [0, 4], from which
 erf(z) = -expm1(-z R(z)) keeps its relative accuracy down to 0; and 2 atanh(s) = 2 s + s^3 L(s^2) on
 [0, 1/3], which is log1p(t) for s = t / (t + 2), t in [0, 1].
+
+log1p(f) = f - f^2 / 2 + f^3 L(f) on [sqrt(1/2) - 1, sqrt(2) - 1]; and the inverse of the normal
+distribution function as x P(w), x = 1 - 2 p, w = -log(4 p (1 - p)), whose absolute error counts: in
+powers of w - 2.5 below w = 5, of sqrt(w) - 3.5 above, to p = 2^-33.
 """
 
 from __future__ import annotations
@@ -40,10 +44,12 @@ def minimax(x: Array, y: Array, weight: Array, degree: int) -> Array:
     return best
 
 
-def show(name: str, coefficients: Array, error: Callable[[Array], float]) -> None:
+def show(
+    name: str, coefficients: Array, error: Callable[[Array], float], kind: str = "relative"
+) -> None:
     """Print one polynomial as C++ constants, with its error after rounding to float32."""
     rounded = coefficients.astype(np.float32)
-    print(f"// {name}: relative error {error(rounded.astype(np.float64)):.2e}")
+    print(f"// {name}: {kind} error {error(rounded.astype(np.float64)):.2e}")
     for power, value in enumerate(rounded):
         print(f"//   x^{power}: {float(value).hex():>24}  {value:.9g}f")
 
@@ -78,6 +84,37 @@ def main() -> None:
             (2 * s + s**3 * np.polyval(c[::-1], s**2)) / (2 * np.arctanh(s)) - 1
         ).max(),
     )
+
+    fit_logarithm()
+    fit_normal()
+
+
+def fit_logarithm() -> None:
+    """Fit log1p on half an octave about 0."""
+    f = chebyshev_nodes(np.sqrt(0.5) - 1, np.sqrt(2.0) - 1)
+    f = f[np.abs(f) > 1e-4]
+    start = f - f**2 / 2
+    fit = minimax(f, (np.log1p(f) - start) / f**3, np.abs(f**3 / np.log1p(f)), 7)
+    show(
+        "L of log",
+        fit,
+        lambda c: np.abs((start + f**3 * np.polyval(c[::-1], f)) / np.log1p(f) - 1).max(),
+    )
+
+
+def fit_normal() -> None:
+    """Fit the inverse of the normal distribution function, middle and tail."""
+    for name, low, high in (("P, middle", 1e-6, 5.0), ("P, tail", 5.0, 21.6)):
+        w = chebyshev_nodes(low, high)
+        x = np.sqrt(-np.expm1(-w))
+        z = -special.ndtri(np.exp(-w) / (2 * (1 + x)))
+        t = w - 2.5 if high == 5.0 else np.sqrt(w) - 3.5
+        fit = minimax(t, z / x, x, 8)
+
+        def error(c: Array, x: Array = x, t: Array = t, z: Array = z) -> float:
+            return float(np.abs(x * np.polyval(c[::-1], t) - z).max())
+
+        show(name, fit, error, "absolute")
 
 
 if __name__ == "__main__":

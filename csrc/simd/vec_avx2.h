@@ -85,6 +85,31 @@ inline vec lookup(vec a, const float* b, ivec place) {
   return _mm256_blendv_ps(from_a, from_b, high);
 }
 
+// Bits: what random numbers are made of.
+inline ivec load_bits(const unsigned* p) { return load_bytes(p); }
+inline void store_bits(unsigned* p, ivec a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a);
+}
+inline ivec splat_bits(unsigned a) { return _mm256_set1_epi32(static_cast<int>(a)); }
+inline ivec add_bits(ivec a, ivec b) { return _mm256_add_epi32(a, b); }
+inline ivec and_bits(ivec a, ivec b) { return _mm256_and_si256(a, b); }
+inline ivec xor_bits(ivec a, ivec b) { return _mm256_xor_si256(a, b); }
+template <int K>
+inline ivec shift_right(ivec a) {
+  return _mm256_srli_epi32(a, K);
+}
+inline ivec bits_of(vec a) { return _mm256_castps_si256(a); }
+inline vec from_bits(ivec bits) { return _mm256_castsi256_ps(bits); }
+// As signed integers, rounded to nearest.
+inline vec to_float(ivec a) { return _mm256_cvtepi32_ps(a); }
+// The halves of the product of unsigned integers.
+inline void multiply_wide(ivec a, ivec b, ivec* high, ivec* low) {
+  const ivec even = _mm256_mul_epu32(a, b);
+  const ivec odd = _mm256_mul_epu32(_mm256_srli_epi64(a, 32), _mm256_srli_epi64(b, 32));
+  *high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
+  *low = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
+}
+
 // Four weights, each to be spread over all lanes: one load for both halves and four
 // in-lane permutes leave the load ports to the inputs. Four broadcasts from memory were
 // 4 to 16 % slower in batches. The empty asm keeps compilers from turning them back.

@@ -65,6 +65,29 @@ inline vec lookup(vec a, const float* b, ivec place) {
   return _mm512_permutex2var_ps(a, place, load(b));
 }
 
+// Bits: what random numbers are made of.
+inline ivec load_bits(const unsigned* p) { return load_bytes(p); }
+inline void store_bits(unsigned* p, ivec a) { _mm512_storeu_si512(p, a); }
+inline ivec splat_bits(unsigned a) { return _mm512_set1_epi32(static_cast<int>(a)); }
+inline ivec add_bits(ivec a, ivec b) { return _mm512_add_epi32(a, b); }
+inline ivec and_bits(ivec a, ivec b) { return _mm512_and_si512(a, b); }
+inline ivec xor_bits(ivec a, ivec b) { return _mm512_xor_si512(a, b); }
+template <int K>
+inline ivec shift_right(ivec a) {
+  return _mm512_srli_epi32(a, K);
+}
+inline ivec bits_of(vec a) { return _mm512_castps_si512(a); }
+inline vec from_bits(ivec bits) { return _mm512_castsi512_ps(bits); }
+// As signed integers, rounded to nearest.
+inline vec to_float(ivec a) { return _mm512_cvtepi32_ps(a); }
+// The halves of the product of unsigned integers.
+inline void multiply_wide(ivec a, ivec b, ivec* high, ivec* low) {
+  const ivec even = _mm512_mul_epu32(a, b);
+  const ivec odd = _mm512_mul_epu32(_mm512_srli_epi64(a, 32), _mm512_srli_epi64(b, 32));
+  *high = _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 32), odd);
+  *low = _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32));
+}
+
 // Four weights, each to be spread over all lanes: one load and four in-lane permutes
 // are cheaper than four broadcasts from memory, which would compete with the loads of
 // the inputs. The empty asm keeps compilers from turning them back.

@@ -76,6 +76,31 @@ inline vec lookup(vec a, const float* b, ivec place) {
   return vreinterpretq_f32_u8(vqtbl2q_u8(table, vreinterpretq_u8_u32(bytes)));
 }
 
+// Bits: what random numbers are made of.
+inline ivec load_bits(const unsigned* p) { return vld1q_u32(p); }
+inline void store_bits(unsigned* p, ivec a) { vst1q_u32(p, a); }
+inline ivec splat_bits(unsigned a) { return vdupq_n_u32(a); }
+inline ivec add_bits(ivec a, ivec b) { return vaddq_u32(a, b); }
+inline ivec and_bits(ivec a, ivec b) { return vandq_u32(a, b); }
+inline ivec xor_bits(ivec a, ivec b) { return veorq_u32(a, b); }
+template <int K>
+inline ivec shift_right(ivec a) {
+  return vshrq_n_u32(a, K);
+}
+inline ivec bits_of(vec a) { return vreinterpretq_u32_f32(a); }
+inline vec from_bits(ivec bits) { return vreinterpretq_f32_u32(bits); }
+// As signed integers, rounded to nearest.
+inline vec to_float(ivec a) { return vcvtq_f32_s32(vreinterpretq_s32_u32(a)); }
+// The halves of the product of unsigned integers.
+inline void multiply_wide(ivec a, ivec b, ivec* high, ivec* low) {
+  const uint64x2_t first = vmull_u32(vget_low_u32(a), vget_low_u32(b));
+  const uint64x2_t second = vmull_u32(vget_high_u32(a), vget_high_u32(b));
+  const uint32x4_t left = vreinterpretq_u32_u64(first);
+  const uint32x4_t right = vreinterpretq_u32_u64(second);
+  *low = vuzp1q_u32(left, right);
+  *high = vuzp2q_u32(left, right);
+}
+
 // Four weights, each to be spread over all lanes: part of the fused multiply-add.
 using quad = float32x4_t;
 inline quad load_quad(const float* p) { return vld1q_f32(p); }

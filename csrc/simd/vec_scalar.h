@@ -63,6 +63,36 @@ inline ivec load_bytes(const void* p) {
 inline ivec next_byte(ivec a) { return a >> 8; }
 inline vec lookup(vec a, const float* b, ivec place) { return place & 1 ? *b : a; }
 
+// Bits: what random numbers are made of.
+inline ivec load_bits(const unsigned* p) { return *p; }
+inline void store_bits(unsigned* p, ivec a) { *p = a; }
+inline ivec splat_bits(unsigned a) { return a; }
+inline ivec add_bits(ivec a, ivec b) { return a + b; }
+inline ivec and_bits(ivec a, ivec b) { return a & b; }
+inline ivec xor_bits(ivec a, ivec b) { return a ^ b; }
+template <int K>
+inline ivec shift_right(ivec a) {
+  return a >> K;
+}
+inline ivec bits_of(vec a) {
+  ivec bits;
+  __builtin_memcpy(&bits, &a, sizeof a);
+  return bits;
+}
+inline vec from_bits(ivec bits) {
+  vec a;
+  __builtin_memcpy(&a, &bits, sizeof a);
+  return a;
+}
+// As signed integers, rounded to nearest.
+inline vec to_float(ivec a) { return static_cast<float>(static_cast<int>(a)); }
+// The halves of the product of unsigned integers.
+inline void multiply_wide(ivec a, ivec b, ivec* high, ivec* low) {
+  const unsigned long long product = static_cast<unsigned long long>(a) * b;
+  *high = static_cast<unsigned>(product >> 32);
+  *low = static_cast<unsigned>(product);
+}
+
 // Four weights, each to be spread over all lanes.
 using quad = const float*;
 inline quad load_quad(const float* p) { return p; }

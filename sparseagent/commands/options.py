@@ -6,6 +6,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -22,6 +23,11 @@ from sparseagent.train.choices import (
 )
 from sparseagent.train.choose import configure, with_strategy
 from sparseagent.train.config import RunConfig
+
+# Groups of options in the help.
+_pruning = partial(typer.Option, rich_help_panel="Pruning")
+_training = partial(typer.Option, rich_help_panel="Training")
+_folder = partial(typer.Option, rich_help_panel="Folder")
 
 
 def _names(known: Iterable[str]) -> str:
@@ -43,91 +49,87 @@ class RunOptions:
     algo: Annotated[str | None, typer.Option(help=f"{_names(ALGORITHMS)}. Default: ppo.")] = None
     sparsity: Annotated[
         float | None,
-        typer.Option(help="Final fraction of zeros in the actor, in [0, 1). Default: 0.9."),
+        _pruning(help="Final fraction of zeros in the actor, in [0, 1). Default: 0.9."),
     ] = None
     out: Annotated[
-        str | None, typer.Option(help="Run folder. Default: runs/<env>-<algo>-<sparsity>.")
+        str | None, typer.Option(help="Run folder. Default: `runs/<env>-<algo>-<sparsity>`.")
     ] = None
     steps: Annotated[
-        int | None, typer.Option(help="Environment steps of training, for each agent.")
+        int | None, _training(help="Environment steps of training, for each agent.")
     ] = None
     finetune_steps: Annotated[
         int | None,
-        typer.Option(
+        _training(
             help="Extra steps for the pruned agent alone, under the frozen mask. Default: 0; the "
             "steps after --prune-stop fine-tune."
         ),
     ] = None
     critic_sparsity: Annotated[
         float | None,
-        typer.Option(
+        _pruning(
             help="Fraction of zeros in the critics. Default: dense for ppo and a2c, 0.1 below the "
             "actor's for sac, td3 and ddpg."
         ),
     ] = None
     strategy: Annotated[
         str | None,
-        typer.Option(
+        _pruning(
             help=_choices("What to start from, to be refined by the options below: ", STRATEGIES)
         ),
     ] = None
-    score: Annotated[str | None, typer.Option(help=_choices("Which weights stay: ", SCORES))] = None
-    pattern: Annotated[
-        str | None, typer.Option(help=_choices("Which zeros are legal: ", PATTERNS))
-    ] = None
+    score: Annotated[str | None, _pruning(help=_choices("Which weights stay: ", SCORES))] = None
+    pattern: Annotated[str | None, _pruning(help=_choices("Which zeros are legal: ", PATTERNS))] = (
+        None
+    )
     neurons: Annotated[
         float | None,
-        typer.Option(
+        _pruning(
             help="With --pattern hybrid, fraction of the neurons that go first. Default: 0.5."
         ),
     ] = None
     allocation: Annotated[
         str | None,
-        typer.Option(help=_choices("How the zeros are split over the layers: ", ALLOCATIONS)),
+        _pruning(help=_choices("How the zeros are split over the layers: ", ALLOCATIONS)),
     ] = None
-    schedule: Annotated[str | None, typer.Option(help=_choices("When they come: ", SCHEDULES))] = (
-        None
-    )
+    schedule: Annotated[str | None, _pruning(help=_choices("When they come: ", SCHEDULES))] = None
     grow: Annotated[
-        str | None, typer.Option(help=_choices("Which pruned weights come back: ", GROWTHS))
+        str | None, _pruning(help=_choices("Which pruned weights come back: ", GROWTHS))
     ] = None
     drop_fraction: Annotated[
         float | None,
-        typer.Option(help="With --grow, share of the weights exchanged at first. Default: 0.3."),
+        _pruning(help="With --grow, share of the weights exchanged at first. Default: 0.3."),
     ] = None
     output_floor: Annotated[
-        float | None, typer.Option(help="Least density of the output layer. Default: 0.")
+        float | None, _pruning(help="Least density of the output layer. Default: 0.")
     ] = None
     rescale_initial: Annotated[
         bool | None,
-        typer.Option(help="Scale up what pruning before training leaves of each neuron's input."),
+        _pruning(help="Scale up what pruning before training leaves of each neuron's input."),
     ] = None
     mask_gradients: Annotated[
         bool | None,
-        typer.Option(help="Zero the gradients of pruned weights before their norm is clipped."),
+        _pruning(help="Zero the gradients of pruned weights before their norm is clipped."),
     ] = None
     weight_decay: Annotated[
-        float | None, typer.Option(help="Weight decay of the optimizers. Default: 0.")
+        float | None, _training(help="Weight decay of the optimizers. Default: 0.")
     ] = None
     prune_start: Annotated[
-        float | None, typer.Option(help="Share of the training after which pruning starts.")
+        float | None, _pruning(help="Share of the training after which pruning starts.")
     ] = None
     prune_stop: Annotated[
-        float | None, typer.Option(help="Share of the training after which the mask is frozen.")
+        float | None, _pruning(help="Share of the training after which the mask is frozen.")
     ] = None
     net: Annotated[
-        str | None, typer.Option(help="Hidden widths of the dense agent, such as 64,64.")
+        str | None, _training(help="Hidden widths of the dense agent, such as 64,64.")
     ] = None
     activation: Annotated[
-        str | None, typer.Option(help="Hidden activation, such as tanh or relu.")
+        str | None, _training(help="Hidden activation, such as tanh or relu.")
     ] = None
-    n_envs: Annotated[int | None, typer.Option(help="Parallel training environments.")] = None
-    normalize: Annotated[bool | None, typer.Option(help="Normalise observations and rewards.")] = (
-        None
-    )
+    n_envs: Annotated[int | None, _training(help="Parallel training environments.")] = None
+    normalize: Annotated[bool | None, _training(help="Normalise observations and rewards.")] = None
     hyperparameter: Annotated[
         list[str] | None,
-        typer.Option(
+        _training(
             "--set",
             help="A hyperparameter of the Stable-Baselines3 algorithm, such as "
             "learning_rate=lin_0.001 (falls linearly to 0; hold_0.001: from --prune-stop on) or "
@@ -136,24 +138,24 @@ class RunOptions:
     ] = None
     seed: Annotated[
         list[int] | None,
-        typer.Option(help="Training seed; repeat it to train several agents each. Default: 0."),
+        _training(help="Training seed; repeat it to train several agents each. Default: 0."),
     ] = None
     episodes: Annotated[
         int | None, typer.Option(help="Test episodes for each agent and seed. Default: 100.")
     ] = None
     checkpoint_seconds: Annotated[
-        float | None, typer.Option(help="Seconds between checkpoints. Default: 30.")
+        float | None, _folder(help="Seconds between checkpoints. Default: 30.")
     ] = None
     config: Annotated[
-        Path | None, typer.Option(help="Start from this config.json instead of a preset.")
+        Path | None, _folder(help="Start from this config.json instead of a preset.")
     ] = None
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Throw away the run that the folder holds.")
+        bool, _folder("--overwrite", help="Throw away the run that the folder holds.")
     ] = False
 
     trust_folder: Annotated[
         bool,
-        typer.Option(
+        _folder(
             "--trust-folder",
             help="Use files of the folder that were changed after they were written. Models and "
             "checkpoints are pickles, which may run any code.",
@@ -167,7 +169,7 @@ class RunOptions:
             ValueError, TypeError: as `RunConfig`, or an option cannot be read.
         """
         critic = {} if self.critic_sparsity is None else {"critic_sparsity": self.critic_sparsity}
-        said = {
+        said: dict[str, Any] = {
             "sparsity": self.sparsity,
             "out": self.out,
             "total_timesteps": self.steps,
@@ -200,7 +202,11 @@ class RunOptions:
         if self.env is None:
             raise ValueError("env: expected an environment id such as --env CartPole-v1, got none")
         config = configure(
-            self.env, self.algo or "ppo", hyperparameters=pairs, strategy=self.strategy, **said
+            self.env,
+            (self.algo or "ppo").lower(),
+            hyperparameters=pairs,
+            strategy=self.strategy,
+            **said,
         )
         if self.out is None:
             name = f"{config.env}-{config.algo}-{config.sparsity:g}".replace("/", "_")
@@ -210,7 +216,7 @@ class RunOptions:
     def _from_file(self, said: dict[str, Any], pairs: dict[str, Any]) -> RunConfig:
         assert self.config is not None
         base = RunConfig.load(self.config)
-        given = {"env": self.env, "algo": self.algo, **said}
+        given = {"env": self.env, "algo": self.algo and self.algo.lower(), **said}
         changes = {name: value for name, value in given.items() if value is not None}
         changes["hyperparameters"] = {**base.hyperparameters, **pairs}
         return with_strategy(base, self.strategy, changes)

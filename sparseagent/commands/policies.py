@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sparseagent.commands.console import app, friendly_errors, open_console, print_table
+from sparseagent.commands.console import (
+    AsJson,
+    app,
+    friendly_errors,
+    open_console,
+    print_json,
+    print_table,
+)
 from sparseagent.commands.converting import (
     environment_line,
     environment_to_note,
@@ -19,6 +27,7 @@ from sparseagent.commands.converting import (
 )
 
 if TYPE_CHECKING:
+    from sparseagent.ops import Observation
     from sparseagent.policy import SparsePolicy
 
 PolicyFile = Annotated[
@@ -31,7 +40,8 @@ def convert(
     *,
     model: Annotated[Path, typer.Argument(help="The zip that Stable-Baselines3's save wrote.")],
     out: Annotated[
-        Path | None, typer.Argument(help="The policy file to write. Default: <model>.safetensors.")
+        Path | None,
+        typer.Argument(help="The policy file to write. Default: `<model>.safetensors`."),
     ] = None,
     vecnormalize: Annotated[
         Path | None,
@@ -83,6 +93,62 @@ def convert(
 
 
 @app.command()
+def show(policy: PolicyFile, as_json: AsJson = False) -> None:
+    """Say what a policy file holds: inputs, layers, action, where it comes from.
+
+    The file is checked and its self-test is run, as always when one is loaded.
+    """
+    import sparseagent as sa
+
+    with friendly_errors():
+        loaded = sa.load(policy)
+    facts = _facts(loaded)
+    if as_json:
+        print_json(facts)
+        return
+    console = open_console()
+    console.print(f"{policy}: {policy.stat().st_size:,} bytes, order {loaded.order}")
+    for name, given in facts["inputs"].items():
+        console.print(f"input {name}: {given['dtype']} {tuple(given['shape'])}, {given['step']}")
+    console.print(loaded.summary())
+    for name, size in facts["outputs"].items():
+        console.print(f"output {name}: {size} numbers")
+    action = facts["action"]
+    console.print(f"action: {action['dtype']} {tuple(action['shape'])}, by {action['head']}")
+    tested = facts["self_test"]
+    console.print(f"self-test: {tested} observations, passed" if tested else "self-test: none")
+    for name, fact in loaded.metadata.items():
+        console.print(f"{name}: {fact}")
+
+
+def _facts(policy: SparsePolicy) -> dict[str, Any]:
+    """What `show` tells, as JSON holds it."""
+    dtype, shape = policy.head.action_of(policy.output_size)
+    return {
+        "weights": policy.nnz,
+        "sparsity": policy.sparsity,
+        "order": policy.order,
+        "ops": [op.kind for op in policy.program.ops],
+        "inputs": {
+            name: {"dtype": step.dtype, "shape": step.shape, "step": _words(step)}
+            for name, step in policy.inputs.items()
+        },
+        "outputs": {name: span.size for name, span in policy.program.outputs.items()},
+        "action": {"dtype": dtype, "shape": shape, "head": policy.head.kind},
+        "self_test": 0 if policy.golden is None else len(policy.golden.outputs),
+        "metadata": policy.metadata,
+    }
+
+
+def _words(step: Observation) -> str:
+    if step.categories:
+        return "one-hot"
+    if step.is_identity:
+        return "as it comes"
+    return f"normalised, clipped to [{step.low:g}, {step.high:g}], in {step.precision}"
+
+
+@app.command()
 def rollout(
     *,
     policy: PolicyFile,
@@ -97,6 +163,7 @@ def rollout(
     num_envs: Annotated[int, typer.Option(help="Environments stepped together.")] = 8,
     seed: Annotated[int, typer.Option(help="Seed of the episodes.")] = 0,
     threads: Annotated[int, typer.Option(help="Threads of the compiled policy.")] = 1,
+    as_json: AsJson = False,
 ) -> None:
     """Play episodes with a policy file: return with its 95 % interval, steps per second."""
     import sparseagent as sa
@@ -109,7 +176,10 @@ def rollout(
             raise ValueError("env: expected an environment id, for the file names none")
         act = sa.compile(loaded, threads=threads)
         result = sa.rollout(act, name, episodes=episodes, num_envs=num_envs, seed=seed)
-    open_console().print(str(result))
+    if as_json:
+        print_json({**asdict(result), "steps_per_second": result.steps_per_second})
+    else:
+        open_console().print(str(result))
 
 
 @app.command()
@@ -152,7 +222,8 @@ def robustness(
     Example: sparseagent robustness runs/demo --out robustness.csv
     """
     from sparseagent.robustness import NOISE_LEVELS
-    from sparseagent.train.robustness_files import draw_robustness, measure_files, policy_files
+    from sparseagent.train.policy_files import policy_files
+    from sparseagent.train.robustness_files import draw_robustness, measure_files
     from sparseagent.train.robustness_page import write_robustness_page
 
     console = open_console()
@@ -180,42 +251,90 @@ def robustness(
 
 
 @app.command()
+def inputs(
+    *,
+    policies: Annotated[
+        list[Path],
+        typer.Argument(metavar="POLICY...", help="Policy files, or folders of them."),
+    ],
+    env: Annotated[
+        str | None,
+        typer.Option(help="Environment id for the names. Default: the one noted in the files."),
+    ] = None,
+    most: Annotated[int, typer.Option(help="Inputs to show of each agent.", min=1)] = 20,
+    out: Annotated[
+        Path | None, typer.Option(help="A CSV table to write, of all inputs of all policies.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="A plot to write (.png); the files are of one agent.")
+    ] = None,
+) -> None:
+    """Show which inputs an agent uses, and how much: sensors that it can do without.
+
+    Seeds of one agent are put together, as in `robustness`. The share of an input is what it has of
+    the squared weights that read the observation; it compares inputs where these were normalised.
+
+    Example: sparseagent inputs runs/demo --plot inputs.png
+    """
+    from sparseagent.train.input_report import agent_inputs, draw_inputs, write_inputs
+    from sparseagent.train.policy_files import policy_files
+
+    console = open_console()
+    with friendly_errors():
+        agents = agent_inputs(policy_files(policies), env)
+        if plot is not None and len(agents) > 1:
+            names = ", ".join(agent.agent for agent in agents)
+            raise ValueError(f"plot: expected the files of one agent, got {names}")
+        if out is not None:
+            write_inputs(agents, out)
+        if plot is not None:
+            draw_inputs(agents[0], plot, most)
+    for agent in agents:
+        console.print(agent.headline)
+        print_table(console, *agent.table(most))
+    for name, path in (("table", out), ("plot", plot)):
+        if path is not None:
+            console.print(f"{name}: {path}")
+
+
+@app.command()
 def bench(
     policy: PolicyFile,
     batch: Annotated[
         list[int] | None, typer.Option(help="Observations in a call; may be repeated. Default: 1.")
     ] = None,
     calls: Annotated[int, typer.Option(help="Timed calls of each contender.")] = 5_000,
+    as_json: AsJson = False,
 ) -> None:
     """Time a policy file against our dense kernels, NumPy and, where installed, torch.
 
     All contenders run in this process, on one core, in turns.
     """
-    from sparseagent import load
+    from sparseagent import compile, load
     from sparseagent.train.contenders import bench_policy
     from sparseagent.train.run_report import latency_rows
 
     console = open_console()
     with friendly_errors():
         loaded = load(policy)
-        for size in batch or [1]:
-            header, rows = latency_rows(bench_policy(loaded, size, calls))
-            console.print(f"batch {size}, {calls:,} calls each")
-            print_table(console, header, rows)
-    console.print(_explain(loaded))
-
-
-def _explain(policy: SparsePolicy) -> str:
-    import sparseagent as sa
-
-    return sa.compile(policy).explain()
+        timed = {size: bench_policy(loaded, size, calls) for size in batch or [1]}
+    if as_json:
+        print_json([{"batch": size, **asdict(row)} for size in timed for row in timed[size]])
+        return
+    for size, latencies in timed.items():
+        console.print(f"batch {size}, {calls:,} calls each")
+        print_table(console, *latency_rows(latencies))
+    console.print(compile(loaded).explain())
 
 
 @app.command()
-def kernels() -> None:
+def kernels(as_json: AsJson = False) -> None:
     """List the instruction sets and formats of this build, and what this machine can run."""
     import sparseagent as sa
 
+    if as_json:
+        print_json([asdict(isa) for isa in sa.kernels()])
+        return
     rows = [
         (
             isa.name,

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sparseagent.commands.console import app, friendly_errors, open_console, print_table
+from sparseagent.commands.console import (
+    app,
+    friendly_errors,
+    open_console,
+    print_table,
+    resumable,
+)
 from sparseagent.commands.options import RunOptions, SearchOptions, takes_run_options
 
 if TYPE_CHECKING:
@@ -109,6 +115,7 @@ def _prepared(options: RunOptions, console: Console) -> Iterator[OpenRun]:
                     display=Display(console),
                 )
             )
+        held.enter_context(resumable())
         try:
             yield opened
         except (FolderError, OSError) as error:
@@ -132,7 +139,7 @@ def search(options: SearchOptions) -> None:
     from sparseagent.train.search_run import policy_of, search_run
 
     console = open_console()
-    with friendly_errors():
+    with friendly_errors(), resumable():
         config = options.to_config()
         found = search_run(
             config,

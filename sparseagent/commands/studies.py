@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sparseagent.commands.console import app, friendly_errors, open_console
+from sparseagent.commands.console import app, friendly_errors, open_console, resumable
 
 
 @app.command()
@@ -46,7 +46,7 @@ def study(
     )
 
     console = open_console()
-    with friendly_errors():
+    with friendly_errors(), resumable():
         opened = open_studies(files, csv, out)
         missing = () if report else run_studies(opened, processes, seeds)
         told = report_studies(opened, files)

@@ -1,4 +1,4 @@
-"""The last step of every conversion: layers, steps and facts become a SparsePolicy."""
+"""The last step of every conversion: a program, its head and facts become a SparsePolicy."""
 
 from __future__ import annotations
 
@@ -6,55 +6,62 @@ import importlib.metadata
 from collections.abc import Mapping
 from typing import Any
 
+from sparseagent.convert.builder import Builder, Value
 from sparseagent.convert.dead_neurons import remove_dead_neurons
 from sparseagent.convert.golden import golden_observations
 from sparseagent.convert.spaces import BoxSpace
 from sparseagent.head import Head
-from sparseagent.ops import Layer, Observation, chain
 from sparseagent.order import best_order
 from sparseagent.policy import SparsePolicy
 
 
 def assemble(
-    layers: tuple[Layer, ...],
-    observation: Observation,
+    builder: Builder,
+    outputs: Mapping[str, Value],
     head: Head,
     *,
     facts: Mapping[str, Any],
     metadata: Mapping[str, Any] | None,
-    space: BoxSpace | None = None,
+    spaces: Mapping[str, BoxSpace] | None = None,
     order: str | None = None,
-    keep_structure: bool = False,
 ) -> SparsePolicy:
-    """Join the parts, remove dead neurons, order the sums, and attach facts and the self-test.
+    """Fold the program, remove dead neurons, order the sums, and attach facts and the self-test.
 
     Args:
-        layers: as the source has them.
-        observation: the step before the first layer.
-        head: the step after the last layer.
+        builder: the network as the source has it.
+        outputs: values by name; the head takes the first.
+        head: the step after the first output.
         facts: what the converter knows about the source.
         metadata: what the caller adds; it wins over `facts`.
-        space: the observations' space, from which the self-test is drawn, or None.
+        spaces: of the inputs by name, as far as they are known; the self-test is drawn from them.
         order: the summation order, see `SparsePolicy.repack`; None for this machine's fastest.
-        keep_structure: whether dead neurons stay.
 
     Returns:
-        The policy. Its metadata describes the source before dead neurons went: `source_shapes`
-        `[out, in]` and `sparsity` per layer, `versions`, and unless the structure is kept
-        `removed_neurons` per hidden layer.
+        The policy. Its metadata describes the trained network, before anything was folded or
+        removed: `source_shapes` `[out, in]` and `sparsity` per linear map, `versions`, and unless
+        masks were given `removed_neurons` per hidden layer.
     """
     described = {
         **facts,
-        "source_shapes": [list(layer.shape) for layer in layers],
-        "sparsity": [layer.sparsity for layer in layers],
+        "source_shapes": [list(shape) for shape, _ in builder.matrices],
+        "sparsity": [sparsity for _, sparsity in builder.matrices],
     }
-    policy = SparsePolicy(chain(layers, observation), head, described)
-    if not keep_structure:
+    policy = SparsePolicy(builder.program(outputs), head, described)
+    if not builder.has_masks:
         policy = remove_dead_neurons(policy)
     policy = policy.repack(best_order() if order is None else order)
-    low, high = (space.low, space.high) if space is not None else (None, None)
-    policy = policy.with_golden(golden_observations(observation, low, high))
+    policy = policy.with_golden(_golden(policy, spaces or {}))
     return policy.with_metadata(**dict(metadata or {}))
+
+
+def _golden(policy: SparsePolicy, spaces: Mapping[str, BoxSpace]) -> Any:
+    """Observations for the self-test: an array, or one for each input of a Dict."""
+    drawn = {}
+    for number, (name, step) in enumerate(policy.inputs.items()):
+        space = spaces.get(name)
+        low, high = (None, None) if space is None else (space.low, space.high)
+        drawn[name] = golden_observations(step, low, high, seed=number)
+    return next(iter(drawn.values())) if len(drawn) == 1 else drawn
 
 
 def versions(*packages: str) -> dict[str, str]:

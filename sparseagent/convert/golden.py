@@ -18,6 +18,7 @@ def golden_observations(
     low: NDArray[Any] | None = None,
     high: NDArray[Any] | None = None,
     count: int = 8,
+    seed: int = 0,
 ) -> NDArray[Any]:
     """Typical observations, the same at every call: `[count, *shape]` in the observation's dtype.
 
@@ -29,8 +30,9 @@ def golden_observations(
         low: lower bounds of the observation space, `[*shape]`, or None for unknown.
         high: upper bounds, same shape, or None.
         count: number of observations, at least 1.
+        seed: of the draw; inputs of one policy differ in it.
     """
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     dtype = np.dtype(observation.dtype)
     shape = (count, observation.size)
     if dtype.kind in "iu" and low is None and high is None:

@@ -11,6 +11,7 @@ from torch import nn
 
 from sparseagent.convert.assemble import assemble, versions
 from sparseagent.convert.beside import statement_beside, warn_of_silence
+from sparseagent.convert.builder import Builder
 from sparseagent.convert.masks import read_masks
 from sparseagent.convert.normaliser import Normaliser, Statement, statement_of
 from sparseagent.convert.sb3_source import Source
@@ -84,7 +85,8 @@ def from_sb3(
     if isinstance(model_or_path, str | Path):
         file = zip_file(Path(model_or_path))
         stated = Stated(algo, activation, observation_space, action_space)
-        source = read_zip(file, stated, read_masks(masks))
+        arrays = read_masks(masks)
+        source = read_zip(file, stated)
         statement = _statement_of_zip(file, source, vecnormalize)
     else:
         if algo is not None or activation is not None:
@@ -92,25 +94,24 @@ def from_sb3(
         from sparseagent.convert.sb3_live import read_model
 
         arrays = read_masks(masks, prefix="policy.")
-        source = read_model(model_or_path, observation_space, action_space, arrays)
+        source = read_model(model_or_path, observation_space, action_space)
         source, statement = _with_surroundings(
             model_or_path, source, vecnormalize, reshape=not space_given
         )
-    return _policy(source, statement, metadata, order, keep_structure=masks is not None)
+    return _policy(source, statement, Builder(arrays), metadata, order)
 
 
 def _policy(
     source: Source,
     statement: Statement,
+    builder: Builder,
     metadata: Mapping[str, Any] | None,
     order: str | None,
-    *,
-    keep_structure: bool,
 ) -> SparsePolicy:
-    layers = source.chain.layers()
     space = source.observation_space
     step = observation_step(space, statement.normaliser, normalize_images=source.normalize_images)
-    head = action_head(source.action_space, layers[-1].shape[0], squashed=source.squashed)
+    action = source.network(builder, builder.observe(step))
+    head = action_head(source.action_space, action.size, squashed=source.squashed)
     facts = {
         "source": "stable-baselines3",
         "algorithm": source.algorithm,
@@ -120,16 +121,14 @@ def _policy(
         "versions": versions("torch", "stable-baselines3", "gymnasium"),
         **source.facts,
     }
-    box = space if isinstance(space, BoxSpace) else None
     return assemble(
-        layers,
-        step,
+        builder,
+        {"action": action},
         head,
         facts=facts,
         metadata=metadata,
-        space=box,
+        spaces={"observation": space} if isinstance(space, BoxSpace) else None,
         order=order,
-        keep_structure=keep_structure,
     )
 
 

@@ -15,8 +15,7 @@ from stable_baselines3.td3.policies import Actor as TD3Actor
 from stable_baselines3.td3.policies import TD3Policy
 from torch import nn
 
-from sparseagent.convert.chain import Chain
-from sparseagent.convert.masks import Masks
+from sparseagent.convert.builder import Builder, Value
 from sparseagent.convert.sb3_source import FAMILIES, Source, remembers_normaliser
 from sparseagent.convert.spaces import Space, read_space
 from sparseagent.convert.torch_modules import add_module
@@ -36,16 +35,13 @@ _METHODS = (
 )
 
 
-def read_model(
-    model: Any, observation_space: Any, action_space: Any, masks: Masks | None
-) -> Source:
+def read_model(model: Any, observation_space: Any, action_space: Any) -> Source:
     """Read the actor of a live PPO, A2C, DQN, SAC, TD3 or DDPG model.
 
     Args:
         model: the model; it is not changed.
         observation_space: replaces the model's own, or None.
         action_space: replaces the model's own, or None.
-        masks: which weights exist, by their names below the model; None for the nonzero ones.
 
     Raises:
         TypeError: another algorithm, or a module, class or space that cannot be represented.
@@ -56,12 +52,15 @@ def read_model(
     action_space = _space(model, "action_space", action_space)
     family = FAMILIES[algorithm]
     parts, squashed = _READERS[family](model.policy)
-    chain = Chain(masks)
-    for path, module in parts:
-        add_module(chain, path, module)
+
+    def network(builder: Builder, x: Value) -> Value:
+        for path, module in parts:
+            x = add_module(builder, x, path, module)
+        return x
+
     return Source(
         algorithm,
-        chain,
+        network,
         squashed,
         observation_space,
         action_space,

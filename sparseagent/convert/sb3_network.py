@@ -1,4 +1,4 @@
-"""Rebuilds an actor's chain from the names and shapes of its saved tensors."""
+"""Rebuilds an actor's network from the names and shapes of its saved tensors."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from sparseagent.convert.chain import Chain
+from sparseagent.convert.builder import Builder, Value
 from sparseagent.convert.inert_pickle import describe
-from sparseagent.convert.masks import Masks
 from sparseagent.convert.torch_modules import add_module
 from sparseagent.csr import Float32
 
@@ -29,23 +28,25 @@ _SUFFIX = re.compile(r"(\d+)\.(weight|weight_orig|weight_mask|bias|bias_orig|bia
 
 
 def add_network(
+    builder: Builder,
+    x: Value,
     family: str,
     tensors: Tensors,
     activation: nn.Module,
     *,
     squashed: bool,
     clip_mean: float,
-    masks: Masks | None,
-) -> Chain:
+) -> Value:
     """The network from the flattened observation to the head.
 
     Args:
+        builder: what is being built.
+        x: the flattened observation.
         family: one of the values of `sb3_source.FAMILIES`.
         tensors: the policy's state dict, float32.
         activation: the module between two Linears.
         squashed: whether a tanh follows the last Linear.
         clip_mean: bound that SAC with gSDE puts on its mean; 0 for none.
-        masks: which weights exist, by their names among the tensors; None for the nonzero ones.
 
     Raises:
         UnsupportedError: a tensor that is not float32, or an activation that is not known.
@@ -57,29 +58,34 @@ def add_network(
             f"policy.pth: expected no learned features extractor (MlpPolicy), got "
             f"{describe(foreign[0])}"
         )
-    chain = Chain(masks)
     for part in _PARTS[family]:
         if part.endswith("."):
-            ends_in_activation = part != _PARTS[family][-1]
-            _add_sequence(chain, part, tensors, activation, ends_in_activation)
+            ends = part != _PARTS[family][-1]
+            x = _add_sequence(builder, x, part, tensors, activation, ends_in_activation=ends)
         elif f"{part}.0.weight" in tensors or f"{part}.0.weight_orig" in tensors:
-            _add_linear(chain, f"{part}.0", tensors)  # SAC with gSDE bounds its mean
+            x = _add_linear(builder, x, f"{part}.0", tensors)  # SAC with gSDE bounds its mean
             if not clip_mean > 0:
                 raise ValueError(
                     f"policy_kwargs: clip_mean: expected more than 0 beside {part}.0, got "
                     f"{clip_mean}"
                 )
-            add_module(chain, f"{part}.1", nn.Hardtanh(-clip_mean, clip_mean))
+            x = add_module(builder, x, f"{part}.1", nn.Hardtanh(-clip_mean, clip_mean))
         else:
-            _add_linear(chain, part, tensors)
+            x = _add_linear(builder, x, part, tensors)
     if squashed:
-        add_module(chain, "tanh", nn.Tanh())
-    return chain
+        x = add_module(builder, x, "tanh", nn.Tanh())
+    return x
 
 
 def _add_sequence(
-    chain: Chain, prefix: str, tensors: Tensors, activation: nn.Module, ends_in_activation: bool
-) -> None:
+    builder: Builder,
+    x: Value,
+    prefix: str,
+    tensors: Tensors,
+    activation: nn.Module,
+    *,
+    ends_in_activation: bool,
+) -> Value:
     """Linear, activation, Linear, ...: the places 0, 2, 4, ... hold the Linears."""
     places = set()
     for key in tensors:
@@ -99,12 +105,13 @@ def _add_sequence(
             f"policy.pth: expected {prefix}0, {prefix}2, ... without a gap, got {sorted(places)}"
         )
     for number in range(count):
-        _add_linear(chain, f"{prefix}{2 * number}", tensors)
+        x = _add_linear(builder, x, f"{prefix}{2 * number}", tensors)
         if number < count - 1 or ends_in_activation:
-            add_module(chain, f"{prefix}{2 * number + 1}", activation)
+            x = add_module(builder, x, f"{prefix}{2 * number + 1}", activation)
+    return x
 
 
-def _add_linear(chain: Chain, path: str, tensors: Tensors) -> None:
+def _add_linear(builder: Builder, x: Value, path: str, tensors: Tensors) -> Value:
     weight, bias = _tensor(tensors, path, "weight"), _tensor(tensors, path, "bias")
     if weight is None or weight.ndim != 2 or (bias is not None and bias.shape != weight.shape[:1]):
         raise ValueError(
@@ -112,7 +119,8 @@ def _add_linear(chain: Chain, path: str, tensors: Tensors) -> None:
             f"{None if weight is None else weight.shape} and "
             f"{None if bias is None else bias.shape}"
         )
-    chain.linear(f"module '{path}' (Linear)", weight, bias, f"{path}.weight")
+    name = f"module '{path}' (Linear)"
+    return builder.linear(x, weight, bias, key=f"{path}.weight", path=name)
 
 
 def _tensor(tensors: Tensors, path: str, attribute: str) -> Float32 | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sparseagent.convert.chain import Chain
+from sparseagent.convert.builder import Builder, Value
 from sparseagent.convert.spaces import Space
 
 #: The algorithms that can be converted, and the family that shares a network's structure.
@@ -26,7 +26,7 @@ class Source:
 
     Attributes:
         algorithm: one of `FAMILIES`.
-        chain: the network from the flattened observation to the head.
+        network: adds the network, from the flattened observation to the head, to a builder.
         squashed: whether the last activation is the tanh that the head stretches to the bounds.
         observation_space: what the network takes.
         action_space: what the environment takes.
@@ -37,7 +37,7 @@ class Source:
     """
 
     algorithm: str
-    chain: Chain
+    network: Callable[[Builder, Value], Value]
     squashed: bool
     observation_space: Space
     action_space: Space

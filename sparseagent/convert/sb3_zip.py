@@ -21,8 +21,8 @@ from torch import nn
 from torch.nn.modules import activation as activation_modules
 
 from sparseagent.convert.archive import Archive
+from sparseagent.convert.builder import Builder, Value
 from sparseagent.convert.inert_pickle import Name, brief, describe, read_pickle
-from sparseagent.convert.masks import Masks
 from sparseagent.convert.pickled_numpy import number
 from sparseagent.convert.sb3_network import add_network
 from sparseagent.convert.sb3_source import FAMILIES, Source, remembers_normaliser
@@ -80,13 +80,12 @@ def zip_file(path: Path) -> Path:
     return path if named else path.with_name(path.name + ".zip")
 
 
-def read_zip(file: Path, stated: Stated, masks: Masks | None) -> Source:
+def read_zip(file: Path, stated: Stated) -> Source:
     """Read the actor of a saved PPO, A2C, DQN, SAC, TD3 or DDPG model.
 
     Args:
         file: the zip.
         stated: what the caller says.
-        masks: which weights exist, by their names in the policy; None for the nonzero ones.
 
     Raises:
         FileNotFoundError: no such file.
@@ -102,11 +101,15 @@ def read_zip(file: Path, stated: Stated, masks: Masks | None) -> Source:
     action_space = _space(data, "action_space", stated.action_space)
     activation = _activation(keywords.get("activation_fn"), stated.activation, family)
     clip_mean = number("policy_kwargs: clip_mean", keywords.get("clip_mean", 2.0))
+
+    def network(builder: Builder, x: Value) -> Value:
+        return add_network(
+            builder, x, family, tensors, activation, squashed=squashed, clip_mean=clip_mean
+        )
+
     return Source(
         algorithm,
-        add_network(
-            family, tensors, activation, squashed=squashed, clip_mean=clip_mean, masks=masks
-        ),
+        network,
         squashed,
         observation_space,
         action_space,

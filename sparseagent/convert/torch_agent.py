@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from sparseagent.convert.assemble import assemble, versions
-from sparseagent.convert.chain import Chain
+from sparseagent.convert.builder import Builder
 from sparseagent.convert.masks import read_masks
 from sparseagent.convert.torch_modules import add_module
 from sparseagent.head import Head, Raw
@@ -58,18 +58,24 @@ def from_torch(
     if not isinstance(module, nn.Module):
         raise TypeError(f"module: expected a torch.nn.Module, got {type(module).__name__}")
     arrays = read_masks(masks)
-    chain = Chain(arrays)
-    add_module(chain, "", module)
-    layers = chain.layers()
-    step = Observation((layers[0].shape[1],)) if observation is None else observation
-    facts = {"source": "torch", "versions": versions("torch")}
-    last = Raw() if head is None else head
+    builder = Builder(arrays)
+    step = Observation((_width(module),)) if observation is None else observation
+    if not isinstance(step, Observation):
+        raise TypeError(f"observation: expected an instance of Observation, got {step!r}")
+    action = add_module(builder, builder.observe(step), "", module)
     return assemble(
-        layers,
-        step,
-        last,
-        facts=facts,
+        builder,
+        {"action": action},
+        Raw() if head is None else head,
+        facts={"source": "torch", "versions": versions("torch")},
         metadata=metadata,
         order=order,
-        keep_structure=arrays is not None,
     )
+
+
+def _width(module: nn.Module) -> int:
+    """The inputs of the first Linear."""
+    first = next((part for part in module.modules() if isinstance(part, nn.Linear)), None)
+    if first is None:
+        raise ValueError("module: expected at least one Linear, got none")
+    return first.in_features

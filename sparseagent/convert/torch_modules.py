@@ -1,4 +1,4 @@
-"""Walks torch modules and adds them to a `Chain`; refuses, by name, what it cannot represent."""
+"""Walks torch modules and adds them to a `Builder`; refuses, by name, what it cannot represent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.prune import BasePruningMethod
 
-from sparseagent.convert.chain import Chain
+from sparseagent.convert.builder import Builder, Value
 from sparseagent.convert.unsupported import UnsupportedError
 from sparseagent.csr import Float32
 
@@ -53,17 +53,17 @@ _SUPPORTED = (
 )
 
 
-def add_module(chain: Chain, path: str, module: nn.Module) -> None:
-    """Add `module`, and what a Sequential holds, to `chain`, as it acts at evaluation.
+def add_module(builder: Builder, x: Value, path: str, module: nn.Module) -> Value:
+    """What `module`, and what a Sequential holds, makes of `x` at evaluation.
 
     Args:
-        chain: what is being built.
+        builder: what is being built.
+        x: what the module takes.
         path: where the module lies, such as `"actor.mu.2"`; messages name it.
-        module: chains of the modules in the message below.
+        module: one of the modules in the message below.
 
     Raises:
-        UnsupportedError: a module that no chain of layers represents, or weights that are not
-            float32.
+        UnsupportedError: a module that is not known, or weights that are not float32.
         ValueError: an option or a number that a policy cannot hold.
     """
     name = f"module '{path}' ({type(module).__name__})"
@@ -71,14 +71,16 @@ def add_module(chain: Chain, path: str, module: nn.Module) -> None:
     if _acts_as(module, nn.Sequential):
         for key, child in module._modules.items():  # named_children() skips a module used twice
             if child is not None:
-                add_module(chain, f"{path}.{key}" if path else key, child)
+                x = add_module(builder, x, f"{path}.{key}" if path else key, child)
     elif _acts_as(module, nn.Linear):
         key = f"{path}.weight" if path else "weight"
-        chain.linear(name, read_tensor(name, module, "weight"), _read_bias(name, module), key)
+        weight = read_tensor(name, module, "weight")
+        x = builder.linear(x, weight, _read_bias(name, module), key=key, path=name)
     elif _acts_as(module, nn.Flatten):
         _check_flatten(name, module)
     elif not any(_acts_as(module, kind) for kind in _TRANSPARENT):
-        _add_activation(chain, name, module)
+        x = _add_activation(builder, x, name, module)
+    return x
 
 
 def read_tensor(name: str, module: nn.Module, attribute: str) -> Float32:
@@ -161,22 +163,23 @@ def _check_flatten(name: str, module: Any) -> None:
         )
 
 
-def _add_activation(chain: Chain, name: str, module: Any) -> None:
+def _add_activation(builder: Builder, x: Value, name: str, module: Any) -> Value:
     for kind, activation in _PLAIN.items():
         if _acts_as(module, kind):
             _check_softplus(name, module)
-            return chain.activation(name, activation)
+            return builder.activation(x, activation, path=name)
     if _acts_as(module, nn.ELU):
-        return chain.activation(name, "elu", float(module.alpha))
+        return builder.activation(x, "elu", float(module.alpha), path=name)
     if _acts_as(module, nn.LeakyReLU):
-        return chain.activation(name, "leaky_relu", float(module.negative_slope))
+        return builder.activation(x, "leaky_relu", float(module.negative_slope), path=name)
     if _acts_as(module, nn.GELU):
-        return chain.activation(name, "gelu" if module.approximate == "none" else "gelu_tanh")
+        exact = module.approximate == "none"
+        return builder.activation(x, "gelu" if exact else "gelu_tanh", path=name)
     if _acts_as(module, nn.CELU):
-        return chain.activation(name, "celu", float(module.alpha))
+        return builder.activation(x, "celu", float(module.alpha), path=name)
     if _acts_as(module, nn.Hardtanh):  # ReLU6 is one
-        return chain.clamp(name, float(module.min_val), float(module.max_val))
-    raise UnsupportedError(f"{name}: not representable as a layer; expected one of {_SUPPORTED}")
+        return builder.clamp(x, float(module.min_val), float(module.max_val), path=name)
+    raise UnsupportedError(f"{name}: not representable as ops; expected one of {_SUPPORTED}")
 
 
 def _check_softplus(name: str, module: Any) -> None:

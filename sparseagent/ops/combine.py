@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from sparseagent import fields
-from sparseagent.csr import Float32, Float64, frozen_array
+from sparseagent.csr import Float32, Float64, finite_array
 from sparseagent.program import Attributes, Op, Span, Tensors
 
 RULES = ("add", "multiply", "lerp")
@@ -34,9 +34,7 @@ class Combine(Op):
         if (self.weight is not None) != (self.rule == "lerp"):
             raise ValueError("weight: expected one for lerp, and none for the others")
         if self.weight is not None:
-            object.__setattr__(self, "weight", frozen_array("weight", self.weight, np.float32, 1))
-            if not np.isfinite(self.weight).all():
-                raise ValueError("weight: expected finite numbers, got Inf or NaN")
+            object.__setattr__(self, "weight", finite_array("weight", self.weight))
 
     def check(self) -> None:
         if len(self.reads) != 2 or len(self.writes) != 1:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sparseagent import fields
-from sparseagent.csr import CSR, Float32, Float64, ReadOnly, check_shape, frozen_array
+from sparseagent.csr import CSR, Float32, Float64, ReadOnly, check_shape, finite_array
 from sparseagent.ops.activation import activate, activation_bound, check_activation
 from sparseagent.program import Attributes, Op, Span, Tensors
 
@@ -35,19 +35,15 @@ class Layer(ReadOnly):
 
     def __post_init__(self) -> None:
         if not isinstance(self.weight, CSR):
-            dense = frozen_array("weight", self.weight, np.float32, 2)
+            dense = finite_array("weight", self.weight, ndim=2)
             check_shape("weight: shape", dense.shape)
-            if not np.isfinite(dense).all():
-                raise ValueError("weight: expected finite numbers, got Inf or NaN")
             object.__setattr__(self, "weight", dense)
-        object.__setattr__(self, "bias", frozen_array("bias", self.bias, np.float32, 1))
+        object.__setattr__(self, "bias", finite_array("bias", self.bias))
         if self.bias.size != self.shape[0]:
             raise ValueError(
                 f"bias: expected {self.shape[0]} numbers for a layer {self.shape}, "
                 f"got {self.bias.size}"
             )
-        if not np.isfinite(self.bias).all():
-            raise ValueError("bias: expected finite numbers, got Inf or NaN")
         object.__setattr__(self, "alpha", float(self.alpha))
         check_activation(self.activation, self.alpha)
 

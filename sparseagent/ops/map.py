@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from sparseagent import fields
-from sparseagent.csr import Float32, Float64, frozen_array, nearest_float32
+from sparseagent.csr import Float32, Float64, finite_array, nearest_float32
 from sparseagent.ops.activation import activate, activation_bound, check_activation
 from sparseagent.program import Attributes, Op, Span, Tensors
 
@@ -44,10 +44,7 @@ class Map(Op):
         for name in ("scale", "shift"):
             given = getattr(self, name)
             if given is not None:
-                array = frozen_array(name, given, np.float32, 1)
-                if not np.isfinite(array).all():
-                    raise ValueError(f"{name}: expected finite numbers, got Inf or NaN")
-                object.__setattr__(self, name, array)
+                object.__setattr__(self, name, finite_array(name, given))
         for name in ("low", "high"):
             given = getattr(self, name)
             if given is not None:

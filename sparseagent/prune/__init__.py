@@ -10,6 +10,13 @@ A new score, growth, pattern, neuron score or penalty is one file with one class
 Needs torch; Stable-Baselines3 only for `Sparsifier.callback`.
 """
 
+from sparseagent.extras import needed
+
+try:
+    import torch as _torch  # noqa: F401
+except ModuleNotFoundError as _error:
+    raise needed(_error, "sparseagent.prune") from None
+
 from sparseagent.prune.allocation import Allocation as Allocation
 from sparseagent.prune.allocation import erk as erk
 from sparseagent.prune.allocation import global_ as global_
@@ -23,6 +30,7 @@ from sparseagent.prune.drop import CosineDrop as CosineDrop
 from sparseagent.prune.drop import Drop as Drop
 from sparseagent.prune.foreign_masks import found_masks as found_masks
 from sparseagent.prune.growth.gradient_growth import GradientGrowth as GradientGrowth
+from sparseagent.prune.growth.input_growth import InputGrowth as InputGrowth
 from sparseagent.prune.growth.protocol import Growth as Growth
 from sparseagent.prune.growth.random_growth import RandomGrowth as RandomGrowth
 from sparseagent.prune.layer import Layer as Layer
@@ -38,6 +46,7 @@ from sparseagent.prune.neuron.taylor import NeuronTaylor as NeuronTaylor
 from sparseagent.prune.observation import Observer as Observer
 from sparseagent.prune.pattern.block import Block as Block
 from sparseagent.prune.pattern.connected import Connected as Connected
+from sparseagent.prune.pattern.fan_in import FanIn as FanIn
 from sparseagent.prune.pattern.hybrid import Hybrid as Hybrid
 from sparseagent.prune.pattern.lane_balanced import LaneBalanced as LaneBalanced
 from sparseagent.prune.pattern.n_m import NM as NM
@@ -47,9 +56,11 @@ from sparseagent.prune.pattern.whole_neurons import WholeNeurons as WholeNeurons
 from sparseagent.prune.penalising import penalise as penalise
 from sparseagent.prune.penalty.contribution import ContributionPenalty as ContributionPenalty
 from sparseagent.prune.penalty.group_lasso import GroupLasso as GroupLasso
+from sparseagent.prune.penalty.input_lasso import InputLasso as InputLasso
 from sparseagent.prune.penalty.l1 import L1Penalty as L1Penalty
 from sparseagent.prune.penalty.l2 import L2Penalty as L2Penalty
 from sparseagent.prune.penalty.protocol import Penalty as Penalty
+from sparseagent.prune.penalty.proximal_l1 import ProximalL1 as ProximalL1
 from sparseagent.prune.removal import Removed as Removed
 from sparseagent.prune.removal import remove_dead_neurons as remove_dead_neurons
 from sparseagent.prune.removal import remove_neurons as remove_neurons
@@ -73,3 +84,4 @@ from sparseagent.prune.shrinking import shrink as shrink
 from sparseagent.prune.sparsifier import Sparsifier as Sparsifier
 from sparseagent.prune.tickets import Ticket as Ticket
 from sparseagent.prune.tickets import lottery as lottery
+from sparseagent.prune.warmup import Warmup as Warmup

@@ -55,6 +55,11 @@ class Automatic:
             if not getattr(self, name):
                 raise ValueError(f"{name}: expected more than 0, got {getattr(self, name)}")
 
+    @property
+    def always_arrives(self) -> bool:
+        """False: `limit` is reached only where pruning never waits."""
+        return False
+
     def __call__(self, progress: float) -> float:
         """Sparsity after `progress`, all of which was earned."""
         return Geometric(self.limit, self.start, self.stop)(progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import TYPE_CHECKING
 
 from stable_baselines3.common.callbacks import BaseCallback
@@ -32,7 +33,8 @@ class SparsifierCallback(BaseCallback):
     state of the sparsifier goes on where it stopped. Training dense first, and pruning in a later
     call with `reset_num_timesteps=False`, counts from that call.
 
-    An automatic schedule is told the return of every training episode, as a `Monitor` sees it.
+    A schedule that goes by reports is told the return of every training episode, as a `Monitor`
+    sees it. Where `Warmup` never saw it rise, a warning at the end says so.
 
     Logs `prune/sparsity`, and `prune/sparsity_<part>` where there are several parts.
 
@@ -45,7 +47,7 @@ class SparsifierCallback(BaseCallback):
         TypeError: At the start, the model is of an unknown kind.
         ValueError: At the start, the model has another policy, or nothing would be learned.
         RuntimeError: At the end, the final sparsity was not reached: training was stopped early, or
-            nothing was learned, or too few episodes ended for an automatic schedule.
+            nothing was learned; or too few episodes ended for a schedule that goes by them.
     """
 
     def __init__(self, sparsifier: Sparsifier, total_timesteps: int | None = None) -> None:
@@ -164,14 +166,23 @@ class SparsifierCallback(BaseCallback):
         policy = self.model.policy
         return any(holds(optimizer, policy.get_parameter(name)) for name in self.sparsifier.masks)
 
+    def _warn_of_no_rise(self) -> None:
+        if self.sparsifier.has_risen is False:
+            warnings.warn(
+                "the return did not rise before pruning had to begin (Warmup.latest): what was "
+                "removed was chosen by an agent that had hardly learned",
+                stacklevel=2,
+            )
+
     def _finish(self) -> None:
         """End the ramp, or say why it cannot be ended."""
         sparsifier = self.sparsifier
         if sparsifier.wants_reports and not sparsifier.was_judged:
             raise RuntimeError(
-                "training ended without enough episodes for the automatic schedule to judge by: "
-                "wrap the environments in a Monitor, train longer, or lower Automatic(average=...)"
+                "training ended without enough episodes for the schedule to judge by: wrap the "
+                "environments in a Monitor, train longer, or lower its average"
             )
+        self._warn_of_no_rise()
         if sparsifier.frozen or sparsifier.finished:
             return
         reached = (

@@ -10,6 +10,7 @@ from torch import Tensor
 from sparseagent.prune.allocation import Allocation
 from sparseagent.prune.fixed_density import fixes_density
 from sparseagent.prune.growable import is_growable
+from sparseagent.prune.growth.protocol import exchanges
 from sparseagent.prune.joint import count_kept, is_joint
 from sparseagent.prune.layer import Layer
 from sparseagent.prune.layout import Part
@@ -72,9 +73,12 @@ def choose(
         ValueError: Allocation or pattern broke its contract, or cannot keep as few.
     """
 
-    def counts(left: Sequence[Tensor]) -> list[int]:
+    def counts(left: Sequence[Tensor], sparsity: float = sparsity) -> list[int]:
         alive = [int((layer > -torch.inf).sum()) for layer in left]
         return split(part, left, alive, sparsity, method)
+
+    def end(left: Sequence[Tensor]) -> list[int]:
+        return counts(left, max(sparsity, part.final))
 
     if not is_joint(method.pattern):
         return [
@@ -82,7 +86,7 @@ def choose(
             for layer, values, count in zip(part.layers, scores, counts(scores), strict=True)
         ]
     budget = part.budget(sparsity)
-    found = method.pattern.masks(scores, part.sources, budget, counts)
+    found = method.pattern.masks(scores, part.sources, budget, counts, end)
     if not len(part.layers) <= count_kept(found) <= budget:
         raise ValueError(
             f"pattern: expected {len(part.layers)} to {budget} kept weights in the {part.name}, "
@@ -103,9 +107,10 @@ def exchange_part(
 ) -> dict[str, Tensor]:
     """Masks of a part after a drop of low scores and as much growth.
 
-    Each layer first drops `share` of the weights that it has and is to keep, those of the lowest
-    scores, and then grows to its count with the highest growth, as far as the pattern allows. A
-    weight just dropped may be grown at once, which leaves it as it was.
+    Each layer whose weights `grow` exchanges first drops `share` of the weights that it has and is
+    to keep, those of the lowest scores; then each layer grows to its count with the highest growth,
+    as far as the pattern allows. A weight just dropped may be grown at once, which leaves it as it
+    was.
 
     Args:
         part: The layers that share the budget.
@@ -133,7 +138,8 @@ def exchange_part(
         pooled = method.pattern.pool(values)
         # A pattern whose legal counts are coarse may have fewer than its count.
         has = min(count, int(alive.sum()))
-        staying = _highest(pooled.masked_fill(~alive, -torch.inf), has - int(share * has))
+        leaving = int(share * has) if exchanges(method.grow, layer) else 0
+        staying = _highest(pooled.masked_fill(~alive, -torch.inf), has - leaving)
         growth = method.grow.growth(observed["grow"].show(layer), change)
         _check_scores("grow", layer, growth)
         ranked = _ranks(method.pattern.pool(growth.detach().to(values.device)))

@@ -9,7 +9,6 @@ from typing import Any
 from torch import Tensor
 
 from sparseagent.prune import saving
-from sparseagent.prune.automatic import Automatic
 from sparseagent.prune.choice import exchange_part, prune_part
 from sparseagent.prune.layer import Layer
 from sparseagent.prune.layout import Layout, Part
@@ -17,6 +16,7 @@ from sparseagent.prune.mask_set import MaskSet
 from sparseagent.prune.method import Method
 from sparseagent.prune.observation import Averages
 from sparseagent.prune.pace import Pace
+from sparseagent.prune.track import listens
 
 
 class Course:
@@ -44,8 +44,9 @@ class Course:
     @property
     def finished(self) -> bool:
         """Whether every part has its final sparsity, or an automatic schedule is past its stop."""
-        if isinstance(self._method.schedule, Automatic):
-            return self.position.progress >= self._method.schedule.stop
+        schedule = self._method.schedule
+        if listens(schedule) and not schedule.always_arrives:
+            return self.position.progress >= schedule.stop
         return all(self.masks.kept(part.layers) <= part.budget(part.final) for part in self.parts)
 
     @property
@@ -57,7 +58,8 @@ class Course:
 
     def observe(self, layers: Iterable[Layer]) -> None:
         """Let scores and growth see the present gradients of these layers, while these matter."""
-        automatic = isinstance(self._method.schedule, Automatic)
+        schedule = self._method.schedule
+        automatic = listens(schedule) and not schedule.always_arrives
         # Frozen masks go on observing: the next round of a lottery chooses by it.
         if self._method.grow is None and not automatic and self.finished:
             return
@@ -65,11 +67,12 @@ class Course:
             averages.update(layers)
 
     def hear(self, signal: float) -> None:
-        """Take in a report for an automatic schedule; see `Sparsifier.report`."""
+        """Take in a report for a schedule that listens; see `Sparsifier.report`."""
         schedule = self._method.schedule
-        if not isinstance(schedule, Automatic):
+        if not listens(schedule):
             raise ValueError(
-                f"report: expected the schedule Automatic, got {type(schedule).__name__}"
+                "report: expected a schedule that goes by reports, Automatic or Warmup, got "
+                f"{type(schedule).__name__}"
             )
         if not math.isfinite(signal):
             raise ValueError(f"signal: expected a finite number, got {signal}")

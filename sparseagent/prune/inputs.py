@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from torch import fx, nn
+import torch
+from torch import Tensor, fx, nn
 
 from sparseagent.prune.layer import Layer, weight_key
 from sparseagent.prune.networks import is_policy, policy_roles
 from sparseagent.prune.neuron_layers import trace
 
 
-def asks_for_inputs(score: object) -> bool:
-    """Whether a score wants to know which layers read the observation."""
-    return bool(getattr(score, "needs_inputs", False))
+def asks_for_inputs(method: object) -> bool:
+    """Whether a score or growth wants to know which layers read the observation."""
+    return bool(getattr(method, "needs_inputs", False))
 
 
 def input_layers(module: nn.Module, layers: Iterable[Layer]) -> frozenset[str]:
@@ -30,6 +31,29 @@ def input_layers(module: nn.Module, layers: Iterable[Layer]) -> frozenset[str]:
     found = _of_policy(module) if is_policy(module) else _of_module(module)
     keys = {weight_key(layer) for layer in found if isinstance(layer, nn.Linear)}
     return frozenset(layer.name for layer in layers if weight_key(layer.module) in keys)
+
+
+def by_column(columns: Tensor, inner: Tensor) -> Tensor:
+    """Ranks by the columns, and inside a column by its own values.
+
+    Args:
+        columns: `[in]`, higher = first.
+        inner: `[out, in]`.
+
+    Returns:
+        `[out, in]` float64, the numbers from 0 (last) to out * in - 1; ties go to the first column
+        and row.
+    """
+    return _ranks(columns[None])[0] * inner.shape[0] + _ranks(inner.detach().T).T
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """Per row, numbers from 0 (lowest) to n - 1; among equals the first is the highest."""
+    order = torch.argsort(values, dim=1, descending=True, stable=True)
+    count = values.shape[1]
+    falling = torch.arange(count - 1, -1, -1, dtype=torch.float64, device=values.device)
+    ranks = torch.empty(values.shape, dtype=torch.float64, device=values.device)
+    return ranks.scatter_(1, order, falling.expand_as(ranks))
 
 
 def _of_policy(policy: nn.Module) -> Iterator[nn.Module]:

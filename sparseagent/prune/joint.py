@@ -25,8 +25,18 @@ class JointPattern(Pattern, Protocol):
         """Whether it splits the budget by itself, so that an allocation is refused."""
         ...
 
+    @property
+    def needs_neurons(self) -> bool:
+        """Whether a part without hidden neurons that can be pruned is refused."""
+        ...
+
     def masks(
-        self, scores: Sequence[Tensor], sources: Sequence[int | None], kept: int, split: Split
+        self,
+        scores: Sequence[Tensor],
+        sources: Sequence[int | None],
+        kept: int,
+        split: Split,
+        end: Split,
     ) -> list[Tensor]:
         """Choose the weights to keep in all layers.
 
@@ -36,6 +46,7 @@ class JointPattern(Pattern, Protocol):
                 be pruned; else `None`.
             kept: Most weights to keep in all.
             split: The allocation's counts for scores of the same shapes.
+            end: The same at the end of the schedule, where fewer weights are kept.
 
         Returns:
             Bool masks shaped like the scores.

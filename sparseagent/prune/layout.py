@@ -98,7 +98,7 @@ def find_layout(
         critic_layers: Which layers of the critics alone; `None` for all that `layers` leaves.
         floored: Whether output layers have a floor.
         joint: Whether the pattern asks which layer reads which.
-        inputs: Whether a score asks which layers read the observation.
+        inputs: Whether a score or growth asks which layers read the observation.
 
     Raises:
         TypeError: An argument is of the wrong type, or the policy is of an unknown kind.
@@ -145,8 +145,9 @@ def _with_inputs(module: nn.Module, layout: Layout) -> Layout:
     names = input_layers(module, [layer for part in layout.parts for layer in part.layers])
     if not names:
         raise ValueError(
-            "score: expected a pruned layer that reads the observation itself, for a score of "
-            "whole inputs, got none: it is left out by layers=, or behind a features extractor"
+            "score, grow: expected a pruned layer that reads the observation itself, for a method "
+            "that chooses inputs, got none: it is left out by layers=, or behind a features "
+            "extractor"
         )
     return replace(
         layout,

@@ -60,8 +60,9 @@ def _require_own_split(method: Method, allocate: Allocation | None) -> None:
 
 
 def _require_neurons(parts: Sequence[Part], method: Method) -> None:
+    assert is_joint(method.pattern)
     for part in parts:
-        if not any(place is not None for place in part.sources):
+        if method.pattern.needs_neurons and not any(i is not None for i in part.sources):
             raise ValueError(
                 f"pattern: expected hidden neurons that can be pruned in the {part.name} for "
                 f"{method.pattern}, got none: nothing but the outputs of single layers, or neurons "

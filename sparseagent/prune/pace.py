@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sparseagent.prune.automatic import Automatic
 from sparseagent.prune.checks import require_sparsity
 from sparseagent.prune.method import Method
 from sparseagent.prune.saving import Position
+from sparseagent.prune.track import listens
 
 _CHANGES = 1000
 # Weights that grow start at zero, and need time before they are judged by their size.
@@ -29,9 +29,9 @@ class Pace:
     final: float
 
     def move(self, position: Position, progress: float) -> None:
-        """Set the progress; an automatic schedule may have earned it or not."""
+        """Set the progress; with a listening schedule it may be earned or not."""
         schedule = self.method.schedule
-        if isinstance(schedule, Automatic):
+        if listens(schedule):
             position.track = schedule.pass_by(position.track, position.progress, progress)
         position.progress = progress
 
@@ -41,8 +41,7 @@ class Pace:
         Raises:
             ValueError: It is not in [0, 1).
         """
-        automatic = isinstance(self.method.schedule, Automatic)
-        used = position.track.earned if automatic else progress
+        used = position.track.earned if listens(self.method.schedule) else progress
         sparsity = self.method.schedule(used)
         require_sparsity(f"schedule({used})", sparsity)
         return min(sparsity, self.final)

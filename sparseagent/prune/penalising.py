@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from sparseagent.prune.checks import require_callable
 from sparseagent.prune.networks import is_policy, module_of
 from sparseagent.prune.penalty.protocol import Penalty
+from sparseagent.prune.proximal import ProximalPenalty, is_proximal
 
 _RECENT = 256
 
@@ -30,6 +32,9 @@ def penalise(
     penalty is not clipped. A `Sparsifier` that observes gradients sees the penalty's if `penalise`
     was called before its `attach`.
 
+    A proximal penalty, such as `InputLasso`, adds no gradient: it shrinks the weights after each
+    step, by the learning rate of that step.
+
     Args:
         module: A Stable-Baselines3 model, whose acting network is penalised; or a network.
         penalty: Such as `GroupLasso(1e-4)`.
@@ -42,7 +47,8 @@ def penalise(
 
     Raises:
         TypeError: An argument is of the wrong type.
-        ValueError: A network comes without an optimizer.
+        ValueError: A network comes without an optimizer, or a proximal penalty with a batch; or,
+            at a step, a proximal penalty finds several learning rates.
     """
     require_callable("penalty", penalty, "(module, batch) -> scalar, such as L1Penalty(1e-5)")
     network = module_of("module", module)
@@ -55,6 +61,10 @@ def penalise(
         raise TypeError(
             f"optimizer: expected a torch.optim.Optimizer, got {type(optimizer).__name__}"
         )
+    if is_proximal(penalty):
+        if batch is not None:
+            raise ValueError("batch: expected None with a proximal penalty, which needs no inputs")
+        return _shrink_after(optimizer, network, penalty)
     if batch is not None:
         require_callable("batch", batch, "() -> inputs")
     elif model is not None:
@@ -71,6 +81,20 @@ def penalise(
                 parameter.grad = grad if parameter.grad is None else parameter.grad + grad
 
     return optimizer.register_step_pre_hook(add)
+
+
+def _shrink_after(
+    optimizer: Optimizer, network: nn.Module, penalty: ProximalPenalty
+) -> RemovableHandle:
+    def shrink(optimizer: Optimizer, *_: Any) -> None:
+        rates = {float(group["lr"]) for group in optimizer.param_groups}
+        if len(rates) > 1:
+            raise ValueError(
+                f"optimizer: expected one learning rate for a proximal penalty, got {sorted(rates)}"
+            )
+        penalty.shrink(network, rates.pop())
+
+    return optimizer.register_step_post_hook(shrink)
 
 
 def recent_observations(model: Any) -> Any:

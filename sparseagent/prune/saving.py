@@ -115,9 +115,12 @@ def from_state(state: Mapping[str, Any], present: Saved, layers: Sequence[Layer]
 
 def _track(saved: object) -> Track:
     names = {field.name for field in fields(Track)}
-    if not isinstance(saved, Mapping) or set(saved) != names:
+    newer = {"first", "latest", "risen"}  # older states have none
+    if not isinstance(saved, Mapping) or not names - newer <= set(saved) <= names:
         raise ValueError(f"state: expected {sorted(names)} for 'track', got {saved!r}")
     track = Track(**saved)
+    if not all(isinstance(given, tuple) for given in (track.first, track.latest)):
+        raise ValueError(f"state: expected tuples of numbers for 'first' and 'latest', got {saved}")
     try:
         require_fraction("earned", track.earned)
         require_fraction("allowed", track.allowed)

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sparseagent.prune.allocation import Allocation, erk
-from sparseagent.prune.automatic import Automatic
 from sparseagent.prune.checks import require_count, require_fraction
 from sparseagent.prune.course import Course
 from sparseagent.prune.drop import Drop
@@ -27,6 +26,8 @@ from sparseagent.prune.pattern.unstructured import Unstructured
 from sparseagent.prune.schedule import Schedule
 from sparseagent.prune.score.protocol import Score
 from sparseagent.prune.summary import summary_table
+from sparseagent.prune.track import listens
+from sparseagent.prune.warmup import Warmup
 
 if TYPE_CHECKING:
     from sparseagent.prune.callback import SparsifierCallback
@@ -141,7 +142,7 @@ class Sparsifier:
             critic_layers=critic_layers,
             floored=output_floor > 0.0,
             joint=is_joint(pattern),
-            inputs=asks_for_inputs(score) or asks_for_inputs(initial),
+            inputs=any(asks_for_inputs(method) for method in (score, initial, grow)),
         )
         require_legal(layout, self._method, allocate)
         self._course = Course(layout, self._method, Pace(self._method, every, schedule(1.0)))
@@ -169,7 +170,7 @@ class Sparsifier:
     def finished(self) -> bool:
         """Whether every part has reached its final sparsity.
 
-        With an automatic schedule, whether progress is past its stop.
+        With the schedule `Automatic`, whether progress is past its stop.
         """
         return self._course.finished
 
@@ -259,25 +260,31 @@ class Sparsifier:
         self._course.observe(self._course.masks.layers)
 
     def report(self, signal: float) -> None:
-        """Tell an automatic schedule how well the agent does; higher = better.
+        """Tell a schedule that listens how well the agent does; higher = better.
 
         Args:
             signal: Such as the return of an episode, or the negative loss of an update.
 
         Raises:
-            ValueError: The schedule is not `Automatic`, or `signal` is not finite.
+            ValueError: The schedule is neither `Automatic` nor `Warmup`, or `signal` is not finite.
         """
         self._course.hear(signal)
 
     @property
     def wants_reports(self) -> bool:
-        """Whether the schedule is automatic, and so waits for `report`."""
-        return isinstance(self._method.schedule, Automatic)
+        """Whether the schedule goes by `report`, as `Automatic` and `Warmup` do."""
+        return listens(self._method.schedule)
 
     @property
     def was_judged(self) -> bool:
-        """Whether an automatic schedule has had enough reports for at least one judgement."""
+        """Whether such a schedule has had enough reports for at least one judgement."""
         return self._course.position.track.best is not None
+
+    @property
+    def has_risen(self) -> bool | None:
+        """Whether the schedule `Warmup` has seen the return rise; `None` for other schedules."""
+        risen = self._course.position.track.risen
+        return risen if isinstance(self._method.schedule, Warmup) else None
 
     def when(self, progress: float, action: Callable[[], None]) -> None:
         """Call `action` once, after the update with which the run reaches `progress`.

@@ -10,6 +10,7 @@ from sparseagent.report.comparison import (
     paired_differences,
     share_of_dense,
 )
+from sparseagent.report.input_bars import input_bars
 from sparseagent.report.interval_curve import IntervalCurve
 from sparseagent.report.intervals import (
     Aggregate,
@@ -67,6 +68,7 @@ __all__ = [
     "format_number",
     "improvement",
     "in_words",
+    "input_bars",
     "iqm",
     "latency_bars",
     "learning_curve",

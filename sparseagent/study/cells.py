@@ -120,7 +120,12 @@ def _cell(
     parts = (study.name, environment.env.replace("/", "-"), algo, method.name, level)
     try:
         config = configure(
-            environment.env, algo, hyperparameters=hyperparameters, sparsity=sparsity, **shared
+            environment.env,
+            algo,
+            hyperparameters=hyperparameters,
+            sparsity=sparsity,
+            defaults={},
+            **shared,
         )
         config = replace(method.configure(config), **own)
         _check_own(method, config, own)

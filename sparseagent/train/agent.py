@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -71,13 +72,20 @@ def check_environment(config: RunConfig) -> None:
     """
     register_environment(config.env)
     try:
-        env = gymnasium.make(config.env)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*Using the latest versioned environment")
+            env = gymnasium.make(config.env)
     except gymnasium.error.Error as error:
         raise ValueError(
             f"env: expected a Gymnasium id that can be made here, got {config.env!r}: {error}"
         ) from error
     observations, actions = env.observation_space, env.action_space
     env.close()
+    if env.spec is not None and env.spec.id != config.env.rpartition(":")[2]:
+        # gymnasium takes the newest version; a run that says nothing could not be repeated.
+        raise ValueError(
+            f"env: expected an id with its version, such as {env.spec.id!r}, got {config.env!r}"
+        )
     if not isinstance(observations, gymnasium.spaces.Box):
         raise ValueError(f"env: expected observations in a Box, got {observations} ({config.env})")
     discrete = isinstance(actions, gymnasium.spaces.Discrete)

@@ -24,6 +24,7 @@ SCORES: Mapping[str, str] = {
 #: Scores that have seen nothing before the first gradient update.
 GRADIENT_SCORES = ("snip", "taylor", "movement", "fisher", "drift")
 PATTERNS: Mapping[str, str] = {
+    "fan_in": "single weights; neurons first where fewer than 4 inputs a neuron would be left",
     "unstructured": "any weight may be zero",
     "block_16x1": "16 neighbouring outputs of an input together, for one observation at a time",
     "block_4x1": "4 neighbouring outputs of an input together, for batches",
@@ -43,8 +44,8 @@ ALLOCATIONS: Mapping[str, str] = {
     "lamp": "one threshold over all layers for shares of each layer's norm; Lee, 2021",
     "pattern": "as the pattern says (2:4, 1:4, neurons), else erk",
 }
-#: Which layers of the critics are pruned, where they are.
-CRITIC_LAYERS: Mapping[str, str] = {
+#: Which layers of a network are pruned.
+LAYERS: Mapping[str, str] = {
     "all": "all of them",
     "first": "those that read the observation",
 }
@@ -53,15 +54,22 @@ SCHEDULES: Mapping[str, str] = {
     "one_shot": "everything at once, where pruning stops",
     "early": "everything at once, where pruning starts; with a start of 0 before training",
     "automatic": "as far as the return allows, at most to the sparsity; after Vincent, 2025",
+    "warmup": "cubic, from where the return has risen; at the latest from half way",
 }
 GROWTHS: Mapping[str, str] = {
     "none": "what is pruned stays pruned",
     "random": "pruned weights come back at random; SET, Mocanu, 2018",
     "gradient": "pruned weights of large gradient come back; RigL, Evci, 2020",
+    "random_inputs": "whole inputs come back at random, in the layers that read the observation",
+    "gradient_inputs": "whole inputs of large gradient come back, in the layers that read them",
 }
 #: Share of the weights that `grow` exchanges at first, unless said.
 DROP_FRACTION = 0.3
 ACTIVATIONS = ("tanh", "relu", "elu", "leaky_relu", "sigmoid", "silu", "gelu")
+
+#: What `configure` prunes by unless told otherwise: the product's defaults, in this one place. The
+#: plain `RunConfig` and studies, whose rows must stay what they are, do not go by them.
+DEFAULTS: Mapping[str, Any] = {"score": "magnitude", "pattern": "fan_in"}
 
 #: What step 1 chooses between, short for some choices of the above; the others refine it.
 STRATEGIES: Mapping[str, str] = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sparseagent.train.choices import STRATEGIES, STRATEGY_SETTINGS, check_choice
+from sparseagent.train.choices import DEFAULTS, STRATEGIES, STRATEGY_SETTINGS, check_choice
 from sparseagent.train.config import RunConfig
 from sparseagent.train.presets import preset
 
@@ -17,15 +17,21 @@ def configure(
     *,
     hyperparameters: Mapping[str, Any] | None = None,
     strategy: str | None = None,
+    defaults: Mapping[str, Any] = DEFAULTS,
     **overrides: Any,
 ) -> RunConfig:
     """A complete configuration: the preset, with what the caller wants otherwise.
+
+    A default that does not fit what the caller wants gives way to the plain `RunConfig`'s: the
+    pattern `fan_in` to growth, whose weights it could not take back, and to a floor under the
+    output layer, which loses inputs with the neurons.
 
     Args:
         env: Gymnasium environment id.
         algo: one of `ALGORITHMS`.
         hyperparameters: single hyperparameters to replace or add to the preset's.
         strategy: as in `with_strategy`.
+        defaults: fields of `RunConfig` to prune by where the caller says nothing.
         **overrides: other fields of `RunConfig`; a value of None leaves the preset's.
 
     Raises:
@@ -33,6 +39,9 @@ def configure(
     """
     chosen = preset(env, algo)
     given = {name: value for name, value in overrides.items() if value is not None}
+    pruning = dict(defaults)
+    if given.get("grow", "none") != "none" or given.get("output_floor"):
+        pruning.pop("pattern", None)
     base = RunConfig(
         env=env,
         algo=algo,
@@ -42,6 +51,7 @@ def configure(
         activation=chosen.activation,
         normalize=chosen.normalize,
         hyperparameters={**chosen.hyperparameters, **(hyperparameters or {})},
+        **pruning,
     )
     return with_strategy(base, strategy, given)
 

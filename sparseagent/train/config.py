@@ -12,11 +12,11 @@ from sparseagent.train.choices import (
     ACTIVATIONS,
     ALGORITHMS,
     ALLOCATIONS,
-    CRITIC_LAYERS,
     DROP_FRACTION,
     GRADIENT_SCORES,
     GROWTHS,
     HYBRID_NEURONS,
+    LAYERS,
     ON_POLICY,
     PATTERNS,
     SCHEDULES,
@@ -39,8 +39,10 @@ class RunConfig:
         critic_sparsity: the same for the critics, or "auto": dense for PPO and A2C, whose pruned
             critic costs return, 0.1 below the actor's for SAC, TD3 and DDPG. Only the actor is
             deployed and counted. DQN has no critic.
-        critic_layers: one of `CRITIC_LAYERS`: the layers of the critics that `critic_sparsity` is
-            for. "first" not beside critics that stay dense.
+        layers: one of `LAYERS`: the layers that are pruned, and that `sparsity` is for; the others
+            stay dense.
+        critic_layers: one of `LAYERS`: the layers of the critics that `critic_sparsity` is for.
+            "first" not beside critics that stay dense.
         score: one of `SCORES`. Those of `GRADIENT_SCORES` cannot prune before training, and
             "movement" not with the allocation "lamp", which takes no scores below 0.
         pattern: one of `PATTERNS`.
@@ -87,6 +89,7 @@ class RunConfig:
     algo: str = "ppo"
     sparsity: float = 0.9
     critic_sparsity: float | Literal["auto"] = "auto"
+    layers: str = "all"
     critic_layers: str = "all"
     score: str = "magnitude"
     pattern: str = "unstructured"
@@ -210,7 +213,8 @@ class RunConfig:
             ("score", SCORES),
             ("pattern", PATTERNS),
             ("allocation", ALLOCATIONS),
-            ("critic_layers", CRITIC_LAYERS),
+            ("layers", LAYERS),
+            ("critic_layers", LAYERS),
             ("schedule", SCHEDULES),
             ("grow", GROWTHS),
         ):
@@ -227,7 +231,7 @@ class RunConfig:
                 f"allocation: expected 'pattern' beside the pattern {self.pattern!r}, which splits "
                 f"the budget by itself, got {self.allocation!r}"
             )
-        if self.pattern in ("neurons", "hybrid", "connected") and self.grow != "none":
+        if self.pattern in ("neurons", "hybrid", "fan_in", "connected") and self.grow != "none":
             raise ValueError(
                 f"grow: expected 'none' beside the pattern {self.pattern!r}, which chooses for all "
                 f"layers together and takes nothing back, got {self.grow!r}"

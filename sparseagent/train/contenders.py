@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecNormalize
 
 Call = Callable[[], object]
+#: Observations `[B, in]`, or arrays by the names of the inputs.
+Rows = Float32 | dict[str, np.ndarray[Any, Any]]
 
 
 def rows_of(observations: np.ndarray[Any, Any]) -> Float32:
@@ -33,12 +35,12 @@ def rows_of(observations: np.ndarray[Any, Any]) -> Float32:
     return np.ascontiguousarray(observations.reshape(len(observations), -1), np.float32)
 
 
-def compiled(policy: SparsePolicy, rows: Float32) -> Call:
+def compiled(policy: SparsePolicy, rows: Rows) -> Call:
     """The policy as `sa.compile` plans it, into an output array that is reused."""
     return _into(sa.compile(policy), policy, rows)
 
 
-def compiled_dense(policy: SparsePolicy, rows: Float32) -> Call:
+def compiled_dense(policy: SparsePolicy, rows: Rows) -> Call:
     """The same weights through our own dense kernels: the zeros are multiplied."""
     return _into(sa.compile(policy.repack("ascending"), format="dense"), policy, rows)
 
@@ -92,7 +94,9 @@ def library_predict(
     return lambda: model.predict(normalise(observation), deterministic=True)
 
 
-def _into(act: sa.Plan, policy: SparsePolicy, rows: Float32) -> Call:
+def _into(act: sa.Plan, policy: SparsePolicy, rows: Rows) -> Call:
+    if isinstance(rows, dict):
+        return lambda: act(rows)
     out = np.empty((len(rows), policy.output_size), np.float32)
 
     def call() -> Float32:
@@ -105,6 +109,8 @@ def _into(act: sa.Plan, policy: SparsePolicy, rows: Float32) -> Call:
 def bench_policy(policy: SparsePolicy, batch: int, calls: int) -> tuple[Latency, ...]:
     """Time a policy against our dense kernels, NumPy and, where it is installed, torch.
 
+    NumPy and torch take part where the policy is one chain of layers.
+
     Args:
         policy: what to time; the observations are those of its self-test, repeated.
         batch: observations in a call, at least 1.
@@ -115,20 +121,30 @@ def bench_policy(policy: SparsePolicy, batch: int, calls: int) -> tuple[Latency,
     """
     if batch < 1:
         raise ValueError(f"batch: expected 1 or more, got {batch}")
-    shape = (1, *policy.observation.shape)
-    samples = np.zeros(shape)
-    if policy.golden is not None:
-        samples = by_name(policy.program, policy.golden.observations)["observation"]
-    rows = rows_of(np.resize(samples, (batch, *policy.observation.shape)))
+    rows = _samples(policy, batch)
     functions = {
         "compiled": compiled(policy, rows),
         "our dense kernel": compiled_dense(policy, rows),
-        "NumPy dense": numpy_dense(policy, rows),
     }
-    if find_spec("torch") is not None:
-        functions["torch dense"] = torch_dense(policy, rows)
+    chain = policy.program.is_chain() and len(policy.layers) == len(policy.program.ops) - 1
+    if chain and not isinstance(rows, dict):
+        functions["NumPy dense"] = numpy_dense(policy, rows)
+        if find_spec("torch") is not None:
+            functions["torch dense"] = torch_dense(policy, rows)
     with pin_core():
         return measure_latency(functions, calls=calls)
+
+
+def _samples(policy: SparsePolicy, batch: int) -> Rows:
+    """Observations of the self-test, or zeros, as many as in a call."""
+    golden = {} if policy.golden is None else by_name(policy.program, policy.golden.observations)
+    given = {
+        name: np.resize(golden.get(name, np.zeros((1, *step.shape))), (batch, *step.shape))
+        for name, step in policy.inputs.items()
+    }
+    if len(given) == 1:
+        return rows_of(*given.values())
+    return {name: array.astype(policy.inputs[name].dtype) for name, array in given.items()}
 
 
 def _numpy_activation(layer: Layer) -> Callable[[Any], Any]:

@@ -82,13 +82,15 @@ def _weights(agent: Deployed) -> Row:
     # An automatic schedule has a limit, no target.
     has_target = agent.name == "pruned" and agent.config.schedule != "automatic"
     wanted = 1.0 - agent.config.sparsity if has_target else 1.0
+    judged = masks[:1] if agent.config.layers == "first" else masks
+    allowed = round(wanted * sum(mask.numel() for mask in judged))
     return {
         "network": network_name(actor),
         "weights": weights,
         "kept": kept,
         "effective": effective_weights(masks),
         "sparsity": round(1.0 - kept / weights, 6),
-        "reached": kept <= round(wanted * weights),
+        "reached": sum(int(mask.sum()) for mask in judged) <= allowed,
     }
 
 

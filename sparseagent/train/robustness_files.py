@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import sparseagent as sa
-from sparseagent.environments import noted_environment, register_environment
+from sparseagent.environments import register_environment
 from sparseagent.report import IntervalCurve, disturbance_curves, estimate
 from sparseagent.robustness import (
     NOISE_LEVELS,
@@ -21,6 +20,7 @@ from sparseagent.robustness import (
     parameters_of,
     robustness,
 )
+from sparseagent.train.policy_files import environment_of, policy_names
 from sparseagent.train.records import bad_table, read_number, read_table, write_rows
 
 #: `training_seed` is empty where a policy file does not tell.
@@ -30,33 +30,6 @@ ROBUSTNESS_COLUMNS = (
 )
 _REMEDY = "measure again with `sparseagent robustness`"
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class _Entry:
-    policy: str
-    agent: str
-    training_seed: Any
-    act: sa.Plan
-
-
-def policy_files(paths: Sequence[Path]) -> list[Path]:
-    """The policy files named, and those in the folders named, at any depth; in order.
-
-    Raises:
-        ValueError: there is none, one is named twice, or a path does not exist.
-    """
-    files: list[Path] = []
-    for path in paths:
-        if not path.exists():
-            raise ValueError(f"policy: expected a policy file or a folder of them, got {path}")
-        found = sorted(path.rglob("*.safetensors")) if path.is_dir() else [path]
-        if not found:
-            raise ValueError(f"policy: expected policy files (.safetensors) in {path}, got none")
-        files += found
-    if len({file.resolve() for file in files}) < len(files):
-        raise ValueError("policy: expected each policy file once, got one of them again")
-    return files
 
 
 def measure_files(
@@ -97,17 +70,16 @@ def measure_files(
     if not files:
         raise ValueError("files: expected at least one policy file, got none")
     policies = [sa.load(file) for file in files]
-    env = env or _environment(files, policies)
+    env = env or environment_of(files, policies)
     chosen = _parameters(env, parameters)
-    entries = _entries(files, policies)
+    acts = [sa.compile(policy) for policy in policies]
     std = None
     if noise_levels:
-        acts = [entry.act for entry in entries]
         std = observation_std(acts, env, num_envs=num_envs, seed=seed)
     rows: list[Row] = []
-    for number, entry in enumerate(entries, 1):
+    for number, (name, act) in enumerate(zip(policy_names(files, policies), acts, strict=True), 1):
         table = robustness(
-            entry.act,
+            act,
             env,
             noise_levels=noise_levels,
             noise_std=std,
@@ -116,10 +88,10 @@ def measure_files(
             num_envs=num_envs,
             seed=seed,
         )
-        key = {name: getattr(entry, name) for name in ("policy", "agent", "training_seed")}
+        key = {"policy": name.file, "agent": name.agent, "training_seed": name.training_seed}
         rows += [{**key, **asdict(row)} for row in table.rows]
         write_rows(out, ROBUSTNESS_COLUMNS, rows)
-        say(f"{number}/{len(entries)} {entry.policy}")
+        say(f"{number}/{len(acts)} {name.file}")
     return rows
 
 
@@ -195,17 +167,6 @@ def _by(rows: Sequence[Mapping[str, str]], column: str) -> dict[str, list[Mappin
     return groups
 
 
-def _environment(files: Sequence[Path], policies: Sequence[sa.SparsePolicy]) -> str:
-    pairs = zip(files, policies, strict=True)
-    names = {noted_environment(policy.metadata, str(file)) or "" for file, policy in pairs}
-    if len(names) != 1 or names == {""}:
-        raise ValueError(
-            "env: expected an environment id, for the files do not name one environment, "
-            f"got {sorted(names)}"
-        )
-    return names.pop()
-
-
 def _parameters(env: str, names: Sequence[str] | None) -> tuple[Disturbance, ...]:
     register_environment(env)
     known = parameters_of(env)
@@ -216,18 +177,3 @@ def _parameters(env: str, names: Sequence[str] | None) -> tuple[Disturbance, ...
         if name not in by_name:
             raise ValueError(f"parameter: expected one of {list(by_name)} of {env}, got {name!r}")
     return tuple(by_name[name] for name in names)
-
-
-def _entries(files: Sequence[Path], policies: Sequence[sa.SparsePolicy]) -> list[_Entry]:
-    """Compiled policies; seeds of one agent belong together where the files tell them apart."""
-    told = [(p.metadata.get("agent"), p.metadata.get("training_seed")) for p in policies]
-    grouped = all(agent for agent, _ in told) and len(set(told)) == len(told)
-    # Relative to what all have in common: the table must not depend on where the folder lies.
-    root = os.path.commonpath([file.resolve().parent for file in files])
-    entries = []
-    for file, policy, (agent, training_seed) in zip(files, policies, told, strict=True):
-        name = file.resolve().relative_to(root).as_posix()
-        label = str(agent) if grouped else name.removesuffix(".safetensors")
-        number = "" if training_seed is None else training_seed
-        entries.append(_Entry(name, label, number, sa.compile(policy)))
-    return entries

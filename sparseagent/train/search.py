@@ -177,7 +177,7 @@ def find_sparsest(
         All candidates tested.
 
     Raises:
-        ImportError: Optuna is not installed (`pip install sparseagent[search]`).
+        ImportError: Optuna is not installed (`pip install 'sparseagent[search]'`).
         ValueError: an argument is out of range, the storage holds a search of this name with other
             arguments, or `evaluate` gave a number that is not finite.
     """
@@ -221,7 +221,7 @@ def check_search(trials: int, share: float) -> None:
         import optuna  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            f"search: expected Optuna (pip install sparseagent[search]), got: {error}"
+            f"search: expected Optuna (pip install 'sparseagent[search]'), got: {error}"
         ) from error
 
 

@@ -13,6 +13,7 @@ from sparseagent.train.choices import (
     ALLOCATIONS,
     DROP_FRACTION,
     GROWTHS,
+    LAYERS,
     PATTERNS,
     SCHEDULES,
     SCORES,
@@ -38,16 +39,18 @@ _PATTERNS: Mapping[str, Callable[[RunConfig], prune.Pattern]] = {
     "lane_balanced": lambda config: prune.LaneBalanced(),
     "neurons": lambda config: prune.WholeNeurons(),
     "hybrid": lambda config: prune.Hybrid(config.neurons),
+    "fan_in": lambda config: prune.FanIn(),
     "connected": lambda config: prune.Connected(),
     "2:4": lambda config: prune.NM(2, 4),
     "1:4": lambda config: prune.NM(1, 4),
 }
-_CRITIC_LAYERS: Mapping[str, prune.First | None] = {"all": None, "first": prune.First(1)}
+_LAYERS: Mapping[str, prune.First | None] = {"all": None, "first": prune.First(1)}
 _SCHEDULES: Mapping[str, Callable[[float, float, float], prune.Schedule]] = {
     "cubic": lambda to, start, stop: prune.Cubic(to=to, start=start, stop=stop),
     "one_shot": lambda to, start, stop: prune.OneShot(to=to, at=stop),
     "early": lambda to, start, stop: prune.OneShot(to=to, at=start),
     "automatic": lambda to, start, stop: prune.Automatic(limit=to, start=start, stop=stop),
+    "warmup": lambda to, start, stop: prune.Warmup(to=to, start=start, stop=stop),
 }
 _ALLOCATIONS: Mapping[str, prune.Allocation | None] = {
     "erk": prune.erk,
@@ -60,6 +63,8 @@ _GROWTHS: Mapping[str, Callable[[int], prune.Growth | None]] = {
     "none": lambda seed: None,
     "random": prune.RandomGrowth,
     "gradient": lambda seed: prune.GradientGrowth(),
+    "random_inputs": lambda seed: prune.InputGrowth(prune.RandomGrowth(seed)),
+    "gradient_inputs": lambda seed: prune.InputGrowth(prune.GradientGrowth()),
 }
 
 
@@ -157,7 +162,8 @@ def choose_strategy(config: RunConfig, policy: nn.Module) -> Strategy:
         for name in names
     )
     parts = ", ".join(f"{part} to {final:g}" for part, final in probe.final_sparsity.items())
-    return Strategy(_what(config, parts), _how(config), _why(config), layers)
+    how = _how(config) + _narrowed(config, probe)
+    return Strategy(_what(config, parts), how, _why(config), layers)
 
 
 def _where(config: RunConfig) -> dict[str, Any]:
@@ -168,16 +174,18 @@ def _where(config: RunConfig) -> dict[str, Any]:
         "allocate": _ALLOCATIONS[config.allocation],
         "output_floor": config.output_floor,
         "critic_sparsity": None if critic == 0 else critic,
-        "critic_layers": _CRITIC_LAYERS[config.critic_layers],
+        "layers": _LAYERS[config.layers],
+        "critic_layers": _LAYERS[config.critic_layers],
     }
 
 
 def _what(config: RunConfig, parts: str) -> str:
     stays = "and stay zero" if config.grow == "none" else "and others come back"
     strategies = "; ".join(f"{name}: {STRATEGIES[name]}" for name in config.strategies)
+    where = "" if config.layers == "all" else f"Only {LAYERS[config.layers]}. "
     end = "highest" if config.schedule == "automatic" else "final"
     return (
-        f"{strategies}. Weights are set to zero {stays} ({end} sparsity: {parts}). "
+        f"{strategies}. {where}Weights are set to zero {stays} ({end} sparsity: {parts}). "
         "Biases stay dense. Only the acting network is deployed, so only its weights are counted."
     )
 
@@ -199,6 +207,23 @@ def _how(config: RunConfig) -> str:
         f"Schedule: {config.schedule} ({SCHEDULES[config.schedule]}), {steps} of {total:,} "
         f"environment steps. {_growth(config)}"
         f"Fine-tuning under the frozen mask: the last {tail:,} steps{added}."
+    )
+
+
+def _narrowed(config: RunConfig, probe: prune.Sparsifier) -> str:
+    """Which neurons of the acting network the pattern "fan_in" plans to do without."""
+    if config.pattern != "fan_in":
+        return ""
+    acting = [probe.masks[name].any(dim=1) for name in next(iter(probe.parts.values()))][:-1]
+    if all(bool(neurons.all()) for neurons in acting):
+        return ""
+    left, all_ = (
+        "-".join(map(str, sizes))
+        for sizes in zip(*((int(neurons.sum()), len(neurons)) for neurons in acting), strict=True)
+    )
+    return (
+        f" {left} of {all_} hidden neurons stay in the actor: with all of them fewer than "
+        f"{prune.FanIn().least} inputs would be left for each."
     )
 
 

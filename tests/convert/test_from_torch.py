@@ -137,14 +137,12 @@ def test_one_module_used_twice_acts_twice() -> None:
     assert_same_outputs(module, policy)
 
 
-def test_activations_that_do_not_pair_up_become_exact_identity_layers() -> None:
+def test_activations_that_do_not_pair_up_are_ops_of_their_own() -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Tanh(), nn.Linear(3, 4), nn.ReLU(), nn.Sigmoid(), nn.Linear(4, 2))
     policy = sa.from_torch(module)
-    assert [layer.activation for layer in policy.layers] == ["tanh", "relu", "sigmoid", "identity"]
-    for number, width in ((0, 3), (2, 4)):
-        np.testing.assert_array_equal(policy.layers[number].dense_weight(), np.eye(width))
-        assert policy.layers[number].nnz == width
+    assert [op.kind for op in policy.program.ops] == ["observe", "map", "linear", "map", "linear"]
+    assert [layer.activation for layer in policy.layers] == ["relu", "identity"]
     assert_same_outputs(module, policy)
 
 
@@ -159,34 +157,16 @@ def test_hardtanh_reaches_its_bounds_exactly() -> None:
     np.testing.assert_array_equal(y.ravel(), np.array([-2, -2, 0.75, 1.5, 1.5], np.float32))
 
 
-@pytest.mark.parametrize(("low", "high"), [(-0.1, 0.7), (-1, 1), (0, 6), (-8, 8), (5, 7)])
-def test_narrow_hardtanh_is_off_by_its_range_in_float32_at_most(low: float, high: float) -> None:
-    x = np.concatenate((np.linspace(-10, 10, 999), [-1e9, 1e9])).astype(np.float32)[:, None]
-    module = nn.Sequential(unit_linear(), nn.Hardtanh(low, high))
-    y = sa.compile(sa.from_torch(module), tune=0)(x)
-    expected = module(torch.from_numpy(x)).detach().numpy()
-    np.testing.assert_allclose(y, expected, rtol=0, atol=4 * 2.0**-24 * max(high - low, high))
-    np.testing.assert_array_equal(y[x > high], expected[x > high])
-
-
 @pytest.mark.parametrize(
-    ("low", "high"), [(-1e6, 1e6), (-1e6, 0.5), (-20, 2), (0, 255), (10, 1e4), (-1e30, 1e30)]
+    ("low", "high"),
+    [(-0.1, 0.7), (5, 7), (-1e6, 1e6), (-1e6, 0.5), (-20, 2), (10, 1e4), (-1e30, 1e30)],
 )
-def test_wide_hardtanh_is_exact_within_its_bounds(low: float, high: float) -> None:
+def test_hardtanh_is_exact(low: float, high: float) -> None:
     span = np.geomspace(1e-3, 1e8, 500)
-    x = np.concatenate((-span, [0.0], span)).astype(np.float32)[:, None]
+    x = np.concatenate((-span, [0.0, np.inf, -np.inf, np.nan], span)).astype(np.float32)[:, None]
     module = nn.Sequential(unit_linear(), nn.Hardtanh(low, high))
     y = sa.compile(sa.from_torch(module), tune=0)(x)
-    expected = module(torch.from_numpy(x)).detach().numpy()
-    inside = (x >= low) & (x <= high)
-    np.testing.assert_array_equal(y[inside], expected[inside])
-    assert (abs(y - expected) <= 2.0**-23 * np.maximum(abs(x), abs(expected))).all()
-
-
-def test_wide_hardtanh_costs_no_accuracy_behind_a_linear() -> None:
-    torch.manual_seed(0)
-    module = nn.Sequential(nn.Linear(3, 2), nn.Hardtanh(-1e6, 1e6))
-    assert_same_outputs(module, sa.from_torch(module))
+    np.testing.assert_array_equal(y, module(torch.from_numpy(x)).detach().numpy())
 
 
 def unit_linear() -> nn.Linear:
@@ -334,7 +314,6 @@ def double_hooked() -> nn.Sequential:
         (nn.Sequential(nn.Linear(3, 3), nn.PReLU()), TypeError, r"module '1' \(PReLU\)"),
         (nn.Sequential(nn.Linear(3, 3), nn.Softmax(-1)), TypeError, r"module '1' \(Softmax\)"),
         (nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)), TypeError, r"'1' \(BatchNorm1d\)"),
-        (nn.LSTM(3, 3), TypeError, r"module '' \(LSTM\)"),
         (Own(), TypeError, r"module '' \(Own\)"),
         (nn.Sequential(Doubled(3, 3)), TypeError, r"module '0' \(Doubled\)"),
         (Backwards(nn.Linear(3, 3)), TypeError, r"module '' \(Backwards\)"),
@@ -342,19 +321,17 @@ def double_hooked() -> nn.Sequential:
         (nn.Sequential(hooked()), ValueError, r"module '0' \(Linear\).*forward hooks.*lambda"),
         (double_hooked(), ValueError, r"module '1' \(Tanh\).*forward hooks"),
         (nn.Sequential(nn.Flatten(0), nn.Linear(3, 3)), ValueError, r"module '0' \(Flatten\)"),
-        (nn.Sequential(nn.Hardtanh(), nn.Linear(3, 3)), ValueError, r"module '0' \(Hardtanh\)"),
         (
             nn.Sequential(nn.Linear(3, 3), nn.Hardtanh(-1e300, 1.0)),
             ValueError,
-            r"module '1' \(Hardtanh\): expected finite float32 bounds, .*, got -inf and 1.0",
+            r"module '1' \(Hardtanh\): low, high: expected finite bounds, got -inf and 1.0",
         ),
-        (nn.Sequential(nn.LazyLinear(3)), ValueError, r"module '0' \(LazyLinear\).*initialised"),
         (nn.Sequential(nn.ReLU()), ValueError, "at least one Linear"),
         (nn.Sequential(), ValueError, "at least one Linear"),
         (
             nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(5, 2)),
             ValueError,
-            r"module '2' \(Linear\): expected 4 inputs, as module '0' \(Linear\) gives, got 5",
+            r"module '2' \(Linear\): expected 4 inputs, got 5",
         ),
         (nn.Linear(3, 3).double(), TypeError, r"weight: expected float32, got torch.float64"),
         (nn.Linear(3, 3).half(), TypeError, r"weight: expected float32, got torch.float16"),
@@ -397,7 +374,7 @@ def test_arguments_of_a_wrong_type_are_named() -> None:
         sa.from_torch(nn.Linear(3, 3), observation=(3,))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"head: expected an instance of .*, got 'argmax'"):
         sa.from_torch(nn.Linear(3, 3), head="argmax")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"layers\[0\]: expected 4 inputs, got 3"):
+    with pytest.raises(ValueError, match=r"module '' \(Linear\): expected 4 inputs, got 3"):
         sa.from_torch(nn.Linear(3, 3), observation=sa.Observation((4,)))
     with pytest.raises(ValueError, match="head: expected bounds for 3 outputs, got 2"):
         sa.from_torch(nn.Linear(3, 3), head=sa.clip_to([0, 0], [1, 1]))

@@ -16,8 +16,8 @@ HERE = Path(__file__).parent
 COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 #: What a plan needs besides the kernels: reader, checks, packing.
 HOST = [
-    *(f"csrc/policy/{name}.cpp" for name in ("json", "read", "sha256", "tensors")),
-    *(f"csrc/core/{name}.cpp" for name in ("check", "head", "observation", "places")),
+    *sorted(f"csrc/policy/{path.name}" for path in (ROOT / "csrc" / "policy").glob("*.cpp")),
+    *(f"csrc/core/{name}.cpp" for name in ("check", "observation", "places")),
     *(f"csrc/cuda/{name}.cpp" for name in ("choose", "image", "plan")),
     "tests/cuda/on_cpu.cpp",
 ]

@@ -63,7 +63,8 @@ struct Case {
     return sizeof(float) * static_cast<std::size_t>(program.outputs[k].second.size);
   }
   std::size_t action_bytes() const {
-    return program.head.discrete() ? sizeof(std::int64_t) : output_bytes(0);
+    const auto count = static_cast<std::size_t>(program.head.actions);
+    return program.head.discrete() ? count * sizeof(std::int64_t) : output_bytes(0);
   }
 };
 
@@ -135,7 +136,7 @@ bool run(const Case& c, const Image& image, const cuda::Shape& shape, const Laun
   }
   call.batch = static_cast<std::int64_t>(l.batch);
   call.wanted = static_cast<std::int32_t>(wanted);
-  call.head = l.acts ? c.program.head.kind : Head::Kind::raw;
+  call.acts = l.acts;
   const auto columns = static_cast<std::size_t>(shape.columns());
   const auto tiles = static_cast<unsigned>((l.batch + columns - 1) / columns);
   const bool met = on_cpu::launch(

@@ -53,7 +53,15 @@ def head_for(rng: Any, program: Program) -> sa.Head:
     size = next(iter(program.outputs.values())).size
     low = rng.uniform(-1, 0, size).astype(np.float32)
     box = sa.Box(low, low + rng.uniform(0.5, 1, size).astype(np.float32))
-    return [sa.Raw(), sa.Argmax(), sa.Clip(box), sa.Unscale(box)][int(rng.integers(4))]
+    some = int(rng.integers(1, size + 1))
+    sizes = (some, *[1] * (size - some))
+    heads = [
+        *(sa.Raw(), sa.Argmax(), sa.Clip(box), sa.Unscale(box), sa.Bernoulli()),
+        *(sa.Categorical(start=-3), sa.MultiCategorical(sizes, tuple(range(len(sizes))))),
+        sa.DiagGaussian(np.zeros(size, np.float32), bounds=sa.Unscale(box), squash=True),
+        sa.DiagGaussian(np.zeros(size, np.float32), bounds=sa.Clip(box)),
+    ]
+    return heads[int(rng.integers(len(heads)))]
 
 
 def random_case(path: Path, seed: int, batch: int) -> None:

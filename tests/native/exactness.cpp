@@ -190,20 +190,22 @@ std::uint64_t digest(std::uint64_t hash, const std::vector<float>& values) {
 
 // Whether the kernel can run every layer on the paths that it has.
 bool follows(const Kernel& kernel, const Case& net) {
-  for (const Layer& layer : net.layers) {
-    if (kernel.has_one && kernel.packed_bytes(layer.view(), Path::one) == 0)
-      return false;
-    if (kernel.has_tile && kernel.packed_bytes(layer.view(), Path::tile) == 0)
-      return false;
+  bool any = false;
+  for (const Path path : {Path::one, Path::tile}) {
+    for (const Layer& layer : net.layers) {
+      if (!has_path(kernel, path)) break;
+      if (kernel.packed_bytes(layer.view(), path) == 0) return false;
+      any = true;
+    }
   }
-  return kernel.has_one || kernel.has_tile;
+  return any;
 }
 
 // Equal layers pack to equal bytes, whatever was in the memory before.
 bool packs_alike(const Kernel& kernel, const Case& net) {
   for (const Layer& layer : net.layers) {
     for (const Path path : {Path::one, Path::tile}) {
-      if (!(path == Path::one ? kernel.has_one : kernel.has_tile)) continue;
+      if (!has_path(kernel, path)) continue;
       const std::size_t bytes = kernel.packed_bytes(layer.view(), path);
       Buffer a(bytes);
       Buffer b(bytes);
@@ -316,9 +318,8 @@ bool run(const Case& net, const Isa& isa, const char* format, int threads,
 bool walks(const Case& net, const Isa& isa, const Kernel& kernel,
            const std::vector<float>& rows, const std::vector<float>& expected) {
   const Layout layout(program_of(net), regimes_of(isa));
-  for (std::size_t r = 0; r < layout.regimes().size(); ++r) {
-    const Regime& regime = layout.regimes()[r];
-    if (!(regime.path == Path::one ? kernel.has_one : kernel.has_tile)) continue;
+  for (const Regime& regime : layout.regimes()) {
+    if (!has_path(kernel, regime.path)) continue;
     std::vector<std::unique_ptr<PackedLayer>> packed;
     Layers layers;
     for (const LayerView& view : net.views()) {
@@ -331,7 +332,8 @@ bool walks(const Case& net, const Isa& isa, const Kernel& kernel,
     Buffer workspace(sizeof(float) * layout.floats());
     const float* inputs = rows.data();
     float* outputs = y.data();
-    layout.walk(layers, {r, regime.columns, &inputs, &outputs, 1, workspace.floats()});
+    const Walk walk(layout, regime, layers);
+    walk.run({regime.columns, &inputs, &outputs, 1, workspace.floats()});
     if (std::memcmp(y.data(), expected.data(), floats * sizeof(float)) != 0) {
       std::printf("FAILED: isa %s by itself, format %s, %s\n", isa.name, kernel.format,
                   regime.name().c_str());

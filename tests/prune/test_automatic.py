@@ -148,14 +148,16 @@ def test_a_run_without_episodes_says_so():
         "MlpPolicy", DummyVecEnv([lambda: Endless(Drift())]), n_steps=32, batch_size=16, **small()
     )
     sparsifier = Sparsifier(model.policy, score=Magnitude(), schedule=Automatic())
-    with pytest.raises(RuntimeError, match="without enough episodes for the automatic schedule"):
+    with pytest.raises(RuntimeError, match="without enough episodes for the schedule"):
         model.learn(64, callback=sparsifier.callback())
 
 
 def test_only_an_automatic_schedule_takes_reports(make_net):
     sparsifier = Sparsifier(make_net(4, 4), score=Magnitude(), schedule=OneShot(to=0.5))
     assert not sparsifier.wants_reports
-    with pytest.raises(ValueError, match="report: expected the schedule Automatic, got OneShot"):
+    with pytest.raises(
+        ValueError, match=r"report: expected a schedule that goes by reports, .* got OneShot"
+    ):
         sparsifier.report(1.0)
     for signal in (float("nan"), float("inf")):
         with pytest.raises(ValueError, match="signal: expected a finite number"):

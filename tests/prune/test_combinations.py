@@ -12,6 +12,7 @@ from sparseagent.prune import (
     Connected,
     CosineDrop,
     Cubic,
+    FanIn,
     Fisher,
     GradientGrowth,
     Hybrid,
@@ -33,7 +34,7 @@ from sparseagent.prune import (
 
 SCORES = [Magnitude(), Random(0), Snip(), Taylor(), Movement(), Fisher()]
 GROWABLE = [Unstructured(), Block(4, 1), LaneBalanced(), NM(1, 4)]
-PATTERNS = [*GROWABLE, WholeNeurons(), Hybrid(), Connected()]
+PATTERNS = [*GROWABLE, WholeNeurons(), Hybrid(), FanIn(), Connected()]
 OWN_SPLIT = (NM(1, 4), WholeNeurons())
 GROWTHS = [RandomGrowth(1), GradientGrowth()]
 

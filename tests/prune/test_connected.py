@@ -22,7 +22,8 @@ def chosen(scores, counts):
     """The masks of a chain of layers."""
     scores = [torch.tensor(layer, dtype=torch.float32) for layer in scores]
     sources = [None, *range(len(scores) - 1)]
-    return Connected().masks(scores, sources, sum(counts), lambda left: list(counts))
+    split = lambda left: list(counts)  # noqa: E731
+    return Connected().masks(scores, sources, sum(counts), split, split)
 
 
 def test_an_unread_neuron_makes_room_for_others():

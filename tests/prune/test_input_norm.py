@@ -215,7 +215,9 @@ def test_behind_a_features_extractor_nothing_reads_inputs(share):
     )
     if share:
         # It stays dense, so no pruned layer has inputs.
-        with pytest.raises(ValueError, match="score: expected a pruned layer that reads the obs"):
+        with pytest.raises(
+            ValueError, match="score, grow: expected a pruned layer that reads the obs"
+        ):
             sparsify(model.policy, score=InputNorm())
         return
     assert _found(model.policy) == {
@@ -264,7 +266,7 @@ def test_plain_modules_are_traced():
 
 
 def test_a_choice_of_layers_without_inputs_is_refused(make_net):
-    with pytest.raises(ValueError, match="score: expected a pruned layer that reads the obs"):
+    with pytest.raises(ValueError, match="score, grow: expected a pruned layer that reads the obs"):
         sparsify(make_net(4, 8, 8, 2), score=InputNorm(), layers=["2"])
 
 

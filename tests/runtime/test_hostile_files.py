@@ -128,7 +128,7 @@ CHAINS: list[tuple[Change, str]] = [
     (tensor("head.high", np.ones(3, F32)), "head.high: expected F32"),
     (tensor("head.low", np.zeros((), F32)), "head.low: expected 1 to 32 axes"),
     (less("head.low"), "head.low: expected this array"),
-    (top(head={"kind": "softmax"}), "head: expected one of raw, argmax, clip, unscale"),
+    (top(head={"kind": "softmax"}), "head: unknown kind 'softmax'"),
     (top(order="sse"), "order: expected one of ascending, neon, avx2, avx512"),
     (top(metadata=[]), "metadata: expected an object"),
 ]

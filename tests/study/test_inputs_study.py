@@ -11,13 +11,14 @@ from stable_baselines3 import PPO
 
 import sparseagent as sa
 from sparseagent.distractors import parse_distraction
+from sparseagent.prune import ProximalL1
 from sparseagent.study.cells import cells_of
 from sparseagent.study.config import load_study, parse_study
 from sparseagent.study.execute import execute
 from sparseagent.study.method import METHODS
 from sparseagent.study.method.narrow import equal_parameters, equal_weights
 from sparseagent.study.method.tiny_latency import WIDTHS, equal_latency
-from sparseagent.study.proximal import ProximalL1, strength_of
+from sparseagent.study.penalised import Penalised, l1_strength
 from sparseagent.study.runner import check_settings_agree
 from sparseagent.train import configure
 from sparseagent.train.agent import make_envs, make_model
@@ -108,7 +109,7 @@ def test_l1_shrinks_the_input_layer_of_the_actor_alone():
     config = configure(ENV, total_timesteps=128, n_envs=1, hyperparameters=short)
     model = make_model(config, make_envs(config, 0), 0)
     before = {k: v.clone() for k, v in model.policy.state_dict().items()}
-    model.learn(64, callback=ProximalL1(4.0))  # a threshold of 2, above all weights
+    model.learn(64, callback=Penalised(ProximalL1(4.0)))  # a threshold of 2, above all weights
     after = model.policy.state_dict()
     inputs = "mlp_extractor.policy_net.0.weight"
     assert not after[inputs].any()
@@ -120,8 +121,8 @@ def test_l1_shrinks_the_input_layer_of_the_actor_alone():
 
 
 def test_strengths_are_for_what_is_added():
-    assert strength_of("sparseagent/CartPole-Foreign50-v1") == 0.2
-    assert strength_of("sparseagent/Acrobot-Noise200-v1") == strength_of("CartPole-v1") == 0.5
+    assert l1_strength("sparseagent/CartPole-Foreign50-v1") == 0.2
+    assert l1_strength("sparseagent/Acrobot-Noise200-v1") == l1_strength("CartPole-v1") == 0.5
     assert parse_distraction("CartPole-v1") is None
 
 

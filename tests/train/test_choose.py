@@ -13,11 +13,11 @@ def test_a_strategy_is_what_its_settings_come_to(name):
 @pytest.mark.parametrize(
     ("name", "fields"),
     [
-        ("weight", {"pattern": "unstructured", "allocation": "erk", "schedule": "cubic"}),
+        ("weight", {"pattern": "fan_in", "allocation": "erk", "schedule": "cubic"}),
         ("structured", {"pattern": "neurons", "allocation": "pattern", "schedule": "cubic"}),
-        ("network", {"pattern": "unstructured", "allocation": "global", "schedule": "cubic"}),
+        ("network", {"pattern": "fan_in", "allocation": "global", "schedule": "cubic"}),
         ("hybrid", {"pattern": "hybrid", "allocation": "erk", "schedule": "cubic"}),
-        ("automatic", {"pattern": "unstructured", "allocation": "erk", "schedule": "automatic"}),
+        ("automatic", {"pattern": "fan_in", "allocation": "erk", "schedule": "automatic"}),
     ],
 )
 def test_a_strategy_fills_in_choices(name, fields):

@@ -32,7 +32,7 @@ def test_round_trip_through_json(tmp_path):
         ("critic_sparsity", 1.5, "critic_sparsity: expected"),
         ("algo", "trpo", "algo: expected one of 'ppo'"),
         ("score", "hessian", "score: expected one of 'magnitude'"),
-        ("pattern", "3:4", "pattern: expected one of 'unstructured'"),
+        ("pattern", "3:4", "pattern: expected one of 'fan_in'"),
         ("neurons", 1.0, r"neurons: expected a fraction in \[0, 1\), got 1.0"),
         ("neurons", 0.7, "neurons: expected 0.5 beside the pattern 'unstructured'"),
         ("allocation", "even", "allocation: expected one of 'erk'"),

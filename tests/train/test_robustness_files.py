@@ -8,12 +8,12 @@ import pytest
 import sparseagent as sa
 from sparseagent.report import estimate
 from sparseagent.robustness import observation_std, robustness
+from sparseagent.train.policy_files import policy_files
 from sparseagent.train.records import read_rows
 from sparseagent.train.robustness_files import (
     ROBUSTNESS_COLUMNS,
     draw_robustness,
     measure_files,
-    policy_files,
     read_robustness,
 )
 from sparseagent.train.robustness_page import write_robustness_page

@@ -239,7 +239,7 @@ def test_growth_is_made_or_refused_for_every_pattern(pattern, grow):
         "prune_start": 0.0,
         "grow": grow,
     }
-    if pattern in ("neurons", "hybrid", "connected"):
+    if pattern in ("neurons", "hybrid", "fan_in", "connected"):
         with pytest.raises(
             ValueError, match=f"grow: expected 'none' beside the pattern {pattern!r}"
         ):

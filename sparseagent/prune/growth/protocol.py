@@ -26,3 +26,12 @@ class Growth(Protocol):
             makes a resumed run repeat the unbroken one.
         """
         ...
+
+
+def exchanges(growth: Growth, layer: Layer) -> bool:
+    """Whether weights of a layer are exchanged: of every layer, unless the growth says otherwise.
+
+    A growth that has a method `exchanges(layer) -> bool` is asked.
+    """
+    asked = getattr(growth, "exchanges", None)
+    return asked is None or bool(asked(layer))

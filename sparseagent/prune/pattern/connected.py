@@ -37,12 +37,22 @@ class Connected:
         """False: the allocation splits the budget."""
         return False
 
+    @property
+    def needs_neurons(self) -> bool:
+        """True."""
+        return True
+
     def mask(self, scores: Tensor, kept: int) -> Tensor:
         """A layer by itself has no paths: that of `Unstructured`, `[out, in]`."""
         return _SINGLE.mask(scores, kept)
 
     def masks(
-        self, scores: Sequence[Tensor], sources: Sequence[int | None], kept: int, split: Split
+        self,
+        scores: Sequence[Tensor],
+        sources: Sequence[int | None],
+        kept: int,
+        split: Split,
+        end: Split,
     ) -> list[Tensor]:
         """Choose weights on paths; see `joint.JointPattern`."""
         counts = split(scores)

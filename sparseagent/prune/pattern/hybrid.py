@@ -76,12 +76,22 @@ class Hybrid:
         """False: the allocation splits the budget of what remains."""
         return False
 
+    @property
+    def needs_neurons(self) -> bool:
+        """True."""
+        return True
+
     def mask(self, scores: Tensor, kept: int) -> Tensor:
         """A layer by itself has no neurons between layers: the mask of `within`, `[out, in]`."""
         return self.within.mask(scores, kept)
 
     def masks(
-        self, scores: Sequence[Tensor], sources: Sequence[int | None], kept: int, split: Split
+        self,
+        scores: Sequence[Tensor],
+        sources: Sequence[int | None],
+        kept: int,
+        split: Split,
+        end: Split,
     ) -> list[Tensor]:
         """Choose neurons, then weights; see `joint.JointPattern`.
 

@@ -30,6 +30,11 @@ class WholeNeurons:
         """True: all hidden layers keep the same share of their neurons."""
         return True
 
+    @property
+    def needs_neurons(self) -> bool:
+        """True."""
+        return True
+
     def mask(self, scores: Tensor, kept: int) -> Tensor:
         """Choose the rows to keep in a layer by itself, `[out, in]`, at most `kept` weights.
 
@@ -43,10 +48,16 @@ class WholeNeurons:
         require_scores(scores, kept)
         # A layer after it that reads everything makes the rows neurons; it has no weights.
         reader = scores.new_empty((0, scores.shape[0]))
-        return self.masks([scores, reader], [None, 0], kept, lambda left: [kept])[0]
+        split: Split = lambda left: [kept]  # noqa: E731
+        return self.masks([scores, reader], [None, 0], kept, split, split)[0]
 
     def masks(
-        self, scores: Sequence[Tensor], sources: Sequence[int | None], kept: int, split: Split
+        self,
+        scores: Sequence[Tensor],
+        sources: Sequence[int | None],
+        kept: int,
+        split: Split,
+        end: Split,
     ) -> list[Tensor]:
         """Choose the neurons to keep; see `joint.JointPattern`.
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sparseagent.prune.checks import require_method
+from sparseagent.prune.inputs import by_column
 from sparseagent.prune.layer import Layer
 from sparseagent.prune.score.magnitude import Magnitude
 from sparseagent.prune.score.protocol import Score
@@ -67,16 +68,6 @@ class InputNorm:
             return inner
         norms = layer.weight.detach().to(torch.float64).square().mean(0).sqrt()
         norms = norms.to(torch.float32).to(torch.float64)
-        places = _ranks(norms[None])[0] * layer.weight.shape[0] + _ranks(inner.detach().T).T
-        share = _WITHIN * places / layer.weight.numel()
+        share = _WITHIN * by_column(norms, inner) / layer.weight.numel()
         # Columns of nothing but zeros are ordered as well.
         return norms + norms.clamp(min=torch.finfo(torch.float32).tiny) * share
-
-
-def _ranks(values: Tensor) -> Tensor:
-    """Per row, numbers from 0 (lowest) to n - 1; among equals the first is the highest."""
-    order = torch.argsort(values, dim=1, descending=True, stable=True)
-    count = values.shape[1]
-    falling = torch.arange(count - 1, -1, -1, dtype=torch.float64, device=values.device)
-    ranks = torch.empty(values.shape, dtype=torch.float64, device=values.device)
-    return ranks.scatter_(1, order, falling.expand_as(ranks))

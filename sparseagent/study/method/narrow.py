@@ -46,9 +46,11 @@ class Narrow:
             job = replace(job, config=replace(job.config, net_arch=hidden))
         if not self.l1:
             return train_agent(job, "tiny", hidden)
-        from sparseagent.study.proximal import ProximalL1, strength_of
+        from sparseagent.prune import ProximalL1
+        from sparseagent.study.penalised import Penalised, l1_strength
 
-        return train_agent(job, "tiny", hidden, (ProximalL1(strength_of(job.config.env)),))
+        penalty = ProximalL1(l1_strength(job.config.env))
+        return train_agent(job, "tiny", hidden, (Penalised(penalty),))
 
 
 def equal_weights(config: RunConfig) -> tuple[int, ...]:
