@@ -86,7 +86,8 @@ UNSANITIZED := cost_of_a_file memory_limit exit interrupts
 sanitize: $(VENV)/.dev ## runtime tests under the address and undefined-behaviour sanitizers
 	@echo "== sanitizer build"
 	rm -rf build/sanitize && $(PIP) install --quiet --no-deps --target build/sanitize . \
-	  --config-settings=cmake.define.SPARSEAGENT_SANITIZE=address,undefined
+	  --config-settings=cmake.define.SPARSEAGENT_SANITIZE=address,undefined \
+	  --config-settings=cmake.define.SPARSEAGENT_CUDA=OFF
 	PYTHONPATH=$(abspath build/sanitize) ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 PYTHONMALLOC=malloc \
 	  LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
 	  $(BIN)/pytest tests/runtime tests/fuzz tests/test_minimal.py -p no:cacheprovider -k "not [zip]" \

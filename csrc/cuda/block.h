@@ -1,6 +1,7 @@
 // A thread's place in its block and tile, and how it reads and writes the tile.
 #pragma once
 
+#include "cuda/device.h"
 #include "cuda/net.h"
 
 #define SPARSEAGENT_VEC_HEADER "simd/vec_cuda.h"

@@ -6,7 +6,6 @@
 
 #ifdef __CUDACC__
 
-#define SPARSEAGENT_BOTH __host__ __device__
 #define SPARSEAGENT_PRAGMA(text) _Pragma(#text)
 #define SPARSEAGENT_UNROLL(n) SPARSEAGENT_PRAGMA(unroll n)
 
@@ -67,7 +66,6 @@ __device__ __forceinline__ void store_at(std::uint32_t, char*, float) {}
 
 #else
 
-#define SPARSEAGENT_BOTH
 #include "on_cpu.h"
 
 #endif

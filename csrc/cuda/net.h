@@ -7,7 +7,12 @@
 #include "core/head.h"
 #include "core/observation.h"
 #include "core/op.h"
-#include "cuda/device.h"
+
+#ifdef __CUDACC__
+#define SPARSEAGENT_BOTH __host__ __device__
+#else
+#define SPARSEAGENT_BOTH
+#endif
 
 namespace sparseagent::cuda {
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cuda/net.h"
+#include "on_cpu.h"
 
 #ifdef SPARSEAGENT_FROM_PTX
 #define SPARSEAGENT_NAME(V, G, C) ptx_forward_##V##_##G##_##C
