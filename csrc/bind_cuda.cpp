@@ -84,8 +84,9 @@ class DevicePlan {
                     const py::object& stream) const {
     if (!deterministic) {
       throw std::invalid_argument(
-          "deterministic: expected True, got False: the policy file holds no "
-          "distribution to sample from");
+          "deterministic: expected True, got False: CUDA has no kernels that sample "
+          "yet; "
+          "device=\"cpu\" samples");
     }
     const Inputs inputs = inputs_of("observation", observation, stream);
     return py::make_tuple(results(inputs, 1, true).front(), state);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <numeric>
 #include <stdexcept>
 #include <string>
@@ -18,6 +19,13 @@ constexpr std::int64_t kScratch = 32;
 [[noreturn]] void refuse(const std::string& what) {
   throw std::invalid_argument("cuda: expected " + what +
                               "; device=\"cpu\" runs this policy");
+}
+
+[[noreturn]] void refuse_kind(OpKind kind, std::size_t number) {
+  const auto at = static_cast<std::size_t>(kind);
+  const std::string name = at < std::size(kOpKinds) ? kOpKinds[at] : "unknown op";
+  refuse("ops that CUDA kernels exist for, got ops[" + std::to_string(number) +
+         "], a " + name);
 }
 
 void check_count(const char* of, std::size_t count, int most) {
@@ -141,10 +149,7 @@ void Outline::add(const Op& op, const Program& program, std::size_t number) {
       step.bits |= kWeighted;
       step.words = add_words(op.view.weight, op.view.in / op.view.groups);
       break;
-    default:
-      refuse(std::string("ops that CUDA kernels exist for, got ops[") +
-             std::to_string(number) + "], a " +
-             kOpKinds[static_cast<std::size_t>(op.kind)]);
+    default: refuse_kind(op.kind, number);
   }
   net_.steps[net_.step_count++] = step;
 }
