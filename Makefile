@@ -10,7 +10,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard cmake/*) \
-           $(shell find csrc sparseagent -name '*.py' -o -name '*.cpp' -o -name '*.h' -o -name '*.pyi')
+           $(shell find csrc sparseagent -name '*.py' -o -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.pyi')
 NATIVE := build/native
 ARM := build/aarch64
 CMAKE := $(abspath $(BIN))/cmake
@@ -123,13 +123,13 @@ endif
 lint: $(VENV)/.dev ## formatters (checking only), linters, type checker
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.cpp' '*.h')
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.cpp' '*.h' '*.cu')
 	$(BIN)/mypy
 
 format: $(VENV)/.dev ## format all sources
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $$(git ls-files '*.cpp' '*.h')
+	$(BIN)/clang-format -i $$(git ls-files '*.cpp' '*.h' '*.cu')
 
 # --- benchmarks and packages ---------------------------------------------------------------------
 

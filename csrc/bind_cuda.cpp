@@ -239,7 +239,7 @@ class DevicePlan {
     run(inputs, data, acts);
     std::vector<py::object> arrays;
     for (const auto& result : made) {
-      arrays.push_back(result->take(in_library_, inputs.first().owner));
+      arrays.push_back(result->take(in_library_, inputs.first().array));
     }
     return arrays;
   }

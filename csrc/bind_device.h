@@ -36,7 +36,8 @@ std::string axes_text(const std::vector<std::int64_t>& axes) {
 // An array of someone else, for one call.
 struct Borrowed {
   std::string name;  // of the argument
-  py::object owner;  // keeps the memory
+  py::object array;
+  py::object kept;  // keeps the memory besides, if anything does
   char* data = nullptr;
   std::vector<std::int64_t> shape;
   dlpack::DataType dtype = {};
@@ -234,9 +235,9 @@ bool borrow_by_capsule(const py::handle& array, int device, void* stream, Borrow
   }
   if (where.first == cuda::array_device()) {
     // Unused, it lets go of the array when it goes away itself.
-    b->owner = array.attr("__dlpack__")(py::arg("stream") = reader);
+    b->kept = array.attr("__dlpack__")(py::arg("stream") = reader);
     auto* managed =
-        static_cast<dlpack::Managed*>(PyCapsule_GetPointer(b->owner.ptr(), "dltensor"));
+        static_cast<dlpack::Managed*>(PyCapsule_GetPointer(b->kept.ptr(), "dltensor"));
     if (managed == nullptr) throw py::error_already_set();
     take_tensor(managed->tensor, device, b);
   } else {
@@ -252,7 +253,7 @@ Borrowed borrow(const char* name, const py::handle& array, int device, void* str
                 const py::object& stream_of) {
   Borrowed b;
   b.name = name;
-  b.owner = py::reinterpret_borrow<py::object>(array);
+  b.array = py::reinterpret_borrow<py::object>(array);
   if (py::isinstance<py::array>(array)) {
     throw py::type_error(b.name +
                          ": expected an array on cuda:" + std::to_string(device) +

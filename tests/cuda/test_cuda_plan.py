@@ -199,8 +199,8 @@ def test_the_stream_of_warp(rng: Any, seen: shim.Seen, monkeypatch: pytest.Monke
     warp = shim.as_module("warp", get_stream=lambda device: stream)
     monkeypatch.setitem(sys.modules, "warp", warp)
     members = {"__module__": "warp.types", "device": "cuda:0"}
-    waits = seen.waits
     plan = sa.compile(small(rng), device="cuda")
+    waits = seen.waits
     plan(type("array", (shim.InterfaceArray,), members)(rows(rng, 3)))
     assert (seen.stream, seen.waits) == (31, waits)
 
@@ -298,7 +298,7 @@ def test_interfaces_that_lie(rng: Any) -> None:
 
 def test_sampling_needs_a_distribution(rng: Any) -> None:
     plan = sa.compile(small(rng), device="cuda")
-    with pytest.raises(ValueError, match="deterministic: expected True"):
+    with pytest.raises(ValueError, match=r"deterministic: expected True, .* no kernels that"):
         plan.predict(torch.from_numpy(rows(rng, 2)), deterministic=False)
 
 
@@ -352,7 +352,7 @@ def test_bits_do_not_depend_on_the_device(
     for batch in (1, 40, 300):
         assert same_bits(plan(torch.from_numpy(x[:batch])).numpy(), cpu(x[:batch]))
     clusters = {int(line.split()[2]) for line in plan.explain().splitlines()[4:11]}
-    assert (clusters == {1}) == (major == 8)
+    assert (max(clusters) > 1) == (major == 9 and multiprocessors > 1)
 
 
 # --- update, copies, text ----------------------------------------------------------------------
