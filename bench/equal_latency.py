@@ -2,9 +2,10 @@
 
 For each policy file: the widest dense network of as many hidden layers, all of one width, behind
 the same normaliser, that is compiled and takes no longer for one observation than the policy of the
-file. All of them take turns in one process on one core. What it prints goes into the table of
-`sparseagent/study/method/tiny_latency.py`; times do not travel between machines, so a study fixes
-the widths beforehand.
+file. All of them take turns in one process on one core, on an observation that the policy meets in
+the environment that its file notes: dense kernels skip zeros, so one of zeros would flatter them.
+What it prints goes into the table of `sparseagent/study/method/tiny_latency.py`; times do not
+travel between machines, so a study fixes the widths beforehand.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 import sparseagent as sa
+from sparseagent.csr import Float32
+from sparseagent.environments import noted_environment
 from sparseagent.policy import SparsePolicy
 from sparseagent.report import measure_latency, pin_core
-from sparseagent.train.contenders import compiled
+from sparseagent.train.contenders import compiled, rows_of
+from sparseagent.train.parity import sample_observations
 
 CALLS = 20_000
 
@@ -34,7 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     for path in given.files:
         policy = sa.load(path)
-        times = latencies(policy, given.widest, given.calls)
+        env = noted_environment(policy.metadata, str(path))
+        if env is None:
+            parser.error(f"{path}: expected a policy that notes its environment")
+        met = sample_observations(env, sa.compile(policy))[-1:]
+        times = latencies(policy, rows_of(met), given.widest, given.calls)
         limit = times.pop("pruned")
         width = equal_width(limit, {int(name): time for name, time in times.items()})
         wider = times.get(str(width + 1), float("nan"))
@@ -45,9 +52,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def latencies(policy: SparsePolicy, widest: int, calls: int) -> dict[str, float]:
-    """Median nanoseconds of one call: of the policy (`"pruned"`), and of each width."""
-    observation = np.zeros((1, policy.input_size), np.float32)
+def latencies(
+    policy: SparsePolicy, observation: Float32, widest: int, calls: int
+) -> dict[str, float]:
+    """Median nanoseconds of one call: of the policy (`"pruned"`), and of each width.
+
+    Args:
+        policy: what the widths are compared with.
+        observation: `[1, in]`.
+        widest: widths from 1 to this are timed.
+        calls: timed calls of each network.
+    """
     networks = {"pruned": policy}
     networks |= {str(width): dense_like(policy, width) for width in range(1, widest + 1)}
     with pin_core():

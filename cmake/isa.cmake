@@ -65,6 +65,10 @@ macro(sparseagent_isa name)
   list(APPEND SPARSEAGENT_ISA_OBJECTS $<TARGET_OBJECTS:${transposes}>)
   string(APPEND SPARSEAGENT_DECLARATIONS
          "extern \"C\" const sparseagent::Transposes ${transposes};\n")
+  set(heads sparseagent_heads_${id})
+  sparseagent_isa_object(simd/heads.cpp ${heads} ${ISA_VEC} "${ISA_FLAGS}")
+  list(APPEND SPARSEAGENT_ISA_OBJECTS $<TARGET_OBJECTS:${heads}>)
+  string(APPEND SPARSEAGENT_DECLARATIONS "extern \"C\" const sparseagent::HeadKernel ${heads};\n")
   set(symbol sparseagent_fma_loop_${id})
   sparseagent_isa_object(simd/isa.cpp ${symbol} ${ISA_VEC} "${ISA_FLAGS}")
   list(APPEND SPARSEAGENT_ISA_OBJECTS $<TARGET_OBJECTS:${symbol}>)
@@ -73,7 +77,7 @@ macro(sparseagent_isa name)
          "const OpKernel* const ops_${id}[] = {${ISA_OPS}};\n")
   string(APPEND SPARSEAGENT_ISAS
          "    {\"${name}\", \"${ISA_NEEDS}\", kernels_${id}, ${ISA_COUNT}, ops_${id}, ${ISA_OP_COUNT}, "
-         "${symbol}, &${transposes}},\n")
+         "${symbol}, &${transposes}, &${heads}},\n")
 endmacro()
 
 sparseagent_isa(scalar VEC vec_scalar.h)

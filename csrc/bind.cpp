@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bind_plan.h"
+#include "bind_sources.h"
 #include "core/check.h"
 #include "core/cpu.h"
 #include "core/float_mode.h"
@@ -147,7 +148,11 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
                     std::vector<double>>())
       .def("predict", &PyPlan::predict, py::arg("observation"),
            py::arg("state") = py::none(), py::arg("episode_start") = py::none(),
-           py::arg("deterministic") = true)
+           py::arg("deterministic") = true, py::arg("action_masks") = py::none(),
+           py::kw_only(), py::arg("seed") = py::none(), py::arg("step") = py::none(),
+           py::arg("rows") = py::none())
+      .def("_sample", &PyPlan::sample, py::arg("observation"), py::arg("deterministic"),
+           py::arg("action_masks"), py::arg("seed"), py::arg("step"), py::arg("rows"))
       .def("time", &PyPlan::time, py::arg("observations"), py::arg("calls"))
       .def("prefetch",
            [](const py::object& self) {
@@ -164,6 +169,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   py::dict activations;
   for (const ActivationInfo& info : kActivations) activations[info.name] = info.alpha;
   m.attr("ACTIVATIONS") = activations;
+  m.attr("ACTIVATION_H") = kActivationHeader;
   py::list heads;
   for (const char* kind : kHeadKinds) heads.append(kind);
   m.attr("HEADS") = py::tuple(heads);
@@ -175,6 +181,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.attr("MAX_FEATURES") = kMostFeatures;
   m.attr("MAX_SLOTS") = kMostSlots;
   m.attr("MAX_READS") = kMostReads;
+  m.attr("MAX_WORK") = kMostWork;
   m.attr("MAX_INPUTS") = kMostInputs;
   m.attr("MAX_OUTPUTS") = kMostOutputs;
   m.attr("MAX_THREADS") = ThreadPool::kMaxParts;

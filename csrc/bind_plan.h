@@ -12,31 +12,16 @@
 #include <string_view>
 #include <utility>
 
-#include "bind_arrays.h"
-#include "bind_lock.h"
+#include "bind_act.h"
+#include "bind_rows.h"
 #include "core/plan.h"
 #include "core/stopwatch.h"
 #include "policy/read.h"
 
 namespace {
 
-// Calls shorter than this keep the interpreter's lock: giving it up and taking it back
-// costs more.
-constexpr double kReleaseNs = 50e3;
-
-// Long calls are cut into slices of about this time; between them signals are seen to.
-constexpr double kSliceNs = 20e6;
-
 // Calls of a prefetch: the first fetches, the second teaches the branch predictors.
 constexpr int kWarmUps = 2;
-
-// What predict is given: one array for each input, and what they have in common.
-struct Given {
-  std::vector<py::array> arrays;  // kept while they are read
-  std::vector<Observations> inputs;
-  std::int64_t batch = 1;
-  bool single = true;
-};
 
 class PyPlan {
  public:
@@ -52,8 +37,6 @@ class PyPlan {
       plan_ =
           std::make_unique<Plan>(read_policy(content.data(), content.size()), options);
     }
-    const std::vector<std::int64_t>& shape = plan_->program().action_shape;
-    action_shape_.assign(shape.begin(), shape.end());
     std::int32_t widest = 0;
     for (const Input& input : plan_->program().inputs) {
       widest = std::max(widest, input.step.size);
@@ -102,38 +85,30 @@ class PyPlan {
 
   // Stable-Baselines3's PolicyPredictor: any numeric type, one observation or a batch.
   py::tuple predict(const py::object& observation, const py::object& state,
-                    const py::object&, bool deterministic) const {
-    if (!deterministic) {
-      throw std::invalid_argument(
-          "deterministic: expected True, got False: the policy file holds no "
-          "distribution to "
-          "sample from");
-    }
-    const Given given = given_of(observation);
-    std::vector<py::ssize_t> shape = action_shape_;
-    if (!given.single) shape.insert(shape.begin(), given.batch);
-    const bool discrete = plan_->program().head.discrete();
-    py::array actions = discrete ? py::array(py::array_t<std::int64_t>(shape))
-                                 : py::array(FloatArray(shape));
-    const std::int64_t bytes =
-        discrete ? sizeof(std::int64_t)
-                 : static_cast<std::int64_t>(sizeof(float)) * plan_->output_size();
-    auto* to = static_cast<char*>(actions.mutable_data());
-    run(given.batch, [&](std::int64_t first, std::int64_t rows) {
-      plan_->act(from(given.inputs, first).data(), rows, to + first * bytes);
-    });
-    return py::make_tuple(std::move(actions), state);
+                    const py::object&, bool deterministic,
+                    const py::object& action_masks, const py::object& seed,
+                    const py::object& step, const py::object& rows) const {
+    const Drawing drawing = {deterministic, action_masks, seed, step, rows};
+    return py::make_tuple(actions_of(*plan_, observation, drawing), state);
+  }
+
+  // What a learner's rollout keeps of a step: (actions, log_probs, values, samples).
+  py::tuple sample(const py::object& observation, bool deterministic,
+                   const py::object& action_masks, const py::object& seed,
+                   const py::object& step, const py::object& rows) const {
+    return sample_of(*plan_, observation,
+                     {deterministic, action_masks, seed, step, rows});
   }
 
   // The first output for what predict takes: float32 [out] or [B, out].
   py::array first_output(const py::object& observation) const {
-    return outputs_of(observation, 1).front();
+    return outputs_of(*plan_, observation, 1).front();
   }
 
   // All outputs by their names.
   py::dict outputs(const py::object& observation) const {
     const auto& named = plan_->program().outputs;
-    std::vector<FloatArray> arrays = outputs_of(observation, named.size());
+    std::vector<FloatArray> arrays = outputs_of(*plan_, observation, named.size());
     py::dict all;
     for (std::size_t k = 0; k < named.size(); ++k) {
       all[py::str(named[k].first)] = arrays[k];
@@ -174,7 +149,7 @@ class PyPlan {
     Unlocked unlocked;
     for (py::ssize_t i = 0; i < calls; ++i) {
       taken[i] = 0;
-      in_slices(batch, &unlocked, [&](std::int64_t first, std::int64_t rows) {
+      in_slices(*plan_, batch, &unlocked, [&](std::int64_t first, std::int64_t rows) {
         float* y = outputs.data() + first * plan_->output_size();
         const double start = clock_ns();
         plan_->forward(from(data, plan_->input_size(), first), rows, y);
@@ -194,67 +169,9 @@ class PyPlan {
     const std::vector<Observations> inputs(plan_->program().inputs.size(),
                                            {ones_.data(), DType::float32});
     float* y = outputs.floats();
-    run(1, [&](std::int64_t, std::int64_t rows) {
+    run_rows(*plan_, 1, [&](std::int64_t, std::int64_t rows) {
       plan_->forward({inputs.data(), &y, 1}, rows);
     });
-  }
-
-  std::vector<FloatArray> outputs_of(const py::object& observation,
-                                     std::size_t wanted) const {
-    const Given given = given_of(observation);
-    std::vector<FloatArray> arrays;
-    std::vector<float*> to;
-    std::vector<std::int64_t> sizes;
-    for (std::size_t k = 0; k < wanted; ++k) {
-      sizes.push_back(plan_->program().outputs[k].second.size);
-      std::vector<py::ssize_t> shape = {sizes.back()};
-      if (!given.single) shape.insert(shape.begin(), given.batch);
-      arrays.emplace_back(shape);
-      to.push_back(arrays.back().mutable_data());
-    }
-    run(given.batch, [&](std::int64_t first, std::int64_t rows) {
-      const std::vector<Observations> inputs = from(given.inputs, first);
-      std::vector<float*> at = to;
-      for (std::size_t k = 0; k < wanted; ++k) at[k] += first * sizes[k];
-      plan_->forward({inputs.data(), at.data(), wanted}, rows);
-    });
-    return arrays;
-  }
-
-  Given given_of(const py::object& observation) const {
-    const std::vector<Input>& inputs = plan_->program().inputs;
-    const bool named = py::isinstance<py::dict>(observation);
-    if (!named && inputs.size() > 1) {
-      throw py::type_error("observation: expected a dict of " +
-                           std::to_string(inputs.size()) + " arrays, got " +
-                           Py_TYPE(observation.ptr())->tp_name);
-    }
-    Given given;
-    for (const Input& input : inputs) {
-      py::object item = observation;
-      if (named) {
-        item = observation.attr("get")(input.name);
-        if (item.is_none()) {
-          throw py::type_error(
-              "observation: expected " +
-              std::string(inputs.size() > 1 ? "" : "a numeric array or ") +
-              "a dict with '" + input.name + "', got one without");
-        }
-      }
-      given.arrays.push_back(contiguous(item));
-      const py::array& array = given.arrays.back();
-      given.inputs.push_back({array.data(), dtype_of(array)});
-      bool single = false;
-      const std::int64_t batch = batch_of(input, array, &single);
-      if (given.arrays.size() > 1 && (batch != given.batch || single != given.single)) {
-        throw std::invalid_argument("observation: " + input.name +
-                                    ": expected as many as of the others, got " +
-                                    shape_text(array));
-      }
-      given.batch = batch;
-      given.single = single;
-    }
-    return given;
   }
 
   // The outputs of a batch are written while other rows are still to be read, maybe by
@@ -269,56 +186,11 @@ class PyPlan {
         "the shapes are equal, got memory that overlaps them");
   }
 
-  // The rows from `first` on.
-  static Observations from(Observations observations, std::int64_t size,
-                           std::int64_t first) {
-    const std::int64_t bytes = size * bytes_of(observations.dtype);
-    return {static_cast<const char*>(observations.data) + first * bytes,
-            observations.dtype};
-  }
-
-  std::vector<Observations> from(const std::vector<Observations>& inputs,
-                                 std::int64_t first) const {
-    std::vector<Observations> rest;
-    for (const Observations& input : inputs) {
-      const std::int32_t size = plan_->program().inputs[rest.size()].step.size;
-      rest.push_back(from(input, size, first));
-    }
-    return rest;
-  }
-
   void run(Observations observations, std::int64_t batch, float* out) const {
-    run(batch, [&](std::int64_t first, std::int64_t rows) {
+    run_rows(*plan_, batch, [&](std::int64_t first, std::int64_t rows) {
       plan_->forward(from(observations, plan_->input_size(), first), rows,
                      out + first * plan_->output_size());
     });
-  }
-
-  // work(first, rows) for the rows [0, batch), in order.
-  template <typename Work>
-  void run(std::int64_t batch, const Work& work) const {
-    if (plan_->estimate_ns(batch) < kReleaseNs) return work(0, batch);
-    Unlocked unlocked;
-    in_slices(batch, &unlocked, work);
-  }
-
-  // Slices start short, as the plan's estimate may be wrong, and come in whole tiles.
-  template <typename Work>
-  void in_slices(std::int64_t batch, Unlocked* unlocked, const Work& work) const {
-    const double total = plan_->estimate_ns(batch);
-    if (total < kSliceNs) return work(0, batch);
-    const std::int64_t unit = plan_->schedule().layout().columns();
-    double slice = static_cast<double>(batch) * (kSliceNs / 4) / total;
-    for (std::int64_t first = 0; first < batch;) {
-      const auto wanted = static_cast<std::int64_t>(slice) / unit * unit;
-      const std::int64_t rows = std::min(std::max(wanted, unit), batch - first);
-      const double start = clock_ns();
-      work(first, rows);
-      const double taken = clock_ns() - start;
-      slice = static_cast<double>(rows) * std::clamp(kSliceNs / taken, 0.1, 2.0);
-      first += rows;
-      unlocked->check_signals();
-    }
   }
 
   std::int64_t check_observations(const py::array& observations) const {
@@ -337,27 +209,6 @@ class PyPlan {
     return axes == 1 ? 1 : observations.shape(0);
   }
 
-  // [*shape] or [B, *shape], where `shape` is the environment's or the flat [in].
-  static std::int64_t batch_of(const Input& input, const py::array& given,
-                               bool* single) {
-    const std::vector<std::int64_t> flat = {input.step.size};
-    for (const auto* shape : {&input.shape, &flat}) {
-      const auto axes = static_cast<py::ssize_t>(shape->size());
-      const py::ssize_t extra = given.ndim() - axes;
-      if (extra != 0 && extra != 1) continue;
-      // Not by memcmp: an array without axes may have no shape to point to.
-      if (!std::equal(shape->begin(), shape->end(), given.shape() + extra)) continue;
-      *single = extra == 0;
-      return *single ? 1 : given.shape(0);
-    }
-    const std::vector<py::ssize_t> wanted(input.shape.begin(), input.shape.end());
-    const std::string expected = axes_text(wanted.data(), wanted.size());
-    throw std::invalid_argument(input.name + ": expected " + expected + " or [B" +
-                                (wanted.empty() ? "" : ", ") + expected.substr(1) +
-                                ", got " + shape_text(given));
-  }
-
-  std::vector<py::ssize_t> action_shape_;
   std::unique_ptr<Plan> plan_;
   // Arguments of the calls that prefetch() makes.
   FloatArray ones_;

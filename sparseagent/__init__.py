@@ -1,7 +1,8 @@
 """Prune deep-RL agents, convert them to CSR, and run the sparse policy: small, exact, fast.
 
 `import sparseagent` loads NumPy and the compiled core, never torch. What needs torch
-(`from_sb3`, `from_torch`) or gymnasium (`rollout`) is loaded when it is first used.
+(`from_sb3`, `from_torch`), ONNX (`from_onnx`) or gymnasium (`rollout`) is loaded when it is first
+used.
 """
 
 from __future__ import annotations
@@ -33,9 +34,11 @@ from sparseagent.plan import Plan, compile, kernels
 from sparseagent.policy import SparsePolicy, load
 from sparseagent.policyfile import Golden
 from sparseagent.program import Program, Span
+from sparseagent.sampling import Sample, Sampler
 
 if TYPE_CHECKING:
-    from sparseagent.convert import from_sb3, from_torch
+    from sparseagent.convert import from_onnx, from_sb3, from_torch
+    from sparseagent.export import export_c
     from sparseagent.rollouts import RolloutResult, rollout
 
 try:
@@ -64,6 +67,8 @@ __all__ = [
     "Program",
     "Raw",
     "RolloutResult",
+    "Sample",
+    "Sampler",
     "Span",
     "SparsePolicy",
     "Unscale",
@@ -72,6 +77,8 @@ __all__ = [
     "clip_to",
     "compile",
     "devices",
+    "export_c",
+    "from_onnx",
     "from_sb3",
     "from_torch",
     "kernels",
@@ -81,6 +88,8 @@ __all__ = [
 ]
 
 _LAZY = {
+    "export_c": "sparseagent.export",
+    "from_onnx": "sparseagent.convert",
     "from_sb3": "sparseagent.convert",
     "from_torch": "sparseagent.convert",
     "rollout": "sparseagent.rollouts",

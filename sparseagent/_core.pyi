@@ -3,6 +3,7 @@ from typing import Any, overload
 
 from numpy.typing import NDArray
 
+ACTIVATION_H: str
 MAX_THREADS: int
 
 class Plan:
@@ -29,7 +30,21 @@ class Plan:
         state: Any = None,
         episode_start: Any = None,
         deterministic: bool = True,
+        action_masks: Any = None,
+        *,
+        seed: int | None = None,
+        step: int | None = None,
+        rows: Any = None,
     ) -> tuple[NDArray[Any], Any]: ...
+    def _sample(
+        self,
+        observation: Any,
+        deterministic: bool,
+        action_masks: Any,
+        seed: int | None,
+        step: int | None,
+        rows: Any,
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None, NDArray[Any]]: ...
     def outputs(self, observation: Any) -> dict[str, NDArray[Any]]: ...
     def time(self, observations: NDArray[Any], calls: int) -> NDArray[Any]: ...
     def prefetch(self) -> None: ...
@@ -55,6 +70,7 @@ MAX_NONZEROS: int
 MAX_OPS: int
 MAX_OUTPUTS: int
 MAX_READS: int
+MAX_WORK: int
 MAX_RUNS: int
 MAX_SLOTS: int
 MAX_WIDTH: int

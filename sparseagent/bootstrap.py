@@ -38,14 +38,30 @@ def iqm(x: npt.ArrayLike, axis: int | None = None) -> Any:
     Raises:
         ValueError: `x` is empty or not finite.
     """
+    return mean_of_ranks(x, axis, lambda n: slice(n // 4, n - n // 4))
+
+
+def mean_of_ranks(x: npt.ArrayLike, axis: int | None, ranks: Callable[[int], slice]) -> Any:
+    """Mean of some of the sorted values, such as the middle half or the lowest tenth.
+
+    Args:
+        x: Finite values of any shape, at least one along `axis`.
+        axis: The axis to reduce; None takes all values together.
+        ranks: The ranks `[start, stop)` to take of `n` values, at least one.
+
+    Returns:
+        A float for `axis=None`, else an array without that axis.
+
+    Raises:
+        ValueError: `x` is empty or not finite.
+    """
     values = as_finite("x", x)
     if axis is None:
         values, axis = values.ravel(), 0
     ordered = np.sort(np.moveaxis(values, axis, -1), axis=-1)
-    cut = ordered.shape[-1] // 4
-    middle = ordered[..., cut : ordered.shape[-1] - cut]
+    taken = ordered[..., ranks(ordered.shape[-1])]
     # Rounding must not push a mean past the values it is the mean of: n equal values give that one.
-    return np.clip(middle.mean(axis=-1), middle[..., 0], middle[..., -1])[()]
+    return np.clip(taken.mean(axis=-1), taken[..., 0], taken[..., -1])[()]
 
 
 def bootstrap_interval(

@@ -10,7 +10,7 @@ import numpy as np
 
 from sparseagent import _core
 from sparseagent.csr import CSR, Int32
-from sparseagent.ops import Layer, Linear
+from sparseagent.ops import Layer, LayerOp, Linear
 from sparseagent.program import Op, Program, Span
 
 #: Summation orders by name, with the lanes of the kernel that each is made for; 0: any kernel.
@@ -53,11 +53,11 @@ def reorder(program: Program, order: str) -> Program:
     ops: list[Op] = list(program.ops)
     free = free_slots(program)
     for number, op in enumerate(program.ops):
-        if not isinstance(op, Linear):
-            continue
         here = ops[number]
-        assert isinstance(here, Linear)
-        if not lanes or not _gains_by_packing(op.layer, lanes):
+        if not isinstance(op, LayerOp) or not isinstance(here, LayerOp):
+            continue
+        slides = not isinstance(op, Linear)
+        if slides or not lanes or not _gains_by_packing(op.layer, lanes):
             ops[number] = replace(here, layer=here.layer.ascending())
             continue
         slot = op.writes[0].slot
@@ -65,7 +65,7 @@ def reorder(program: Program, order: str) -> Program:
         ops[number] = replace(here, layer=layer)
         if slot in free:
             for reader in program.readers(slot):
-                ops[reader] = _with_moved_inputs(ops[reader], slot, rows)
+                ops[reader] = with_moved_inputs(ops[reader], slot, rows)
     return replace(program, ops=tuple(ops))
 
 
@@ -121,7 +121,7 @@ def _packed(layer: Layer, lanes: int, *, free_rows: bool) -> tuple[Layer, Int32]
     return replace(layer, weight=weight, bias=layer.bias[rows]), rows
 
 
-def _with_moved_inputs(op: Op, slot: str, rows: Int32) -> Op:
+def with_moved_inputs(op: Op, slot: str, rows: Int32) -> Op:
     """The layer for features of `slot` in another order: new feature `i` is old `rows[i]`."""
     assert isinstance(op, Linear)
     moved = np.arange(op.in_size, dtype=rows.dtype)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from sparseagent import _core, tuning
 from sparseagent.order import ORDERS
 from sparseagent.policy import SparsePolicy, same_but_for_values
+from sparseagent.sampling import Sample
 
 if TYPE_CHECKING:
     from sparseagent.cuda import CudaPlan
@@ -32,7 +33,11 @@ class Plan(_core.Plan):
 
     `act.predict(obs, deterministic=True)` is Stable-Baselines3's `PolicyPredictor`: observation
     step, network and action head; `[*shape]` or `[B, *shape]` of any common numeric type, copied
-    where needed; returns `(actions, state)`.
+    where needed; returns `(actions, state)`. With `deterministic=False` it samples, where the head
+    is a distribution: by `seed`, `step` and `rows` (the environments' numbers `[B]`, 0, 1, ... if
+    none are given), of which every sample is a function, or unlike any other call where neither
+    seed nor step is given. `Sampler` counts the steps. `action_masks` `[B, n]` says which actions
+    are allowed, as in MaskablePPO. `sample` also gives log-probability and value.
 
     `act.prefetch()` shortly before a call makes a loop that slept faster: after a sleep weights,
     code and workspace are in no cache, and `act(obs, out)` takes several times as long. It makes
@@ -52,6 +57,33 @@ class Plan(_core.Plan):
     """
 
     policy: SparsePolicy
+
+    def sample(
+        self,
+        observation: Any,
+        *,
+        deterministic: bool = False,
+        action_masks: Any = None,
+        seed: int | None = None,
+        step: int | None = None,
+        rows: Any = None,
+    ) -> Sample:
+        """Action, log-probability and value in one call: what a learner keeps of a step.
+
+        Args:
+            observation: as for `predict`.
+            deterministic: whether the mode is taken, with its log-probability.
+            action_masks: which actions are allowed, `[B, n]`; for categorical heads.
+            seed: 0 to 2^64 - 1, with `step`; neither for numbers unlike any other call's.
+            step: 0 to 2^64 - 1.
+            rows: numbers of the environments `[B]`, 0 to 2^32 - 1; None for 0, 1, ...
+
+        Raises:
+            ValueError: the head knows no distribution or takes no masks, a shape or number is
+                wrong, or one of seed and step is missing.
+            TypeError: an argument is of another type.
+        """
+        return Sample(*self._sample(observation, deterministic, action_masks, seed, step, rows))
 
     def update(self, policy: SparsePolicy) -> None:
         """Take over new weights under the same masks, in place and without choosing anew.

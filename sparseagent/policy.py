@@ -14,7 +14,8 @@ import numpy as np
 from sparseagent import fields, policyfile
 from sparseagent.csr import Float32
 from sparseagent.head import Head, Raw
-from sparseagent.ops import Layer, Linear, Observation, Observe
+from sparseagent.input_use import input_use
+from sparseagent.ops import Layer, LayerOp, Observation, Observe
 from sparseagent.order import check_order, reorder
 from sparseagent.policyfile import MAX_GOLDEN, Contents, Golden, PolicyFileError
 from sparseagent.program import Op, Program
@@ -71,7 +72,7 @@ class SparsePolicy:
     @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers of the program, in the order in which they run."""
-        return tuple(op.layer for op in self.program.ops if isinstance(op, Linear))
+        return tuple(op.layer for op in self.program.ops if isinstance(op, LayerOp))
 
     @property
     def inputs(self) -> Mapping[str, Observation]:
@@ -94,6 +95,15 @@ class SparsePolicy:
     def input_size(self) -> int:
         """Number of features of an observation, as the network sees them."""
         return sum(step.size for step in self.inputs.values())
+
+    @property
+    def unused_inputs(self) -> Mapping[str, tuple[int, ...]]:
+        """Features that no weight reads, by the name of their input: sensors to leave out.
+
+        Places are those that the network sees, as in `input_size`; whatever stands there, the
+        action is the same. `input_use` says how much the others are used.
+        """
+        return {name: use.unused for name, use in input_use(self.program).items()}
 
     @property
     def output_size(self) -> int:
@@ -156,7 +166,7 @@ class SparsePolicy:
         numbers = iter(zip(values, biases, strict=True))
         ops = tuple(
             replace(op, layer=op.layer.with_values(*next(numbers)))
-            if isinstance(op, Linear)
+            if isinstance(op, LayerOp)
             else op
             for op in self.program.ops
         )
@@ -210,7 +220,7 @@ class SparsePolicy:
         policyfile.write(self.to_bytes(), path)
 
     def summary(self) -> str:
-        """A table of the layers: shape, weights kept, sparsity, activation."""
+        """A table of the layers: shape, weights kept, sparsity, activation; and unused inputs."""
         lines = [f"{'layer':<7}{'shape':>12}{'weights':>10}{'sparsity':>10}  activation"]
         for number, layer in enumerate(self.layers):
             out, width = layer.shape
@@ -219,6 +229,8 @@ class SparsePolicy:
                 f"  {layer.activation}"
             )
         lines.append(f"{'all':<7}{'':>12}{self.nnz:>10}{self.sparsity:>10.4f}  -> {self.head.kind}")
+        if unused := sum(map(len, self.unused_inputs.values())):
+            lines.append(f"{unused} of {self.input_size} inputs are not used")
         return "\n".join(lines)
 
 
@@ -289,7 +301,7 @@ def same_but_for_values(a: SparsePolicy, b: SparsePolicy) -> bool:
     one, other = a.program, b.program
     if a.head != b.head:
         return False
-    rest = [[op for op in p.ops if not isinstance(op, Linear)] for p in (one, other)]
+    rest = [[op for op in p.ops if not isinstance(op, LayerOp)] for p in (one, other)]
     if len(rest[0]) != len(rest[1]):
         return False
     if not all(x is y or _facts(x) == _facts(y) for x, y in zip(*rest, strict=True)):

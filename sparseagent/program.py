@@ -29,6 +29,8 @@ MAX_SLOTS: int = _core.MAX_SLOTS
 MAX_FEATURES: int = _core.MAX_FEATURES
 #: Features that all ops together read: the work of one observation, beside its weights.
 MAX_READS: int = _core.MAX_READS
+#: What the windows of all ops do for one observation: multiply, or compare.
+MAX_WORK: int = _core.MAX_WORK
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,11 @@ class Op(ReadOnly, abc.ABC):
     def out_size(self) -> int:
         """Features it gives."""
         return sum(span.size for span in self.writes)
+
+    @property
+    def work(self) -> int:
+        """How often it multiplies or compares for one observation, of an op that slides."""
+        return 0
 
     @abc.abstractmethod
     def check(self) -> None:
@@ -163,10 +170,17 @@ class Program:
                 op.check()
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from error
+        if self.work > MAX_WORK:
+            raise ValueError(f"ops: expected at most {MAX_WORK} steps of windows, got {self.work}")
         for name, span in self.outputs.items():
             if not self._mark(f"outputs: {name}", span, written).all():
                 raise ValueError(f"outputs: {name}: expected {span} to be written")
         self._check_names()
+
+    @property
+    def work(self) -> int:
+        """How often windows multiply or compare for one observation."""
+        return sum(op.work for op in self.ops)
 
     @property
     def since(self) -> int:

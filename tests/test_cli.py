@@ -27,6 +27,7 @@ COMMANDS = (
     "rollout",
     "robustness",
     "bench",
+    "export",
     "report",
     "show",
     "kernels",

@@ -22,16 +22,27 @@ bool affordable(std::size_t bytes, const LayerView& layer) {
   return static_cast<double>(bytes) <= most;
 }
 
-// The kernel called `format`; null if `format` is empty.
-const Kernel* named_kernel(const Isa& isa, const std::string& format) {
+// Kernels of convolutions and those of other layers are two kinds.
+bool suits(const Kernel& kernel, const LayerView& layer) {
+  return kernel.slides == (layer.window != nullptr);
+}
+
+// The kernel called `format` for that kind of layer; null if `format` is empty, or only
+// the other kind has it.
+const Kernel* named_kernel(const Isa& isa, const LayerView& layer,
+                           const std::string& format) {
   if (format.empty()) return nullptr;
   std::string known;
+  bool elsewhere = false;
   for (int i = 0; i < isa.kernel_count; ++i) {
     const Kernel* kernel = isa.kernels[i];
     if (!has_path(*kernel, Path::one) && !has_path(*kernel, Path::tile)) continue;
-    if (format == kernel->format) return kernel;
-    known += ", " + std::string(kernel->format);
+    if (format == kernel->format && suits(*kernel, layer)) return kernel;
+    elsewhere = elsewhere || format == kernel->format;
+    if (known.find(", " + std::string(kernel->format)) == std::string::npos)
+      known += ", " + std::string(kernel->format);
   }
+  if (elsewhere) return nullptr;
   throw std::invalid_argument("format: expected auto" + known + " on isa " + isa.name +
                               ", got '" + format + "'");
 }
@@ -62,11 +73,11 @@ Candidates pack_candidates(const LayerView& layer, int number, const Regime& reg
                            const std::string& format, bool one,
                            const Candidates& before) {
   const Isa& isa = *regime.isa;
-  const Kernel* forced = named_kernel(isa, format);
+  const Kernel* forced = named_kernel(isa, layer, format);
   std::vector<std::pair<double, const Kernel*>> kernels;
   for (int i = 0; i < isa.kernel_count; ++i) {
     const Kernel* kernel = isa.kernels[i];
-    if (!has_path(*kernel, regime.path)) continue;
+    if (!suits(*kernel, layer) || !has_path(*kernel, regime.path)) continue;
     if (forced != nullptr && has_path(*forced, regime.path) && kernel != forced)
       continue;
     kernels.emplace_back(guess_ns(*kernel, layer, regime), kernel);

@@ -61,6 +61,47 @@ void check_layer(const LayerView& layer) {
   }
 }
 
+void check_window(const Window& window) {
+  const std::int32_t sizes[] = {
+      window.channels,  window.height,      window.width,
+      window.kernel[0], window.kernel[1],   window.stride[0],
+      window.stride[1], window.dilation[0], window.dilation[1]};
+  for (const std::int32_t size : sizes) {
+    if (size < 1 || size > kMaxWidth) refuse("window: expected sizes in [1, 2^20]");
+  }
+  const std::int64_t extent[] = {window.height, window.width};
+  std::int64_t padded = window.channels;
+  for (int i = 0; i < 2; ++i) {
+    const std::int64_t span =
+        std::int64_t{window.dilation[i]} * (window.kernel[i] - 1) + 1;
+    for (const std::int64_t pad : {window.padding[i], window.padding[i + 2]}) {
+      if (pad < 0 || pad >= span) {
+        refuse("padding: expected 0 to less than the span of the kernel");
+      }
+    }
+    const std::int64_t all = extent[i] + window.padding[i] + window.padding[i + 2];
+    if (span > all) refuse("kernel: expected one that fits into the padded image");
+    if (all > kMaxWidth || padded * all > kMaxWidth) {
+      refuse("image: too large with its padding");
+    }
+    padded *= all;
+  }
+  const std::int64_t taps =
+      std::int64_t{window.kernel[0]} * window.kernel[1] * window.channels;
+  if (window.kernel[0] > kMaxWidth / window.kernel[1] || taps > kMaxWidth) {
+    refuse("kernel: expected at most 2^20 taps");
+  }
+}
+
+// How often the windows multiply or compare for one observation.
+std::int64_t work_of(const Op& op) {
+  if (op.kind == OpKind::pool) {
+    return std::int64_t{op.view.window.taps()} * op.view.window.pixels();
+  }
+  if (op.layer.window == nullptr) return 0;
+  return std::int64_t{op.layer.nnz()} * op.layer.window->pixels();
+}
+
 void check_size(const Program& program) {
   std::int64_t features = 0;
   for (const std::int32_t size : program.slots) features += size;
@@ -69,8 +110,13 @@ void check_size(const Program& program) {
            std::to_string(kMostFeatures) + " features in all");
   }
   std::int64_t reads = 0;
+  std::int64_t work = 0;
   for (const Op& op : program.ops) {
+    work += work_of(op);
     for (const Span& span : op.reads) reads += span.size;
+  }
+  if (work > kMostWork) {
+    refuse("ops: expected at most " + std::to_string(kMostWork) + " steps of windows");
   }
   if (reads > kMostReads) {
     refuse("ops: expected them to read at most " + std::to_string(kMostReads) +

@@ -17,6 +17,9 @@ void check_activation(Activation activation, float alpha);
 // Offsets that rise, columns within the width and unique in a row, finite numbers.
 void check_layer(const LayerView& layer);
 
+// A kernel that stands somewhere, sizes that no product of them can overflow.
+void check_window(const Window& window);
+
 // Every feature is written once, before it is read, and there are not too many.
 void check_flow(const Program& program);
 

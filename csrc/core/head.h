@@ -65,4 +65,41 @@ struct Head {
   }
 };
 
+// Where random numbers come from: a function of this, the row and what is drawn.
+struct Draw {
+  std::uint64_t seed = 0;
+  std::uint64_t step = 0;
+};
+
+// Rows of one call, feature-major: a tile of as many columns as an instruction set has
+// lanes, or one row of width 1. Arrays have kWidthPadding more floats behind them.
+struct HeadBatch {
+  const float* y;             // [size, width], the first output
+  const float* parameter;     // log_std [size, width] or latent [latent, width]
+  const std::uint32_t* rows;  // [width], of the environment
+  const Draw* draw;           // null: the mode, of which the probability is wanted
+  float* action;    // [actions, width], samples or indices; the modes of a discrete
+                    // head are there before
+  float* log_prob;  // [width]
+  float* scratch;   // head_scratch(head) floats
+};
+
+// Floats that the kernels of any instruction set may need.
+constexpr std::int64_t head_scratch(const Head& head) {
+  constexpr std::int64_t kLanes = 16;
+  constexpr std::int64_t kPadding = 64;
+  return (2 * std::int64_t{head.size} + kPadding) * kLanes +
+         std::int64_t{head.latent} * head.size + 4 * kPadding;
+}
+
+// Samplers for one instruction set, scalar included: that one is the contract. They
+// check, allocate and throw nothing.
+struct HeadKernel {
+  std::int32_t lanes;
+  void (*one)(const Head& head, const HeadBatch& batch);
+  void (*tile)(const Head& head, const HeadBatch& batch);
+  // tanh of `count` numbers, in place.
+  void (*squash)(float* x, std::int64_t count);
+};
+
 }  // namespace sparseagent

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 
+#include "core/head.h"
 #include "core/layer.h"
 #include "core/op.h"
 
@@ -36,6 +37,7 @@ struct Batch {
   int vectors;  // of one tile
   int tiles;    // at most kTilesTogether
   long stride;  // floats from one observation, or from one tile, to the next
+  float* scratch = nullptr;  // of convolutions: scratch_floats() (core/scratch.h)
 };
 
 // ns for each weight of one observation on 16 lanes: one by one, a few side by side, in
@@ -83,6 +85,9 @@ struct Kernel {
   // kWidthPadding more floats behind y. A tile: x [in, width] and a row of zeros, y
   // [chains, width], width = vectors * lanes.
   void (*run)(const void* packed, const Batch& batch, const float* x, float* y);
+
+  // For convolutions, and for nothing else: x [image], y [out, pixels].
+  bool slides = false;
 };
 
 inline bool has_path(const Kernel& kernel, Path path) {
@@ -117,6 +122,7 @@ struct Isa {
   // all of them.
   float (*fma_loop)(long iterations);
   const Transposes* transposes;
+  const HeadKernel* heads;
 };
 
 }  // namespace sparseagent

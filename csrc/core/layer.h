@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "core/window.h"
+
 namespace sparseagent {
 
 enum class Activation : std::int32_t {
@@ -38,7 +40,9 @@ constexpr std::int64_t kMaxNonzeros = std::int64_t{1} << 28;
 //   entries of run s of row r:  k in [indptr[r * runs + s], indptr[r * runs + s + 1])
 //   acc = fma(values[k], x[indices[k]], acc)
 //
-// A dense layer is the same with every entry present. Non-owning; validated by Plan.
+// A dense layer is the same with every entry present. The rows of a convolution slide
+// over an image: x[k] is then the tap of that number, and a tap outside the image is
+// absent; there is one run. Non-owning; validated by the reader.
 struct LayerView {
   std::int32_t out;
   std::int32_t in;
@@ -49,10 +53,17 @@ struct LayerView {
   const float* bias;            // [out]
   Activation activation;
   float alpha;
+  const Window* window = nullptr;  // of a convolution
 
   std::int32_t nnz() const { return indptr[static_cast<std::int64_t>(out) * runs]; }
   std::int32_t chains() const { return out * runs; }
   bool full() const { return nnz() == static_cast<std::int64_t>(out) * in; }
+
+  // Features that it reads, and sums that it writes.
+  std::int32_t features() const { return window != nullptr ? window->in() : in; }
+  std::int32_t sums() const {
+    return window != nullptr ? out * window->pixels() : chains();
+  }
 };
 
 }  // namespace sparseagent

@@ -21,7 +21,7 @@ std::int64_t padded(std::int64_t features) {
 
 // Whether an op must have its inputs side by side, with nothing behind them.
 bool gathers(const Program& program, const Op& op) {
-  if (op.kind != OpKind::linear) return false;
+  if (!is_layer(op.kind)) return false;
   const Span& first = op.reads.front();
   return op.reads.size() > 1 ||
          first.size != program.slots[static_cast<std::size_t>(first.slot)];
@@ -33,8 +33,8 @@ bool writes_apart(const Program& program, const Op& op) {
 }
 
 std::int64_t room_for(const Op& op) {
-  return padded(op.kind == OpKind::linear ? std::max(op.layer.chains(), op.write.size)
-                                          : op.write.size);
+  return padded(is_layer(op.kind) ? std::max(op.layer.sums(), op.write.size)
+                                  : op.write.size);
 }
 
 }  // namespace
@@ -55,7 +55,8 @@ Layout::Layout(const Program& program, const std::vector<Regime>& regimes)
     const Op& op = program.ops[n];
     for (const Span& span : op.reads) lives(span, n);
     lives(op.write, n);
-    if (gathers(program, op)) tenants[slots + 2 * n] = {padded(op.layer.in), n, n};
+    if (gathers(program, op))
+      tenants[slots + 2 * n] = {padded(op.layer.features()), n, n};
     if (writes_apart(program, op)) {
       tenants[slots + 2 * n + 1] = {room_for(op), n, n};
     } else {
@@ -65,7 +66,12 @@ Layout::Layout(const Program& program, const std::vector<Regime>& regimes)
   }
   for (const auto& output : program.outputs) lives(output.second, count);
   stride_ = settle(&tenants);
-  for (const Regime& regime : regimes) columns_ = std::max(columns_, regime.columns);
+  for (const Regime& regime : regimes) {
+    columns_ = std::max(columns_, regime.columns);
+    for (const Op& op : program.ops) {
+      scratch_ = std::max(scratch_, scratch_floats(op.layer, regime));
+    }
+  }
 
   const auto place = [&](const Span& span) {
     return tenants[static_cast<std::size_t>(span.slot)].place + span.start;
@@ -73,10 +79,11 @@ Layout::Layout(const Program& program, const std::vector<Regime>& regimes)
   std::int32_t layers = 0;
   for (std::size_t n = 0; n < count; ++n) {
     const Op& op = program.ops[n];
-    Step step = {op.kind, 0,  op.layer.in, op.write.size, place(op.write), {},
-                 op.view, {}, {}};
+    Step step = {
+        op.kind, 0, op.layer.features(), op.write.size, place(op.write), {}, op.view,
+        {},      {}};
     if (op.kind == OpKind::observe) step.number = op.input;
-    if (op.kind == OpKind::linear) {
+    if (is_layer(op.kind)) {
       step.number = layers++;
       part_floats_ = std::max(part_floats_, static_cast<std::size_t>(room_for(op)));
     }
@@ -100,9 +107,9 @@ Layout::Layout(const Program& program, const std::vector<Regime>& regimes)
   }
 }
 
-std::size_t Layout::floats() const {
-  return static_cast<std::size_t>(
-      round_up(stride_ * columns_ + static_cast<std::int64_t>(kWidthPadding), kAlign));
+std::int64_t Layout::own_floats() const {
+  return round_up(stride_ * columns_ + static_cast<std::int64_t>(kWidthPadding),
+                  kAlign);
 }
 
 }  // namespace sparseagent

@@ -11,6 +11,7 @@
 
 #include "core/program.h"
 #include "core/regime.h"
+#include "core/scratch.h"
 
 namespace sparseagent {
 
@@ -54,8 +55,13 @@ class Layout {
   // Observations of the widest regime.
   std::int32_t columns() const { return columns_; }
 
-  // Floats that a walk works in.
-  std::size_t floats() const;
+  // Floats that a walk works in: those of the observations, then scratch memory.
+  std::size_t floats() const {
+    return static_cast<std::size_t>(own_floats() + scratch_);
+  }
+
+  // Where the scratch memory begins.
+  std::int64_t own_floats() const;
 
   // Floats that a part of a layer's rows may write, by itself.
   std::size_t part_floats() const { return part_floats_; }
@@ -65,6 +71,7 @@ class Layout {
   std::vector<Step> steps_;
   std::vector<Output> outputs_;
   std::int64_t stride_ = 0;
+  std::int64_t scratch_ = 0;
   std::int32_t columns_ = 1;
   std::size_t part_floats_ = 0;
 };

@@ -30,6 +30,7 @@ struct OpView {
   float eps = 0;            // norm
   std::int32_t groups = 1;  // reduce
   bool strided = false;     // reduce: neighbours belong to different groups
+  Window window = {};       // pool
 };
 
 // One kind of op for one instruction set, scalar included: that one is the contract.

@@ -8,7 +8,6 @@
 
 #include "core/act.h"
 #include "core/float_mode.h"
-#include "core/reference.h"
 #include "core/split.h"
 
 namespace sparseagent {
@@ -41,13 +40,31 @@ void fetch(const char* rows, std::int64_t bytes) {
   for (std::int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(rows + at);
 }
 
+float* grown(Buffer* buffer, std::size_t floats) {
+  const std::size_t bytes = sizeof(float) * floats;
+  if (buffer->bytes() < bytes) *buffer = Buffer(bytes);
+  return buffer->floats();
+}
+
 // Scratch memory of a calling thread, shared by all plans: grows to what the largest of
 // them needs. The threads of a pool have theirs from the start.
 float* thread_workspace(std::size_t floats) {
   thread_local Buffer workspace;
-  const std::size_t bytes = sizeof(float) * floats;
-  if (workspace.bytes() < bytes) workspace = Buffer(bytes);
-  return workspace.floats();
+  return grown(&workspace, floats);
+}
+
+// What heads work in, beside that.
+float* act_workspace(std::size_t floats) {
+  thread_local Buffer workspace;
+  return grown(&workspace, floats);
+}
+
+// Rows whose outputs are held at a time, where the head needs so many of each: no more
+// than fit into 4 MB.
+std::int64_t rows_together(std::int64_t features, std::int64_t batch) {
+  constexpr std::int64_t kMostFloats = 1 << 20;
+  if (features == 0) return batch;
+  return std::min(batch, std::clamp<std::int64_t>(kMostFloats / features, 64, 4096));
 }
 
 // Floats of prepared rows, in whole cache lines.
@@ -80,7 +97,7 @@ Plan::Plan(Program program, const Options& options)
     split_ |= !layer.parts.empty();
   }
   for (Op& op : program_.ops) {
-    if (op.kind != OpKind::linear) continue;
+    if (!is_layer(op.kind)) continue;
     structure_.emplace_back(op.layer);
     least_ns_ += kLeastNs * op.layer.nnz();
     op.layer = {};  // its numbers are packed
@@ -140,7 +157,9 @@ void Plan::forward_range(const Call& call, std::int64_t first, std::int64_t coun
     }
     outputs[0] = call.outputs[0] + from * output_size_;
     for (std::size_t k = 1; k < call.wanted; ++k) {
-      outputs[k] = call.outputs[k] + from * program_.outputs[k].second.size;
+      float* all = call.outputs[k];
+      outputs[k] =
+          all == nullptr ? nullptr : all + from * program_.outputs[k].second.size;
     }
     schedule.walk(cut.regime).run({cut.count, rows, outputs, call.wanted, workspace});
     done = next;
@@ -273,26 +292,50 @@ void Plan::forward(const Call& call, std::int64_t batch) const {
   threads() > 1 ? forward_threaded(call, batch) : forward_alone(call, batch);
 }
 
-void Plan::act(const Observations* inputs, std::int64_t batch, void* actions) const {
+void Plan::act(const Acting& call, std::int64_t batch) const {
   const PlainFloats plain;  // for the head, too
   const Head& head = program_.head;
-  const std::int32_t out = output_size();
-  if (head.discrete()) {
-    std::vector<float> outputs(static_cast<std::size_t>(batch * out));
-    std::vector<float> indices(static_cast<std::size_t>(head.actions));
-    float* y = outputs.data();
-    forward({inputs, &y, 1}, batch);
-    for (std::int64_t b = 0; b < batch; ++b) {
-      mode_of(head, y + b * out, indices.data());
-      start_from(head, indices.data(),
-                 static_cast<std::int64_t*>(actions) + b * head.actions);
+  check_acting(head, call);
+  const auto size_of = [&](std::int32_t k) {
+    return std::int64_t{program_.outputs[static_cast<std::size_t>(k)].second.size};
+  };
+  // The first output of a continuous head lies where the actions will be, values where
+  // they are wanted; others for so many rows at a time.
+  const bool samples = call.draw != nullptr || call.log_probs != nullptr;
+  const std::int32_t parameter = samples ? head.parameter : -1;
+  const std::int64_t features = parameter < 0 ? 0 : size_of(parameter);
+  const std::int64_t own = head.discrete() ? head.size : 0;
+  const std::int64_t most = rows_together(own + features, batch);
+  const auto padding = static_cast<std::int64_t>(kWidthPadding);
+  float* const y = act_workspace(static_cast<std::size_t>(
+      most * (own + features) + 2 * padding + head_workspace(head, features)));
+  float* const given = y + most * own + padding;
+  float* const workspace = given + most * features + padding;
+
+  Observations inputs[kMostInputs];
+  float* outputs[kMostOutputs] = {};
+  std::size_t wanted = 1;
+  for (std::int64_t first = 0; first < batch; first += most) {
+    const std::int64_t count = std::min(most, batch - first);
+    for (std::size_t k = 0; k < program_.inputs.size(); ++k) {
+      const Observations& all = call.inputs[k];
+      const std::int64_t bytes = program_.inputs[k].step.size * bytes_of(all.dtype);
+      inputs[k] = {static_cast<const char*>(all.data) + first * bytes, all.dtype};
     }
-    return;
+    const auto want = [&](std::int32_t k, float* to) {
+      outputs[k] = to;
+      wanted = std::max(wanted, static_cast<std::size_t>(k) + 1);
+    };
+    float* actions = static_cast<float*>(call.actions) + first * head.size;
+    want(0, own > 0 ? y : actions);
+    if (parameter >= 0) want(parameter, given);
+    if (call.values != nullptr) {
+      want(head.value, call.values + first * size_of(head.value));
+    }
+    forward({inputs, outputs, wanted}, count);
+    const HeadRows rows = {first, count, outputs[0], given};
+    act_on(isa_, head, static_cast<std::int32_t>(features), call, rows, workspace);
   }
-  float* y = static_cast<float*>(actions);
-  forward({inputs, &y, 1}, batch);
-  if (head.squash) reference_squash(y, batch * out);
-  bound(head, y, batch, y);
 }
 
 void Plan::fetch_weights() const {

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "core/head.h"
+#include "core/act.h"
 #include "core/observation.h"
 #include "core/registry.h"
 #include "core/scatter.h"
@@ -36,7 +36,7 @@ class Plan {
   };
 
   // One batch: of every input [batch, *shape], of the first `wanted` outputs
-  // [batch, size].
+  // [batch, size], null for those that nobody needs.
   struct Call {
     const Observations* inputs;
     float* const* outputs;
@@ -74,9 +74,9 @@ class Plan {
     forward({&observations, &outputs, 1}, batch);
   }
 
-  // Observations to actions: int64 [batch] where the head is discrete, else float
-  // [batch, out].
-  void act(const Observations* inputs, std::int64_t batch, void* actions) const;
+  // Observations to actions, and what else the call wants. Throws std::invalid_argument
+  // for what the head cannot give.
+  void act(const Acting& call, std::int64_t batch) const;
 
   // Asks for the weights that the next single observation needs; waits for none of
   // them.
@@ -97,7 +97,8 @@ class Plan {
     std::int32_t runs;
     Activation activation;
     float alpha;
-    bool dense;  // all entries, ascending
+    const Window* window;  // of the program's memory
+    bool dense;            // all entries, ascending
     std::string digest;
     std::vector<std::int32_t> indptr;
     std::vector<std::int32_t> indices;

@@ -25,6 +25,11 @@ constexpr const char* kOpKinds[] = {
 #undef SPARSEAGENT_OP
 };
 
+// A matrix with a bias and an activation, which kernels are packed for.
+constexpr bool is_layer(OpKind kind) {
+  return kind == OpKind::linear || kind == OpKind::conv2d;
+}
+
 // Features [start, start + size) of a slot.
 struct Span {
   std::int32_t slot;
@@ -37,7 +42,7 @@ struct Op {
   std::vector<Span> reads;  // one behind the other
   Span write = {0, 0, 0};
   std::int32_t input = 0;  // observe: which
-  LayerView layer = {};    // linear
+  LayerView layer = {};    // linear, conv2d
   OpView view;             // the others
 };
 
@@ -54,6 +59,8 @@ constexpr std::int64_t kMostFeatures = 1 << 22;
 constexpr std::size_t kMostSlots = 2 * kMostOps;
 // Features that all ops together read: the work of one observation, beside its weights.
 constexpr std::int64_t kMostReads = 1 << 24;
+// What the windows of all ops do for one observation: multiply, or compare.
+constexpr std::int64_t kMostWork = std::int64_t{1} << 28;
 // More of them nobody needs, and pointers to them fit on a stack.
 constexpr std::size_t kMostInputs = 64;
 constexpr std::size_t kMostOutputs = 64;

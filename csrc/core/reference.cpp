@@ -31,13 +31,29 @@ void reference_layer(const LayerView& layer, const float* x, float* y, float* ch
   }
 }
 
+void reference_window(const LayerView& layer, const float* x, float* y) {
+  const Window& w = *layer.window;
+  for (std::int32_t o = 0; o < layer.out; ++o) {
+    for (std::int32_t place = 0; place < w.pixels(); ++place) {
+      float acc = layer.bias[o];
+      for (std::int32_t k = layer.indptr[o]; k < layer.indptr[o + 1]; ++k) {
+        const Tap tap(w, layer.indices[k]);
+        const std::int32_t row =
+            place / w.out_width() * w.stride[0] + tap.y - w.padding[0];
+        const std::int32_t column =
+            place % w.out_width() * w.stride[1] + tap.x - w.padding[1];
+        if (row < 0 || row >= w.height || column < 0 || column >= w.width) continue;
+        acc =
+            __builtin_fmaf(layer.values[k], x[w.place(tap.channel, row, column)], acc);
+      }
+      *y++ = activate(layer.activation, layer.alpha, acc);
+    }
+  }
+}
+
 void reference_activate(Activation activation, float alpha, float* x,
                         std::int64_t count) {
   activate(activation, alpha, x, count);
-}
-
-void reference_squash(float* x, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) x[i] = tanh(x[i]);
 }
 
 namespace {
@@ -57,7 +73,7 @@ class Walk {
       if (op.kind == OpKind::observe) {
         const auto input = static_cast<std::size_t>(op.input);
         program_.inputs[input].step.apply(inputs[input], row, 1, result_.data());
-      } else if (op.kind == OpKind::linear) {
+      } else if (is_layer(op.kind)) {
         run_layer(op);
       } else {
         run_other(op);
@@ -74,6 +90,9 @@ class Walk {
   void run_layer(const Op& op) {
     std::vector<float> x;
     for (const Span& span : op.reads) x.insert(x.end(), at(span), at(span) + span.size);
+    if (op.kind == OpKind::conv2d) {
+      return reference_window(op.layer, x.data(), result_.data());
+    }
     std::vector<float> chains(static_cast<std::size_t>(op.layer.runs));
     reference_layer(op.layer, x.data(), result_.data(), chains.data());
   }

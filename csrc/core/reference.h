@@ -12,11 +12,12 @@ namespace sparseagent {
 // y [out] = layer(x [in]). `chains` is room for layer.runs floats.
 void reference_layer(const LayerView& layer, const float* x, float* y, float* chains);
 
+// The same of a convolution: y [out, pixels], x [image].
+void reference_window(const LayerView& layer, const float* x, float* y);
+
 // x [count], in place.
 void reference_activate(Activation activation, float alpha, float* x,
                         std::int64_t count);
-
-void reference_squash(float* x, std::int64_t count);  // its tanh
 
 // The whole program, observation by observation, ops by the scalar instruction set:
 // inputs, one for each of the program's, [batch, *shape] -> output `number`

@@ -1,5 +1,6 @@
 #include "core/schedule.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace sparseagent {
@@ -52,7 +53,11 @@ std::vector<Regime> regimes_with_room(const Program& program,
   std::vector<Regime> regimes;
   for (const Regime& regime : all) {
     const std::int64_t most = regime.tiles > 1 ? 2 * kMostFloats : kMostFloats;
-    const bool fits = each * regime.columns <= most;
+    std::int64_t scratch = 0;
+    for (const Op& op : program.ops) {
+      scratch = std::max(scratch, scratch_floats(op.layer, regime));
+    }
+    const bool fits = each * regime.columns + scratch <= most;
     if (fits || regime.columns == 1) regimes.push_back(regime);
   }
   return regimes;

@@ -93,7 +93,7 @@ class RegimeTuner {
     double guess = 0;
     for (const Layout::Step& step : layout_.steps()) {
       const auto i = static_cast<std::size_t>(step.number);
-      guess += step.kind == OpKind::linear
+      guess += is_layer(step.kind)
                    ? guess_ns(*candidates_[i][0]->kernel, layers_[i], regime_)
                    : guess_other_ns(step, regime_);
     }
@@ -138,7 +138,7 @@ class RegimeTuner {
       const Layout::Step& step = layout_.steps()[s];
       const double now = clock_ns();
       if (now >= deadline_ns) return;
-      if (step.kind != OpKind::linear) {
+      if (!is_layer(step.kind)) {
         walks[0].run_step(s, call());
         continue;
       }
@@ -292,7 +292,7 @@ std::unique_ptr<Schedule> build_schedule(const Isa& isa, const Program& program,
                                          std::vector<Choice>* choices) {
   std::vector<LayerView> layers;
   for (const Op& op : program.ops) {
-    if (op.kind == OpKind::linear) layers.push_back(op.layer);
+    if (is_layer(op.kind)) layers.push_back(op.layer);
   }
   Layout layout(program, regimes_with_room(program, regimes_of(isa)));
   const std::vector<Regime>& regimes = layout.regimes();
@@ -340,6 +340,7 @@ std::unique_ptr<Schedule> build_schedule(const Isa& isa, const Program& program,
   }
   for (std::size_t i = 0; options.threads > 1 && i < layers.size(); ++i) {
     const Kernel& kernel = *packed[i].packed[0]->kernel;
+    if (layers[i].window != nullptr) continue;  // rows of these write apart
     if (guess_ns(kernel, layers[i], regimes[0]) > kSplitNs)
       packed[i].parts = split_rows(layers[i], kernel, options.threads);
   }

@@ -45,6 +45,7 @@ Plan::Structure::Structure(const LayerView& layer)
       runs(layer.runs),
       activation(layer.activation),
       alpha(layer.alpha),
+      window(layer.window),
       dense(in_order(layer)),
       digest(dense ? "" : digest_of(layer)) {}
 
@@ -105,6 +106,7 @@ void Plan::update(std::vector<LayerView> layers) {
     known.keep(layers[i]);
     layers[i].indptr = known.indptr.data();
     layers[i].indices = known.indices.data();
+    layers[i].window = known.window;
     if (!all_finite(layers[i].values, layers[i].nnz()) ||
         !all_finite(layers[i].bias, layers[i].out)) {
       refuse(i, "expected finite weights and biases");

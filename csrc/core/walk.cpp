@@ -6,8 +6,9 @@
 namespace sparseagent {
 
 Walk::Walk(const Layout& layout, const Regime& regime, const Layers& layers)
-    : batch_{regime.path, regime.columns, regime.vectors, regime.tiles, 0},
+    : batch_{regime.path, regime.columns, regime.vectors, regime.tiles, 0, nullptr},
       width_(regime.path == Path::tile ? regime.width() : 1),
+      scratch_(layout.own_floats()),
       outputs_(layout.outputs()),
       transposes_(regime.isa->transposes) {
   batch_.stride = layout.stride() * width_;
@@ -22,9 +23,9 @@ Walk::Walk(const Layout& layout, const Regime& regime, const Layers& layers)
     if (!from.x.empty()) step.x = from.x.front() * width_;
     if (from.kind == OpKind::observe) {
       step.kind = Step::Kind::input;
-    } else if (from.kind == OpKind::linear) {
+    } else if (is_layer(from.kind)) {
       const PackedLayer& layer = *layers[static_cast<std::size_t>(from.number)];
-      step.kind = Step::Kind::layer;
+      step.kind = layer.kernel->slides ? Step::Kind::image : Step::Kind::layer;
       step.layer = layer.kernel->run;
       step.data = layer.data.get();
       step.x_more = step.x + from.in * width_;
@@ -81,6 +82,12 @@ inline void Walk::run_layer(const Step& step, const Call& call) const {
   step.layer(step.data, batch_, call.workspace + step.x, call.workspace + step.y);
 }
 
+inline void Walk::run_image(const Step& step, const Call& call) const {
+  Batch batch = batch_;
+  batch.scratch = call.workspace + scratch_;
+  step.layer(step.data, batch, call.workspace + step.x, call.workspace + step.y);
+}
+
 inline void Walk::run_op(const Step& step, const Call& call) const {
   const OpView& view = *static_cast<const OpView*>(step.data);
   const bool tile = batch_.path == Path::tile;
@@ -96,6 +103,7 @@ inline void Walk::run_step(const Step& step, const Call& call) const {
   if (step.moves) move(step.from->gather, call);
   switch (step.kind) {
     case Step::Kind::layer: run_layer(step, call); break;
+    case Step::Kind::image: run_image(step, call); break;
     case Step::Kind::op: run_op(step, call); break;
     case Step::Kind::input: load(step, call); break;
   }
@@ -108,6 +116,7 @@ void Walk::run_step(std::size_t number, const Call& call) const {
 
 void Walk::copy_outputs(const Call& call) const {
   for (std::size_t k = 0; k < call.wanted; ++k) {
+    if (call.outputs[k] == nullptr) continue;
     const std::int32_t size = outputs_[k].size;
     const float* y = call.workspace + outputs_[k].place;
     if (batch_.path == Path::one) {

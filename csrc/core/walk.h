@@ -16,7 +16,7 @@ class Walk {
   struct Call {
     std::int32_t count;
     const float* const* rows;  // of every input, [count, features]
-    float* const* outputs;     // of the first `wanted` outputs, [count, size]
+    float* const* outputs;     // of the first `wanted` outputs, [count, size], or null
     std::size_t wanted;
     float* workspace;  // Layout::floats()
   };
@@ -35,7 +35,7 @@ class Walk {
   // All that a step reads of itself, in one cache line: a large network drives it out
   // of the first cache at every walk. Places are in floats of the regime.
   struct alignas(64) Step {
-    enum class Kind : std::int32_t { layer, op, input };
+    enum class Kind : std::int32_t { layer, image, op, input };
     Kind kind;
     std::int32_t number;  // of the input
     std::int32_t size;    // features that an input has
@@ -53,12 +53,14 @@ class Walk {
 
   void run_step(const Step& step, const Call& call) const;
   void run_layer(const Step& step, const Call& call) const;
+  void run_image(const Step& step, const Call& call) const;
   void run_op(const Step& step, const Call& call) const;
   void load(const Step& step, const Call& call) const;
   void move(const std::vector<Layout::Move>& moves, const Call& call) const;
 
   Batch batch_;
-  std::int32_t width_;  // of a tile, or 1
+  std::int32_t width_;    // of a tile, or 1
+  std::int64_t scratch_;  // where in the workspace it begins
   std::vector<Step> steps_;
   std::vector<Layout::Output> outputs_;
   const Transposes* transposes_;

@@ -102,16 +102,9 @@ __device__ __forceinline__ Columns<V> mapped(const Net& net, const Step& step, i
 template <int V>
 __device__ __forceinline__ void activate(Activation activation, float alpha,
                                          Columns<V>& sums) {
-  switch (activation) {
-#define SPARSEAGENT_ACTIVATION(name, default_alpha)                      \
-  case Activation::name:                                                 \
-    for (int j = 0; j < V; ++j) {                                        \
-      sums.v[j] = ::activate(Activation::name, alpha, vec{sums.v[j]}).v; \
-    }                                                                    \
-    break;
-#include "core/activations.def"
-#undef SPARSEAGENT_ACTIVATION
-  }
+  with_activation(activation, alpha, [&](auto f) {
+    for (int j = 0; j < V; ++j) sums.v[j] = f(vec{sums.v[j]}).v;
+  });
 }
 
 template <int V>

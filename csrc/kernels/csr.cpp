@@ -236,46 +236,54 @@ inline void chains_of(const Group& group, const float* weight, const char* offse
   }
 }
 
-// One step of a group on one vector of observations.
-template <typename Offsets>
+// One step of a group.
+template <typename Offsets, int V>
 inline void step_of(const float* weight, const char* offsets, const float* x,
-                    vec* acc) {
+                    vec (*acc)[V]) {
+  constexpr long width = V * kLanes;
   const Offsets offset(offsets);
   const quad w = load_quad(weight);
-  add<1>(spread<0>(w), x + offset[0] * kLanes, acc);
-  add<1>(spread<1>(w), x + offset[1] * kLanes, acc + 1);
-  add<1>(spread<2>(w), x + offset[2] * kLanes, acc + 2);
-  add<1>(spread<3>(w), x + offset[3] * kLanes, acc + 3);
+  add<V>(spread<0>(w), x + offset[0] * width, acc[0]);
+  add<V>(spread<1>(w), x + offset[1] * width, acc[1]);
+  add<V>(spread<2>(w), x + offset[2] * width, acc[2]);
+  add<V>(spread<3>(w), x + offset[3] * width, acc[3]);
 }
 
-// Where two groups go through a tile of one vector side by side. Eight lanes: the CPU
-// starts two FMAs a cycle, and four chains alone would wait for each other (1.1x). With
-// 16 lanes, one FMA a cycle on the CPUs measured, four are enough.
-constexpr bool kTwoGroups = kLanes == 8;
+// Whether two groups go through a tile side by side. A CPU that starts two FMAs a cycle
+// waits for their results where there are fewer than eight chains and vectors of them;
+// more than the registers hold would be worse.
+template <int V>
+constexpr bool kTwoGroups = kLanes >= 8 && V <= (kManyRegisters ? 2 : 1);
 
-// A group and the next, which has no more steps, on one vector of observations.
-template <typename Offsets>
+// A group and the next, which has no more steps.
+template <typename Offsets, int V>
 inline void two_groups(const Group* group, const float* weight, const char* offsets,
                        bool relu, const float* x, float* y) {
+  constexpr long width = V * kLanes;
   const int steps = group[0].steps;
   const float* next_weight = weight + static_cast<long>(kGroup) * steps;
   const char* next_offsets = offsets + static_cast<long>(Offsets::kBytes) * steps;
-  vec acc[2 * kGroup];
+  vec acc[2 * kGroup][V];
 #pragma GCC unroll 8
-  for (int i = 0; i < 2 * kGroup; ++i)
-    acc[i] = splat(group[i / kGroup].start[i % kGroup]);
+  for (int i = 0; i < 2 * kGroup; ++i) {
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) acc[i][v] = splat(group[i / kGroup].start[i % kGroup]);
+  }
   int k = 0;
   for (; k < group[1].steps; ++k) {
-    step_of<Offsets>(weight + kGroup * k, offsets + Offsets::kBytes * k, x, acc);
-    step_of<Offsets>(next_weight + kGroup * k, next_offsets + Offsets::kBytes * k, x,
-                     acc + kGroup);
+    step_of<Offsets, V>(weight + kGroup * k, offsets + Offsets::kBytes * k, x, acc);
+    step_of<Offsets, V>(next_weight + kGroup * k, next_offsets + Offsets::kBytes * k, x,
+                        acc + kGroup);
   }
   for (; k < steps; ++k)
-    step_of<Offsets>(weight + kGroup * k, offsets + Offsets::kBytes * k, x, acc);
+    step_of<Offsets, V>(weight + kGroup * k, offsets + Offsets::kBytes * k, x, acc);
 #pragma GCC unroll 8
   for (int i = 2 * kGroup - 1; i >= 0; --i) {
-    store(y + static_cast<long>(group[i / kGroup].chain[i % kGroup]) * kLanes,
-          finish(relu, acc[i]));
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) {
+      store(y + group[i / kGroup].chain[i % kGroup] * width + v * kLanes,
+            finish(relu, acc[i][v]));
+    }
   }
 }
 
@@ -284,8 +292,8 @@ void groups_of(const Packed& p, const float* x, float* y) {
   const char* offsets = p.offsets;
   const float* weight = p.weights;
   int g = 0;
-  for (; kTwoGroups && V == 1 && g + 1 < p.h.groups; g += 2) {
-    two_groups<Offsets>(p.groups + g, weight, offsets, p.h.relu, x, y);
+  for (; kTwoGroups<V> && g + 1 < p.h.groups; g += 2) {
+    two_groups<Offsets, V>(p.groups + g, weight, offsets, p.h.relu, x, y);
     const long steps = p.groups[g].steps + p.groups[g + 1].steps;
     weight += kGroup * steps;
     offsets += Offsets::kBytes * steps;

@@ -8,22 +8,25 @@ namespace {
 using sparseagent::OpView;
 
 void one(const OpView& op, const float* const* x, float* y) {
-  for (int i = 0; i < op.in; i += kLanes) {
-    float w[kLanes] = {};
-    if (op.weight != nullptr) {
-      const int left = op.in - i < kLanes ? op.in - i : kLanes;
-      __builtin_memcpy(w, op.weight + i, sizeof(float) * static_cast<unsigned>(left));
-    }
-    store(y + i, combined(op.combine, load(x[0] + i), load(x[1] + i), load(w)));
+  const CombineRule rule = op.combine;  // a copy: compilers ask it once
+  const bool weighted = op.weight != nullptr;
+  int i = 0;
+  for (; i + kLanes <= op.in; i += kLanes) {
+    const vec w = weighted ? load(op.weight + i) : splat(0.0f);
+    store(y + i, combined(rule, load(x[0] + i), load(x[1] + i), w));
   }
+  if (i == op.in) return;
+  const vec w = weighted ? load_first(op.weight + i, op.in - i) : splat(0.0f);
+  store(y + i, combined(rule, load(x[0] + i), load(x[1] + i), w));
 }
 
 void tile(const OpView& op, const float* const* x, float* y, int vectors) {
+  const CombineRule rule = op.combine;
   const long width = static_cast<long>(vectors) * kLanes;
   for (int f = 0; f < op.in; ++f) {
     const vec w = splat(op.weight != nullptr ? op.weight[f] : 0.0f);
     for (long i = f * width; i < (f + 1) * width; i += kLanes) {
-      store(y + i, combined(op.combine, load(x[0] + i), load(x[1] + i), w));
+      store(y + i, combined(rule, load(x[0] + i), load(x[1] + i), w));
     }
   }
 }

@@ -10,29 +10,34 @@ namespace {
 using sparseagent::OpView;
 
 void one(const OpView& op, const float* const* x, float* y) {
-  for (int i = 0; i < op.in; i += kLanes) {
-    vec v = load(x[0] + i);
-    if (op.scale != nullptr) {
-      const int left = op.in - i < kLanes ? op.in - i : kLanes;
-      float a[kLanes] = {};
-      float b[kLanes] = {};
-      __builtin_memcpy(a, op.scale + i, sizeof(float) * static_cast<unsigned>(left));
-      __builtin_memcpy(b, op.shift + i, sizeof(float) * static_cast<unsigned>(left));
-      v = fma(load(a), v, load(b));
-    }
-    store(y + i, bounded(op, activate(op.activation, op.alpha, v)));
+  const float* from = x[0];
+  if (op.scale != nullptr) {
+    int i = 0;
+    for (; i + kLanes <= op.in; i += kLanes)
+      store(y + i, fma(load(op.scale + i), load(from + i), load(op.shift + i)));
+    for (; i < op.in; ++i) y[i] = __builtin_fmaf(op.scale[i], from[i], op.shift[i]);
+    from = y;
   }
+  with_activation(op.activation, op.alpha, [&](auto f) {
+    for (int i = 0; i < op.in; i += kLanes)
+      store(y + i, bounded(op, f(load(from + i))));
+  });
 }
 
 void tile(const OpView& op, const float* const* x, float* y, int vectors) {
   const long width = static_cast<long>(vectors) * kLanes;
-  for (int f = 0; f < op.in; ++f) {
-    for (long c = 0; c < width; c += kLanes) {
-      vec v = load(x[0] + f * width + c);
-      if (op.scale != nullptr) v = fma(splat(op.scale[f]), v, splat(op.shift[f]));
-      store(y + f * width + c, bounded(op, activate(op.activation, op.alpha, v)));
-    }
+  const float* from = x[0];
+  for (int i = 0; i < op.in && op.scale != nullptr; ++i) {
+    const vec a = splat(op.scale[i]);
+    const vec b = splat(op.shift[i]);
+    for (long c = i * width; c < (i + 1) * width; c += kLanes)
+      store(y + c, fma(a, load(x[0] + c), b));
+    from = y;
   }
+  with_activation(op.activation, op.alpha, [&](auto f) {
+    for (long i = 0; i < op.in * width; i += kLanes)
+      store(y + i, bounded(op, f(load(from + i))));
+  });
 }
 
 }  // namespace

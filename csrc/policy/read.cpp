@@ -7,6 +7,7 @@
 #include "core/check.h"
 #include "policy/fields.h"
 #include "policy/read_head.h"
+#include "policy/window.h"
 
 namespace sparseagent {
 namespace {
@@ -143,6 +144,8 @@ class Reader {
         read_layer(prefix, spec, &op);
         check_inputs(op);
         break;
+      case OpKind::conv2d: read_conv2d(prefix, spec, &op); break;
+      case OpKind::pool: read_pool(spec, &op); break;
       case OpKind::map: read_map(prefix, spec, &op); break;
       case OpKind::norm: read_norm(spec, &op); break;
       case OpKind::combine: read_combine(prefix, spec, &op); break;
@@ -270,6 +273,33 @@ class Reader {
   }
 
   // ---- the other ops
+
+  void read_conv2d(const std::string& prefix, const Json& spec, Op* op) {
+    read_layer(prefix, spec, op);
+    const auto window = std::make_shared<const Window>(read_window(spec));
+    program_.memory.push_back(window);
+    LayerView& layer = op->layer;
+    layer.window = window.get();
+    if (layer.runs != 1) refuse("runs: expected 1");
+    std::int64_t in = 0;
+    for (const Span& span : op->reads) in += span.size;
+    if (layer.in != window->taps() || in != window->in() ||
+        op->write.size != std::int64_t{layer.out} * window->pixels()) {
+      refuse(
+          "conv2d: expected a column for each tap, the features of the image and "
+          "those of its outputs");
+    }
+  }
+
+  void read_pool(const Json& spec, Op* op) {
+    read_sizes(1, op);
+    Window& window = op->view.window;
+    window = read_window(spec);
+    if (op->view.in != window.in() ||
+        op->view.out != std::int64_t{window.channels} * window.pixels()) {
+      refuse("pool: expected the features of the image and those of its outputs");
+    }
+  }
 
   void read_activation(const Json& spec, Activation* activation, float* alpha) {
     std::vector<std::string> names;

@@ -44,13 +44,6 @@ SPARSEAGENT_FUNCTION vec exp(vec x) {
   return fma(e.scale, e.tail, e.scale);
 }
 
-SPARSEAGENT_FUNCTION vec at_least(vec bound, vec x) {
-  return select(less(x, bound), bound, x);
-}
-SPARSEAGENT_FUNCTION vec at_most(vec bound, vec x) {
-  return select(less(bound, x), bound, x);
-}
-
 SPARSEAGENT_FUNCTION vec tanh(vec x) {
   // t / (t + 2) with t = expm1(2|x|) keeps its relative accuracy down to 0; 1 from |x|
   // = 10 on.
@@ -140,38 +133,49 @@ SPARSEAGENT_FUNCTION vec mish(vec x) {
   return select(less(x, splat(-87.0f)), splat(0.0f), y);
 }
 
-// One vector of sums to one vector of outputs. Adding +0 first turns a sum of -0, which
-// depends on how zeros were skipped, into +0.
-// Inlined by force: with this many cases compilers would call it for every vector.
-__attribute__((always_inline)) SPARSEAGENT_FUNCTION vec activate(Activation activation,
-                                                                 float alpha, vec sum) {
-  const vec x = add(sum, splat(0.0f));
+// use(f) with the function of `activation`, a vector of sums to one of outputs. It is
+// looked up once, not for every vector. Adding +0 first turns a sum of -0, which
+// depends on how zeros were skipped, into +0. Inlined by force: with this many cases
+// compilers would call it.
+template <typename Use>
+__attribute__((always_inline)) SPARSEAGENT_FUNCTION void with_activation(
+    Activation activation, float alpha, Use use) {
+  const auto behind = [&](auto f) {
+    use([&](vec sum) { return f(add(sum, splat(0.0f))); });
+  };
   switch (activation) {
-    case Activation::relu: return positive_part(x);
-    case Activation::tanh: return tanh(x);
-    case Activation::sigmoid: return sigmoid(x);
-    case Activation::elu: return elu(x, alpha);
+    case Activation::relu: return behind([](vec x) { return positive_part(x); });
+    case Activation::tanh: return behind([](vec x) { return tanh(x); });
+    case Activation::sigmoid: return behind([](vec x) { return sigmoid(x); });
+    case Activation::elu: return behind([&](vec x) { return elu(x, alpha); });
     case Activation::leaky_relu:
-      return select(less(x, splat(0.0f)), mul(x, splat(alpha)), x);
-    case Activation::silu: return silu(x);
-    case Activation::gelu: return gelu(x);
-    case Activation::gelu_tanh: return gelu_tanh(x);
-    case Activation::selu: return selu(x);
-    case Activation::celu: return celu(x, alpha);
-    case Activation::softplus: return softplus(x);
-    case Activation::softsign: return softsign(x);
-    case Activation::mish: return mish(x);
-    case Activation::identity: break;
+      return behind(
+          [&](vec x) { return select(less(x, splat(0.0f)), mul(x, splat(alpha)), x); });
+    case Activation::silu: return behind([](vec x) { return silu(x); });
+    case Activation::gelu: return behind([](vec x) { return gelu(x); });
+    case Activation::gelu_tanh: return behind([](vec x) { return gelu_tanh(x); });
+    case Activation::selu: return behind([](vec x) { return selu(x); });
+    case Activation::celu: return behind([&](vec x) { return celu(x, alpha); });
+    case Activation::softplus: return behind([](vec x) { return softplus(x); });
+    case Activation::softsign: return behind([](vec x) { return softsign(x); });
+    case Activation::mish: return behind([](vec x) { return mish(x); });
+    case Activation::identity: return behind([](vec x) { return x; });
   }
-  return x;
+}
+
+// One vector of sums to one vector of outputs.
+SPARSEAGENT_FUNCTION vec activate(Activation activation, float alpha, vec sum) {
+  vec y = sum;
+  with_activation(activation, alpha, [&](auto f) { y = f(sum); });
+  return y;
 }
 
 // In place over `count` sums, a multiple of kLanes.
 SPARSEAGENT_FUNCTION void activate(Activation activation, float alpha, float* y,
                                    long count) {
-  for (long i = 0; i < count; i += kLanes) {
-    store(y + i, activate(activation, alpha, load(y + i)));
-  }
+  with_activation(activation, alpha, [&](auto f) {
+    for (long i = 0; i < count; i += kLanes) store(y + i, f(load(y + i)));
+  });
 }
 
 // relu and identity cost one or two instructions and are applied while the sum is in a

@@ -34,7 +34,9 @@ constexpr int kPartials = 16;
 
 template <typename T>
 SPARSEAGENT_FUNCTION T joined(T* s, T (*sum)(T, T)) {
+#pragma GCC unroll 4
   for (int half = kPartials / 2; half > 0; half /= 2) {
+#pragma GCC unroll 8
     for (int i = 0; i < half; ++i) s[i] = sum(s[i], s[i + half]);
   }
   return s[0];
@@ -43,9 +45,7 @@ SPARSEAGENT_FUNCTION T joined(T* s, T (*sum)(T, T)) {
 // norm: what every difference is multiplied by, from the sum of squares.
 SPARSEAGENT_FUNCTION vec gain(const OpView& op, vec squares) {
   if (op.norm == NormRule::l2) {
-    const vec size = square_root(squares);
-    const vec eps = splat(op.eps);
-    return div(splat(1.0f), select(less(size, eps), eps, size));
+    return div(splat(1.0f), at_least(splat(op.eps), square_root(squares)));
   }
   const vec variance = div(squares, splat(static_cast<float>(op.in)));
   return div(splat(1.0f), square_root(add(variance, splat(op.eps))));

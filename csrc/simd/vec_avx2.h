@@ -29,8 +29,13 @@ inline vec copy_sign(vec size, vec sign) {
   return _mm256_or_ps(_mm256_andnot_ps(bit, size), _mm256_and_ps(bit, sign));
 }
 inline mask less(vec a, vec b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
+inline mask is_nan(vec a) { return _mm256_cmp_ps(a, a, _CMP_UNORD_Q); }
 inline vec select(mask m, vec a, vec b) { return _mm256_blendv_ps(b, a, m); }
 inline bool all(mask m) { return _mm256_movemask_ps(m) == 0xff; }
+
+// NaN passes both: maxps and minps return their second operand then, and of two zeros.
+inline vec at_least(vec bound, vec a) { return _mm256_max_ps(bound, a); }
+inline vec at_most(vec bound, vec a) { return _mm256_min_ps(bound, a); }
 
 // max(0, a) that lets NaN through: maxps returns its second operand then.
 inline vec positive_part(vec a) { return _mm256_max_ps(_mm256_setzero_ps(), a); }
@@ -147,9 +152,7 @@ inline void store_first(float* p, vec a, int n) {
 }
 
 // Any NaN as the one quiet NaN without payload.
-inline vec canonical(vec a) {
-  return select(_mm256_cmp_ps(a, a, _CMP_UNORD_Q), splat(__builtin_nanf("")), a);
-}
+inline vec canonical(vec a) { return select(is_nan(a), splat(__builtin_nanf("")), a); }
 
 // m[i] lane j becomes m[j] lane i: 4 x 4 blocks within the halves of four vectors, then
 // the halves among the fours.

@@ -24,12 +24,18 @@ inline vec div(vec a, vec b) { return _mm512_div_ps(a, b); }
 inline vec square_root(vec a) { return _mm512_sqrt_ps(a); }
 inline vec magnitude(vec a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
 inline vec copy_sign(vec size, vec sign) {
-  const vec bit = _mm512_set1_ps(-0.0f);
-  return _mm512_or_ps(_mm512_andnot_ps(bit, size), _mm512_and_ps(bit, sign));
+  const __m512i bit = _mm512_castps_si512(_mm512_set1_ps(-0.0f));
+  return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(  // bit ? sign : size
+      bit, _mm512_castps_si512(sign), _mm512_castps_si512(size), 0xca));
 }
 inline mask less(vec a, vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+inline mask is_nan(vec a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
 inline vec select(mask m, vec a, vec b) { return _mm512_mask_blend_ps(m, b, a); }
 inline bool all(mask m) { return m == 0xffff; }
+
+// NaN passes both: maxps and minps return their second operand then, and of two zeros.
+inline vec at_least(vec bound, vec a) { return _mm512_max_ps(bound, a); }
+inline vec at_most(vec bound, vec a) { return _mm512_min_ps(bound, a); }
 
 // max(0, a) that lets NaN through: vmaxps returns its second operand then.
 inline vec positive_part(vec a) { return _mm512_max_ps(_mm512_setzero_ps(), a); }
@@ -111,9 +117,7 @@ inline void store_first(float* p, vec a, int n) {
 }
 
 // Any NaN as the one quiet NaN without payload.
-inline vec canonical(vec a) {
-  return select(_mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), splat(__builtin_nanf("")), a);
-}
+inline vec canonical(vec a) { return select(is_nan(a), splat(__builtin_nanf("")), a); }
 
 // m[i] lane j becomes m[j] lane i: 4 x 4 blocks within the quarters of four vectors,
 // then the quarters among the fours.

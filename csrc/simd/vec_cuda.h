@@ -35,12 +35,43 @@ SPARSEAGENT_FUNCTION vec copy_sign(vec size, vec sign) {
 SPARSEAGENT_FUNCTION mask less(vec a, vec b) { return a.v < b.v; }
 SPARSEAGENT_FUNCTION vec select(mask m, vec a, vec b) { return m ? a : b; }
 
+// NaN passes both.
+SPARSEAGENT_FUNCTION vec at_least(vec bound, vec a) {
+  return {a.v < bound.v ? bound.v : a.v};
+}
+SPARSEAGENT_FUNCTION vec at_most(vec bound, vec a) {
+  return {bound.v < a.v ? bound.v : a.v};
+}
+
 // max(0, a) that lets NaN through.
 SPARSEAGENT_FUNCTION vec positive_part(vec a) { return {0.0f > a.v ? 0.0f : a.v}; }
 
 // 2^n for z = 1.5 * 2^23 + n, n in [-126, 127]: the low bits of z are n.
 SPARSEAGENT_FUNCTION vec power_of_two(vec z) {
   return {__uint_as_float((__float_as_uint(z.v) + 127u) << 23)};
+}
+
+// Bits: what random numbers are made of.
+using ivec = std::uint32_t;
+SPARSEAGENT_FUNCTION ivec load_bits(const std::uint32_t* p) { return *p; }
+SPARSEAGENT_FUNCTION ivec splat_bits(std::uint32_t a) { return a; }
+SPARSEAGENT_FUNCTION ivec add_bits(ivec a, ivec b) { return a + b; }
+SPARSEAGENT_FUNCTION ivec and_bits(ivec a, ivec b) { return a & b; }
+SPARSEAGENT_FUNCTION ivec xor_bits(ivec a, ivec b) { return a ^ b; }
+template <int K>
+SPARSEAGENT_FUNCTION ivec shift_right(ivec a) {
+  return a >> K;
+}
+SPARSEAGENT_FUNCTION ivec bits_of(vec a) { return __float_as_uint(a.v); }
+SPARSEAGENT_FUNCTION vec from_bits(ivec bits) { return {__uint_as_float(bits)}; }
+// As signed integers, rounded to nearest.
+SPARSEAGENT_FUNCTION vec to_float(ivec a) {
+  return {__int2float_rn(static_cast<int>(a))};
+}
+// The halves of the product of unsigned integers.
+SPARSEAGENT_FUNCTION void multiply_wide(ivec a, ivec b, ivec* high, ivec* low) {
+  *high = __umulhi(a, b);
+  *low = a * b;
 }
 
 // Any NaN as the one quiet NaN without payload.

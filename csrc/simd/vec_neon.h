@@ -28,8 +28,13 @@ inline vec copy_sign(vec size, vec sign) {
   return vbslq_f32(vdupq_n_u32(0x80000000u), sign, size);
 }
 inline mask less(vec a, vec b) { return vcltq_f32(a, b); }
+inline mask is_nan(vec a) { return vmvnq_u32(vceqq_f32(a, a)); }
 inline vec select(mask m, vec a, vec b) { return vbslq_f32(m, a, b); }
 inline bool all(mask m) { return vminvq_u32(m) != 0; }
+
+// NaN passes both. Not by vmax and vmin, for which +0 is more than -0.
+inline vec at_least(vec bound, vec a) { return select(less(a, bound), bound, a); }
+inline vec at_most(vec bound, vec a) { return select(less(bound, a), bound, a); }
 
 // max(0, a) that lets NaN through, and keeps a zero's sign as the x86 instruction does.
 inline vec positive_part(vec a) {

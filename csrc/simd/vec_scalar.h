@@ -23,8 +23,13 @@ inline vec square_root(vec a) { return __builtin_sqrtf(a); }
 inline vec magnitude(vec a) { return __builtin_fabsf(a); }
 inline vec copy_sign(vec size, vec sign) { return __builtin_copysignf(size, sign); }
 inline mask less(vec a, vec b) { return a < b; }
+inline mask is_nan(vec a) { return a != a; }
 inline vec select(mask m, vec a, vec b) { return m ? a : b; }
 inline bool all(mask m) { return m; }
+
+// NaN passes both.
+inline vec at_least(vec bound, vec a) { return a < bound ? bound : a; }
+inline vec at_most(vec bound, vec a) { return bound < a ? bound : a; }
 
 // max(0, a) that lets NaN through.
 inline vec positive_part(vec a) { return 0.0f > a ? 0.0f : a; }

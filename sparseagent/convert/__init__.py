@@ -1,7 +1,30 @@
-"""From torch and Stable-Baselines3 to a SparsePolicy: the only place that sees torch and CSR."""
+"""From torch, ONNX and Stable-Baselines3 to a SparsePolicy: the only place that sees torch and CSR.
 
-from sparseagent.convert.beside import NormaliserWarning
-from sparseagent.convert.sb3_agent import from_sb3
-from sparseagent.convert.torch_agent import from_torch
+Every door loads what it needs when it is first used: ONNX files need no torch.
+"""
 
-__all__ = ["NormaliserWarning", "from_sb3", "from_torch"]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sparseagent.convert.beside import NormaliserWarning
+    from sparseagent.convert.onnx_agent import from_onnx
+    from sparseagent.convert.sb3_agent import from_sb3
+    from sparseagent.convert.torch_agent import from_torch
+
+__all__ = ["NormaliserWarning", "from_onnx", "from_sb3", "from_torch"]
+
+_LAZY = {
+    "NormaliserWarning": "beside",
+    "from_onnx": "onnx_agent",
+    "from_sb3": "sb3_agent",
+    "from_torch": "torch_agent",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

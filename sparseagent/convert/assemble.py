@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sparseagent.convert.builder import Builder, Value
+from sparseagent.convert.compare import Source, compared
 from sparseagent.convert.dead_neurons import remove_dead_neurons
 from sparseagent.convert.golden import golden_observations
 from sparseagent.convert.spaces import BoxSpace
@@ -24,6 +25,7 @@ def assemble(
     metadata: Mapping[str, Any] | None,
     spaces: Mapping[str, BoxSpace] | None = None,
     order: str | None = None,
+    source: Source | None = None,
 ) -> SparsePolicy:
     """Fold the program, remove dead neurons, order the sums, and attach facts and the self-test.
 
@@ -35,12 +37,18 @@ def assemble(
         metadata: what the caller adds; it wins over `facts`.
         spaces: of the inputs by name, as far as they are known; the self-test is drawn from them.
         order: the summation order, see `SparsePolicy.repack`; None for this machine's fastest.
+        source: what was converted, where it can be run; the policy is compared with it.
 
     Returns:
         The policy. Its metadata describes the trained network, before anything was folded or
-        removed: `source_shapes` `[out, in]` and `sparsity` per linear map, `versions`, and unless
-        masks were given `removed_neurons` per hidden layer.
+        removed: `source_shapes` `[out, in]` and `sparsity` per linear map, `versions`, unless masks
+        were given `removed_neurons` per hidden layer, and with a source `source_distance`.
+
+    Raises:
+        ValueError: parts that do not fit, or a policy that differs from its source.
     """
+    if not builder.matrices:
+        raise ValueError("module: expected at least one Linear, got none")
     described = {
         **facts,
         "source_shapes": [list(shape) for shape, _ in builder.matrices],
@@ -51,6 +59,8 @@ def assemble(
         policy = remove_dead_neurons(policy)
     policy = policy.repack(best_order() if order is None else order)
     policy = policy.with_golden(_golden(policy, spaces or {}))
+    if source is not None:
+        policy = compared(policy, source)
     return policy.with_metadata(**dict(metadata or {}))
 
 

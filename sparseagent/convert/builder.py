@@ -238,6 +238,17 @@ class Builder:
         """All features of `x`, so many times over."""
         return self._mix(x, np.tile(np.arange(x.size), times))
 
+    def constant(self, values: Float32, near: Value) -> Value:
+        """The same numbers for every observation: a matrix that reads `near` with no weight."""
+        check_finite("constant", "values", values)
+        empty = CSR(
+            (values.size, 1),
+            np.zeros(values.size + 1, np.int32),
+            np.zeros(0, np.int32),
+            np.zeros(0, np.float32),
+        )
+        return self._linear(Mix, near[:1], Layer(empty, values))
+
     @staticmethod
     def concat(*values: Value) -> Value:
         """The features of all values, one behind the other."""
@@ -256,11 +267,9 @@ class Builder:
             outputs: values by name; the first is what `act(observations)` gives.
 
         Raises:
-            ValueError: no linear map was added, none of them has a mask though masks were given, or
-                the program is larger than one may be.
+            ValueError: no linear map has a mask though masks were given, or the program is larger
+                than one may be.
         """
-        if not self.matrices:
-            raise ValueError("module: expected at least one Linear, got none")
         if self._masks is not None and not any(key in self._masks for key in self._keys):
             raise ValueError(
                 f"masks: expected one for at least one of {self._keys}, got {sorted(self._masks)}"

@@ -18,7 +18,7 @@ from torch import nn
 from sparseagent.convert.builder import Builder, Value
 from sparseagent.convert.sb3_source import FAMILIES, Source, remembers_normaliser
 from sparseagent.convert.spaces import Space, read_space
-from sparseagent.convert.torch_modules import add_module
+from sparseagent.convert.torch_trace import add_module
 
 #: The methods between an observation and an action; a subclass that changes one is refused.
 _METHODS = (

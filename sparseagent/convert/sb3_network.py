@@ -9,7 +9,7 @@ from torch import nn
 
 from sparseagent.convert.builder import Builder, Value
 from sparseagent.convert.inert_pickle import describe
-from sparseagent.convert.torch_modules import add_module
+from sparseagent.convert.torch_trace import add_module
 from sparseagent.csr import Float32
 
 Tensors = Mapping[str, Float32]

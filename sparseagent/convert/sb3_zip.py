@@ -28,7 +28,7 @@ from sparseagent.convert.sb3_network import add_network
 from sparseagent.convert.sb3_source import FAMILIES, Source, remembers_normaliser
 from sparseagent.convert.spaces import Space, read_space
 from sparseagent.convert.torch_file import TensorFile
-from sparseagent.convert.torch_modules import ACTIVATION_MODULES
+from sparseagent.convert.torch_rules import ACTIVATION_MODULES
 from sparseagent.convert.unsupported import UnsupportedError
 
 _POLICIES: Mapping[str, str] = {

@@ -10,11 +10,11 @@ import importlib
 import pkgutil
 from collections.abc import Mapping, Sequence
 
-from sparseagent.ops.linear import Layer, Linear
+from sparseagent.ops.linear import Layer, LayerOp, Linear
 from sparseagent.ops.observe import Observation, Observe
 from sparseagent.program import Op, Program, Span
 
-__all__ = ["OPS", "Layer", "Linear", "Observation", "Observe", "chain"]
+__all__ = ["OPS", "Layer", "LayerOp", "Linear", "Observation", "Observe", "chain"]
 
 
 def _kinds() -> Mapping[str, type[Op]]:

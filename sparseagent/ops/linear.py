@@ -101,29 +101,14 @@ class Layer(ReadOnly):
 
 
 @dataclass(frozen=True, eq=False)
-class Linear(Op):
-    """A layer: its inputs are the features of all reads, one behind the other.
+class LayerOp(Op):
+    """An op with a layer, of which files hold the matrix, the bias and the activation.
 
     Attributes:
-        layer: matrix `[out, in]`, bias and activation.
+        layer: matrix, bias and activation.
     """
 
-    kind: ClassVar[str] = "linear"
-
     layer: Layer
-
-    @property
-    def since(self) -> int:
-        return 1
-
-    def check(self) -> None:
-        out, width = self.layer.shape
-        if len(self.writes) != 1 or self.out_size != out or self.in_size != width:
-            raise ValueError(
-                f"expected {width} inputs and one span of {out} outputs for a layer of shape "
-                f"{self.layer.shape}, got {self.in_size} and {self.out_size} in "
-                f"{len(self.writes)} spans"
-            )
 
     def attributes(self) -> Attributes:
         weight = self.layer.weight
@@ -149,14 +134,9 @@ class Linear(Op):
             "values": weight.values,
         }
 
-    @classmethod
-    def read(
-        cls,
-        reads: tuple[Span, ...],
-        writes: tuple[Span, ...],
-        attributes: Attributes,
-        tensors: Tensors,
-    ) -> Linear:
+    @staticmethod
+    def read_layer(attributes: Attributes, tensors: Tensors) -> Layer:
+        """The layer that `attributes()` and `tensors()` describe."""
         shape = fields.wholes(attributes, "shape")
         if len(shape) != 2:
             raise ValueError(f"expected shape (out, in), got {shape}")
@@ -180,7 +160,37 @@ class Linear(Op):
             raise ValueError(f"expected kind csr or dense, got {attributes['kind']!r}")
         activation = fields.text(attributes, "activation")
         alpha = fields.number(attributes, "alpha")
-        return cls(reads, writes, Layer(weight, tensors["bias"], activation, alpha))
+        return Layer(weight, tensors["bias"], activation, alpha)
+
+
+@dataclass(frozen=True, eq=False)
+class Linear(LayerOp):
+    """A layer: its inputs are the features of all reads, one behind the other."""
+
+    kind: ClassVar[str] = "linear"
+
+    @property
+    def since(self) -> int:
+        return 1
+
+    def check(self) -> None:
+        out, width = self.layer.shape
+        if len(self.writes) != 1 or self.out_size != out or self.in_size != width:
+            raise ValueError(
+                f"expected {width} inputs and one span of {out} outputs for a layer of shape "
+                f"{self.layer.shape}, got {self.in_size} and {self.out_size} in "
+                f"{len(self.writes)} spans"
+            )
+
+    @classmethod
+    def read(
+        cls,
+        reads: tuple[Span, ...],
+        writes: tuple[Span, ...],
+        attributes: Attributes,
+        tensors: Tensors,
+    ) -> Linear:
+        return cls(reads, writes, cls.read_layer(attributes, tensors))
 
     def float64(self, *x: Float64) -> Float64:
         weight = self.layer.dense_weight().astype(np.float64)

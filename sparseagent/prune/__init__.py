@@ -10,12 +10,12 @@ A new score, growth, pattern, neuron score or penalty is one file with one class
 Needs torch; Stable-Baselines3 only for `Sparsifier.callback`.
 """
 
-from sparseagent.extras import needed
+from sparseagent import extras as _extras
 
 try:
     import torch as _torch  # noqa: F401
 except ModuleNotFoundError as _error:
-    raise needed(_error, "sparseagent.prune") from None
+    raise _extras.needed(_error, "sparseagent.prune") from None
 
 from sparseagent.prune.allocation import Allocation as Allocation
 from sparseagent.prune.allocation import erk as erk

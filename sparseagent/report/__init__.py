@@ -33,9 +33,11 @@ from sparseagent.report.plots import (
 )
 from sparseagent.report.reliability import Stability, stability, worst_decile
 from sparseagent.report.statistics import (
+    holm,
     optimality_gap,
     performance_profile,
     probability_of_improvement,
+    sign_flip_p,
 )
 from sparseagent.report.study_plots import (
     disturbance_curves,
@@ -66,6 +68,7 @@ __all__ = [
     "format_interval",
     "format_ns",
     "format_number",
+    "holm",
     "improvement",
     "in_words",
     "input_bars",
@@ -90,6 +93,7 @@ __all__ = [
     "return_against_sparsity",
     "return_bars",
     "share_of_dense",
+    "sign_flip_p",
     "sparsity_per_layer",
     "stability",
     "stratified_bootstrap_interval",

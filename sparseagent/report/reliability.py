@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sparseagent.bootstrap import as_finite
+from sparseagent.bootstrap import as_finite, mean_of_ranks
 
 __all__ = ["Stability", "stability", "worst_decile"]
 
@@ -60,14 +60,7 @@ def worst_decile(x: npt.ArrayLike, axis: int | None = None) -> Any:
     Raises:
         ValueError: `x` is empty or not finite.
     """
-    values = as_finite("x", x)
-    if axis is None:
-        values, axis = values.ravel(), 0
-    ordered = np.sort(np.moveaxis(values, axis, -1), axis=-1)
-    count = -(-ordered.shape[-1] // 10)
-    worst = ordered[..., :count]
-    # As for the IQM: rounding must not push the mean of equal values past them.
-    return np.clip(worst.mean(axis=-1), worst[..., 0], worst[..., -1])[()]
+    return mean_of_ranks(x, axis, lambda n: slice(-(-n // 10)))
 
 
 def stability(returns: npt.ArrayLike) -> Stability:

@@ -1,12 +1,13 @@
-"""Measures for few runs with heavy tails: optimality gap, probability of improvement, profiles.
+"""Measures and tests for few runs with heavy tails.
 
-They are those of Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical
-Precipice" (2021); the interquartile mean and the bootstrap, which rollouts need too, are those of
-`sparseagent.bootstrap`.
+Optimality gap, probability of improvement and profiles are those of Agarwal et al., "Deep
+Reinforcement Learning at the Edge of the Statistical Precipice" (2021); the interquartile mean and
+the bootstrap, which rollouts need too, are those of `sparseagent.bootstrap`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,16 @@ import numpy.typing as npt
 
 from sparseagent.bootstrap import as_finite
 
-__all__ = ["optimality_gap", "performance_profile", "probability_of_improvement"]
+__all__ = [
+    "holm",
+    "optimality_gap",
+    "performance_profile",
+    "probability_of_improvement",
+    "sign_flip_p",
+]
+
+_ALL_SIGNS = 12
+_DRAWN_SIGNS = 9_999
 
 
 def optimality_gap(x: npt.ArrayLike, axis: int | None = None, *, target: float = 1.0) -> Any:
@@ -65,6 +75,54 @@ def probability_of_improvement(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
         not_above = np.searchsorted(of_y, of_x, side="right")
         wins.append((below + not_above).mean() / (2 * len(of_y)))
     return float(np.mean(wins))
+
+
+def sign_flip_p(differences: npt.ArrayLike, seed: int = 0) -> float:
+    """Two-sided p-value of the mean of paired differences: how often chance alone gives as much.
+
+    Where there is no difference, each one is as likely with the other sign (Fisher, 1935). All
+    signs are tried for up to 12 differences, else 9,999 random ones beside those found. With n of
+    them the least p-value is 2 / 2**n: 0.0625 for five seeds, 0.002 for ten.
+
+    Args:
+        differences: Finite differences `[n]`, one for each seed.
+        seed: Seed of the random signs.
+
+    Returns:
+        A probability in (0, 1].
+
+    Raises:
+        ValueError: `differences` is not 1-D, empty or not finite.
+    """
+    values = as_finite("differences", differences)
+    if values.ndim != 1:
+        raise ValueError(f"differences must have shape [n], got {values.shape}")
+    n = len(values)
+    if n <= _ALL_SIGNS:
+        signs = 1.0 - 2.0 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)
+    else:
+        signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(_DRAWN_SIGNS + 1, n))
+        signs[0] = 1.0
+    found = np.abs((signs * values).mean(axis=1))
+    # Sums of the same numbers in another order differ by rounding.
+    return float(np.mean(found >= found[0] * (1 - 1e-12)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values corrected for their number: below a, an error of any of them has probability a.
+
+    Source: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979.
+
+    Raises:
+        ValueError: a p-value lies outside [0, 1].
+    """
+    if not all(0.0 <= p <= 1.0 for p in p_values):
+        raise ValueError(f"p_values must lie in [0, 1], got {list(p_values)}")
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda k: p_values[k])):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = highest
+    return adjusted
 
 
 def performance_profile(

@@ -77,8 +77,7 @@ def return_against_sparsity(
     sparsities = np.unique(np.concatenate([curve.x for curve in checked]))
     if sparsities[0] < 0 or sparsities[-1] >= 1:
         raise ValueError(f"curves: sparsities must lie in [0, 1), got {sparsities.tolist()}")
-    figure = _tall_figure(len(curves) + (dense is not None))
-    axes = figure.subplots()
+    axes = _tall_axes(len(curves) + (dense is not None))
     places = -np.log10(1.0 - sparsities)
     gap = np.diff(places).min() if len(places) > 1 else 1.0
     if dense is not None:
@@ -89,11 +88,7 @@ def return_against_sparsity(
         draw_curve(axes, curve, x)
     axes.set_xticks(places, [f"{sparsity:g}" for sparsity in sparsities])
     axes.set_xlim(places[0] - 0.6 * min(gap, 1.0), places[-1] + 0.6 * min(gap, 1.0))
-    style_axes(axes, title, grid="y")
-    axes.set_xlabel("sparsity (fraction of zeros)")
-    axes.set_ylabel(ylabel)
-    _legend(figure, axes)
-    return save_figure(figure, path)
+    return _finished(axes, path, title, "sparsity (fraction of zeros)", ylabel)
 
 
 def return_against_nonzeros(
@@ -123,26 +118,18 @@ def return_against_nonzeros(
         ValueError: There is no curve, an `x` is not positive, a value lies outside its interval, or
             lengths differ within a curve.
     """
-    figure = _tall_figure(len(curves) + (tiny is not None) + (dense is not None))
-    axes = figure.subplots()
-    if dense is not None:
-        _dense_line(axes, dense)
     checked = checked_curves(curves)
+    reference = None
     if tiny is not None:
         number = len(checked) if tiny.series is None else tiny.series
         (reference,) = checked_curves([tiny._replace(series=number)])
+        checked.append(reference)
+    axes = _log_axes(checked, lambda value: format_number(round(value)), dense)
+    if reference is not None:
         order = np.argsort(reference.x)
         x, low, high = (values[order] for values in (reference.x, reference.low, reference.high))
         axes.fill_between(x, low, high, color=INK, alpha=0.1, lw=0)
-        checked.append(reference)
-    _log_axis(axes, checked)
-    _draw_on_log_axis(axes, checked)
-    log_ticks(axes, lambda value: format_number(round(value)))
-    style_axes(axes, title, grid="y")
-    axes.set_xlabel("nonzero weights (logarithmic)")
-    axes.set_ylabel(ylabel)
-    _legend(figure, axes)
-    return save_figure(figure, path)
+    return _finished(axes, path, title, "nonzero weights (logarithmic)", ylabel)
 
 
 def return_against_latency(
@@ -167,17 +154,8 @@ def return_against_latency(
         ValueError: There is no curve, a time is not positive, a value lies outside its interval, or
             lengths differ within a curve.
     """
-    checked = checked_curves(curves)
-    figure = _tall_figure(len(curves))
-    axes = figure.subplots()
-    _log_axis(axes, checked)
-    _draw_on_log_axis(axes, checked)
-    log_ticks(axes, format_ns)
-    style_axes(axes, title, grid="y")
-    axes.set_xlabel("wall time of one call, median (logarithmic)")
-    axes.set_ylabel(ylabel)
-    _legend(figure, axes)
-    return save_figure(figure, path)
+    axes = _log_axes(checked_curves(curves), format_ns)
+    return _finished(axes, path, title, "wall time of one call, median (logarithmic)", ylabel)
 
 
 def performance_profiles(
@@ -206,8 +184,7 @@ def performance_profiles(
         ValueError: There is no profile.
     """
     require_items("profiles", list(profiles))
-    figure = _tall_figure(len(profiles))
-    axes = figure.subplots()
+    axes = _tall_axes(len(profiles))
     for index, (label, band) in zip(series or range(len(profiles)), profiles.items(), strict=True):
         style = series_style(index)
         axes.fill_between(
@@ -217,11 +194,8 @@ def performance_profiles(
             band.thresholds, band.share, style.line, color=style.colour, label=label, linewidth=1.8
         )
     axes.set_ylim(-0.02, 1.02)
-    style_axes(axes, title, grid="both")
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel("share of runs above (95 % band)")
-    _legend(figure, axes)
-    return save_figure(figure, path)
+    ylabel = "share of runs above (95 % band)"
+    return _finished(axes, path, title, xlabel, ylabel, grid="both")
 
 
 def disturbance_curves(
@@ -291,38 +265,52 @@ def _panel(
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
-def _draw_on_log_axis(axes: Axes, curves: Sequence[CheckedCurve]) -> None:
-    logs = [np.log10(curve.x) for curve in curves]
-    step = 0.01 * np.ptp(np.log10(axes.get_xlim()))
-    for curve, x in zip(curves, set_apart(logs, step), strict=True):
-        draw_curve(axes, curve, 10.0**x)
-
-
 def _dense_line(axes: Axes, dense: Estimate) -> None:
     axes.axhspan(dense.low, dense.high, color=QUIET, alpha=0.15, lw=0)
     axes.axhline(dense.value, color=QUIET, linestyle=(0, (5, 2)), linewidth=1.4, label="dense")
 
 
-def _log_axis(axes: Axes, curves: Sequence[CheckedCurve]) -> None:
-    """A logarithmic x axis with a margin around all values."""
+def _log_axes(
+    curves: Sequence[CheckedCurve], tick: Callable[[float], str], dense: Estimate | None = None
+) -> Axes:
+    """Curves over a logarithmic x axis, with a margin around all values."""
     values = np.concatenate([curve.x for curve in curves])
     if not (np.isfinite(values) & (values > 0)).all():
         raise ValueError(f"curves: x must be positive for a logarithmic axis, got {values.min()}")
+    axes = _tall_axes(len(curves) + (dense is not None))
+    if dense is not None:
+        _dense_line(axes, dense)
     margin = max((values.max() / values.min()) ** 0.06, 1.15)
     axes.set_xscale("log")
     axes.set_xlim(values.min() / margin, values.max() * margin)
+    step = 0.01 * np.ptp(np.log10(axes.get_xlim()))
+    for curve, x in zip(curves, set_apart([np.log10(c.x) for c in curves], step), strict=True):
+        draw_curve(axes, curve, 10.0**x)
+    log_ticks(axes, tick)
+    return axes
 
 
-def _tall_figure(labels: int) -> Figure:
-    return new_figure(3.7 + _legend_height(labels))
+def _tall_axes(labels: int) -> Axes:
+    """Axes of a new figure with room for so many labels below."""
+    axes: Axes = new_figure(3.7 + _legend_height(labels)).subplots()
+    return axes
+
+
+def _finished(
+    axes: Axes, path: str | Path, title: str, xlabel: str, ylabel: str, *, grid: str = "y"
+) -> Path:
+    """Style, labels, legend, and the file."""
+    style_axes(axes, title, grid=grid)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    _legend_of(figure, *axes.get_legend_handles_labels())
+    return save_figure(figure, path)
 
 
 def _legend_height(labels: int) -> float:
     return 0.1 + 0.2 * -(-labels // _LEGEND_COLUMNS)  # inches
-
-
-def _legend(figure: Figure, axes: Axes) -> None:
-    _legend_of(figure, *axes.get_legend_handles_labels())
 
 
 def _legend_of(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sparseagent.study.method import METHODS, Method
-from sparseagent.study.settings import check_settings
+from sparseagent.study.settings import check_mapping, check_settings
+from sparseagent.study.target import Target, parse_targets
 
 WANDB = ("off", "offline", "online")
-_KEYS = ("study", "seeds", "episodes", "csv", "runs", "report", "wandb", "methods", "environments")
+_KEYS = (
+    *("study", "seeds", "episodes", "csv", "runs", "report", "wandb"),
+    *("methods", "comparisons", "environments"),
+)
 _REQUIRED = ("study", "seeds", "methods", "environments")
 _ENVIRONMENT_KEYS = ("env", "algos", "settings", "methods", "target")
 
@@ -30,19 +33,6 @@ class Variant:
     method: Method
     sparsities: tuple[float, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Target:
-    """A mark that a method is to reach.
-
-    Attributes:
-        value: least return, or None.
-        of_dense: least share of the dense agents' return, or None.
-    """
-
-    value: float | None = None
-    of_dense: float | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +67,8 @@ class Study:
         report: the report's path; figures lie in `figures/` beside it.
         wandb: one of `WANDB`.
         variants: methods by name.
+        comparisons: by the name of a method the baselines that it is to be above, all of them one
+            family; empty where the file says nothing.
         environments: in the order in which they are trained.
     """
 
@@ -88,6 +80,7 @@ class Study:
     report: Path
     wandb: str
     variants: Mapping[str, Variant]
+    comparisons: Mapping[str, tuple[str, ...]]
     environments: tuple[Environment, ...]
 
 
@@ -128,7 +121,7 @@ def _strict_loader(path: Path) -> Any:
 
 def parse_study(given: Any) -> Study:
     """Check what a study's YAML file holds; raises as `load_study`."""
-    _mapping("study file", given, _KEYS, _REQUIRED)
+    check_mapping("study file", given, _KEYS, _REQUIRED)
     name = given["study"]
     if not isinstance(name, str) or not name or not name.replace("-", "").isalnum():
         raise ValueError(f"study: expected letters, digits and hyphens, got {name!r}")
@@ -142,19 +135,20 @@ def parse_study(given: Any) -> Study:
         report=_path("report", given.get("report", f"runs/{name}.md")),
         wandb=_wandb(given.get("wandb", "off")),
         variants=variants,
+        comparisons=_comparisons(given.get("comparisons", {}), variants),
         environments=_environments(given["environments"], variants),
     )
 
 
 def _variants(given: Any) -> dict[str, Variant]:
-    _mapping("methods", given, tuple(METHODS), ())
+    check_mapping("methods", given, tuple(METHODS), ())
     if not given:
         raise ValueError("methods: expected at least one, got none")
     found = {}
     for name, entry in given.items():
         key = f"methods.{name}"
         content = {} if entry is None else entry
-        _mapping(key, content, ("sparsity", "settings"), ())
+        check_mapping(key, content, ("sparsity", "settings"), ())
         method = METHODS[name]
         settings = content.get("settings", {})
         check_settings(f"{key}.settings", settings)
@@ -185,7 +179,7 @@ def _environments(given: Any, variants: Mapping[str, Variant]) -> tuple[Environm
 
 
 def _environment(key: str, given: Any, variants: Mapping[str, Variant]) -> Environment:
-    _mapping(key, given, _ENVIRONMENT_KEYS, ("env", "algos"))
+    check_mapping(key, given, _ENVIRONMENT_KEYS, ("env", "algos"))
     algos = given["algos"] if isinstance(given["algos"], list) else [given["algos"]]
     settings = given.get("settings", {})
     check_settings(f"{key}.settings", settings)
@@ -195,39 +189,23 @@ def _environment(key: str, given: Any, variants: Mapping[str, Variant]) -> Envir
             f"{key}.methods: expected names among {', '.join(variants)}, got {methods!r}"
         )
     _distinct(f"{key}.methods", methods)
-    targets = _targets(f"{key}.target", given.get("target", {}), methods, variants)
+    levels = {name: variants[name].sparsities for name in methods}
+    targets = parse_targets(f"{key}.target", given.get("target", {}), levels)
     return Environment(str(given["env"]), tuple(algos), settings, tuple(methods), targets)
 
 
-def _targets(
-    key: str, given: Any, methods: Sequence[str], variants: Mapping[str, Variant]
-) -> dict[tuple[str, float], Target]:
-    _mapping(key, given, methods, ())
-    targets = {}
-    for name, levels in given.items():
-        known = variants[name].sparsities
-        if not isinstance(levels, dict) or not set(levels) <= set(known):
+def _comparisons(given: Any, variants: Mapping[str, Variant]) -> dict[str, tuple[str, ...]]:
+    check_mapping("comparisons", given, tuple(variants), ())
+    found = {}
+    for name, against in given.items():
+        key = f"comparisons.{name}"
+        if not isinstance(against, list) or not against or not set(against) <= set(variants):
             raise ValueError(
-                f"{key}.{name}: expected sparsities among {list(known)} as keys, got {levels!r}"
+                f"{key}: expected a list of names among {', '.join(variants)}, got {against!r}"
             )
-        for sparsity, mark in levels.items():
-            place = f"{key}.{name}.{sparsity}"
-            marks = mark if isinstance(mark, dict) else {"return": mark}
-            _mapping(place, marks, ("return", "of_dense"), ())
-            if not marks:
-                raise ValueError(f"{place}: expected return or of_dense, got neither")
-            for value in marks.values():
-                if isinstance(value, bool) or not isinstance(value, (int, float)):
-                    raise TypeError(f"{place}: expected a number, got {value!r}")
-                if not math.isfinite(value):
-                    raise ValueError(f"{place}: expected a finite number, got {value}")
-            if not 0 < marks.get("of_dense", 1.0) <= 2:
-                raise ValueError(
-                    f"{place}.of_dense: expected a share of the dense agents' return in (0, 2], "
-                    f"such as 0.97, got {marks['of_dense']}"
-                )
-            targets[name, float(sparsity)] = Target(marks.get("return"), marks.get("of_dense"))
-    return targets
+        _distinct(key, [name, *against])
+        found[name] = tuple(against)
+    return found
 
 
 def _seeds(given: Any) -> tuple[int, ...]:
@@ -265,14 +243,3 @@ def _wandb(value: Any) -> str:
 def _distinct(key: str, values: Sequence[Any]) -> None:
     if len(set(values)) != len(values):
         raise ValueError(f"{key}: expected each entry once, got {list(values)}")
-
-
-def _mapping(key: str, given: Any, known: Sequence[str], required: Sequence[str]) -> None:
-    if not isinstance(given, dict):
-        raise TypeError(f"{key}: expected keys and values, got {given!r}")
-    if unknown := [name for name in given if name not in known]:
-        raise ValueError(
-            f"{key}: expected keys among {', '.join(known)}; got {', '.join(map(str, unknown))}"
-        )
-    if missing := [name for name in required if name not in given]:
-        raise ValueError(f"{key}: expected the key {missing[0]!r}, which is missing")

@@ -17,6 +17,7 @@ from sparseagent.report import (
     percent,
 )
 from sparseagent.study.cells import Cell
+from sparseagent.study.claims import claims_section
 from sparseagent.study.config import Study
 from sparseagent.study.figures import draw_place, draw_profiles
 from sparseagent.study.method import METHODS
@@ -53,6 +54,9 @@ the random policy; IQM over the seeds that both have, redrawn in pairs.
 of the same sparsity: a network without zeros that has as many weights. Where a method kept more \
 than it was asked to, the cell says how many times as many. **P(beats tiny)**: probability that a \
 run is better than a run of it.
+- **corrected (Holm)**: how many of all comparisons stand at a probability of 0.05 of one false \
+claim or more. Their p-values come from flipping the signs of the paired differences; with n seeds \
+none is below 2 / 2^n, so that of five seeds none can stand.
 - **weights**: not zero, of the acting network, biases not counted. **effective**: on a path from \
 an input to an output. Both are means over seeds.
 - **one call**: median time of one call of the compiled policy for one observation, on one core, \
@@ -80,9 +84,10 @@ def write_report(
     places = load_places(studies, cells, csv)
     begun = [place for place in places if place.groups]
     sections = [
-        "# Results: what pruning costs in return\n",
+        "# Results: pruned agents against dense ones\n",
         _introduction(places, csv, path, files),
         *([_bullets(first_lines(begun))] if begun else []),
+        *(line for study in studies for line in claims_section(study, begun)),
         *(line for study in studies for line in _overview(study, begun, path)),
     ]
     for place in begun:

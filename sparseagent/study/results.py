@@ -21,11 +21,13 @@ from sparseagent.report import (
     paired_differences,
     probability_of_improvement,
     share_of_dense,
+    sign_flip_p,
 )
 from sparseagent.study.cells import Cell
-from sparseagent.study.config import Study, Target
+from sparseagent.study.config import Study
 from sparseagent.study.method import METHODS, Method
 from sparseagent.study.table import key_of, read_table
+from sparseagent.study.target import Target
 
 DENSE, TINY = "dense", "tiny"
 #: Sparsities up to which a pruned agent must beat the tiny dense one to be worth its name.
@@ -137,12 +139,14 @@ class Comparison:
     Attributes:
         seeds: how many those are.
         difference: IQM over seeds of the paired differences, with its 95 % interval.
+        p: p-value of their mean, by flipping their signs; not corrected for other comparisons.
         better: probability that a run of the first beats a run of the second.
         size: weights of the first for each weight of the second.
     """
 
     seeds: int
     difference: Estimate
+    p: float
     better: float
     size: float
 
@@ -169,9 +173,12 @@ def compare(group: Group, other: Group | None) -> Comparison | None:
     first, second = _common(group, other)
     if not first:
         return None
-    difference = estimate(paired_differences(first, second), iqm)
+    differences = paired_differences(first, second)
     better = probability_of_improvement(list(first.values()), list(second.values()))
-    return Comparison(len(first), difference, better, group.mean("kept") / other.mean("kept"))
+    size = group.mean("kept") / other.mean("kept")
+    return Comparison(
+        len(first), estimate(differences, iqm), sign_flip_p(differences), better, size
+    )
 
 
 def share(group: Group, dense: Group | None, random: float) -> Estimate | None:

@@ -11,9 +11,11 @@ from sparseagent.report import (
     Estimate,
     Outcome,
     format_number,
+    holm,
     in_words,
     percent,
 )
+from sparseagent.study.claims import LEVEL
 from sparseagent.study.results import (
     DENSE,
     TINY,
@@ -27,44 +29,72 @@ from sparseagent.study.results import (
 )
 
 _NEAR = 0.97  # share of the dense return that an agent as good as dense keeps
-_NOT_ABOVE = (Outcome.BELOW, Outcome.UNDECIDED, Outcome.FEW, Outcome.EQUAL)
-_EVERY = (Outcome.ABOVE, *_NOT_ABOVE)
+#: What has too few seeds is said where its environment is.
+_SAID_FIRST = (Outcome.BELOW, Outcome.UNDECIDED, Outcome.EQUAL)
+_EVERY = (Outcome.ABOVE, Outcome.BELOW, Outcome.UNDECIDED, Outcome.FEW, Outcome.EQUAL)
 
 
 class Mark(NamedTuple):
-    """A pass mark, whether it is met, and what is to be said about that."""
+    """A pass mark, whether it is met, and what is to be said about that.
+
+    With fewer than `ENOUGH_SEEDS` seeds it is open.
+    """
 
     met: bool
     sure: bool
+    open: bool
     text: str
 
     @property
     def verdict(self) -> str:
         """In one or a few words."""
+        if self.open:
+            return "open, so far " + ("met" if self.met else "missed")
         return ("met" if self.met else "**missed**") + ("" if self.sure else ", but not surely")
 
 
 def first_lines(places: Sequence[Place]) -> list[str]:
     """The first lines of the report: where pruning does not pay, and which marks are missed."""
     lines = []
-    found = Counter(against.outcome for p in places for _, against in _pruned_with_tiny(p))
+    compared = [against for place in places for _, against in _pruned_with_tiny(place)]
+    found = Counter(against.outcome for against in compared)
     if found:
         counts = ", ".join(f"{found[o]} {_COUNTED[o]}" for o in _EVERY if found[o])
         headline = (
             f"**Of {found.total()} pruned agents up to sparsity {TINY_UP_TO:g}, against tiny dense "
-            f"agents of the same size: {counts}.**"
+            f"agents of the same size: {counts}.**{_corrected(compared)}"
         )
-        details = [(place, _against_tiny(place, _NOT_ABOVE)) for place in places]
+        details = [(place, _against_tiny(place, _SAID_FIRST)) for place in places]
         lines.append(headline + "".join(f"\n  - {p.title}: {d}." for p, d in details if d))
     marks = [(place, mark) for place in places for mark in marks_of(place)]
-    if marks:
-        unsure = sum(mark.met and not mark.sure for _, mark in marks)
+    judged = [(place, mark) for place, mark in marks if not mark.open]
+    if judged:
+        unsure = sum(mark.met and not mark.sure for _, mark in judged)
         doubt = f", {unsure} of them not surely" if unsure else ""
         lines.append(
-            f"Pass marks met: {sum(mark.met for _, mark in marks)} of {len(marks)}{doubt}."
+            f"Pass marks met: {sum(mark.met for _, mark in judged)} of {len(judged)}{doubt}."
         )
-    lines += [f"**Missed** {place.title}: {mark.text}" for place, mark in marks if not mark.met]
+    if waiting := [mark for _, mark in marks if mark.open]:
+        met = sum(mark.met for mark in waiting)
+        lines.append(
+            f"Pass marks still open, with fewer than {ENOUGH_SEEDS} seeds: {len(waiting)}, {met} "
+            "of them met so far."
+        )
+    lines += [f"**Missed** {place.title}: {mark.text}" for place, mark in judged if not mark.met]
     return lines
+
+
+def _corrected(compared: Sequence[Comparison]) -> str:
+    """How many comparisons stand when their number is taken into account."""
+    told = (Outcome.ABOVE, Outcome.BELOW)
+    if not any(against.outcome in told for against in compared):
+        return ""
+    p_values = holm([against.p for against in compared])
+    left = Counter(
+        against.outcome for against, p in zip(compared, p_values, strict=True) if p < LEVEL
+    )
+    counts = " and ".join(f"{left[outcome]} {outcome.value}" for outcome in told)
+    return f" Corrected for {len(compared)} comparisons (Holm): {counts}."
 
 
 def place_lines(place: Place) -> list[str]:
@@ -86,16 +116,18 @@ def place_lines(place: Place) -> list[str]:
 def marks_of(place: Place) -> list[Mark]:
     """The pass marks of an environment, as far as there are runs to judge."""
     marks = []
-    dense = place.find(DENSE)
     for group in place.groups:
         if group.target is None:
             continue
         if (least := group.target.value) is not None:
             marks.append(_mark(group, least, f"the mark {format_number(least)}"))
-        if (part := group.target.of_dense) is not None and dense is not None:
-            reached = dense.summary.value
-            least = reached - (1.0 - part) * abs(reached)
-            marks.append(_mark(group, least, f"{100 * part:g} % of the dense agent's {dense.text}"))
+        for name, part in group.target.shares.items():
+            other = place.find(name, group.sparsity) or place.find(name)
+            if other is not None:
+                reached = other.summary.value
+                least = reached - (1.0 - part) * abs(reached)
+                of = f"{100 * part:g} % of the return of {other.label}, {other.text}"
+                marks.append(_mark(group, least, of))
     return marks
 
 
@@ -105,7 +137,7 @@ def _mark(group: Group, least: float, against: str) -> Mark:
     met = found.value >= least
     clear = found.low >= least if met else found.high < least
     text = f"{group.label}: {group.text} against {against} ({seeds} of {group.planned} seeds)"
-    return Mark(met, clear and seeds >= ENOUGH_SEEDS, text)
+    return Mark(met, clear, seeds < ENOUGH_SEEDS, text)
 
 
 #: Outcomes as a count of agents reads them.

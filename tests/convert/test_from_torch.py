@@ -246,22 +246,6 @@ def test_observation_head_metadata_and_self_test(tmp_path: Any) -> None:
     np.testing.assert_array_equal(loaded.golden.outputs, policy.golden.outputs)  # type: ignore[union-attr]
 
 
-class Doubled(nn.Linear):
-    """A Linear that computes something else."""
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        return 2 * super().forward(input)
-
-
-class Backwards(nn.Sequential):
-    """A Sequential that computes something else."""
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        for module in reversed(list(self)):
-            input = module(input)
-        return input
-
-
 class Renamed(nn.Linear):
     """A Linear under another name."""
 
@@ -278,12 +262,6 @@ def test_a_subclass_without_a_forward_of_its_own_is_what_it_derives_from() -> No
     torch.manual_seed(0)
     module = nn.Sequential(Renamed(3, 2), nn.Tanh())
     assert_same_outputs(module, sa.from_torch(module))
-
-
-def patched() -> nn.Module:
-    module = nn.Linear(3, 3)
-    module.forward = lambda x: x  # type: ignore[method-assign]
-    return module
 
 
 def hooked() -> nn.Module:
@@ -306,32 +284,21 @@ def double_hooked() -> nn.Sequential:
             TypeError,
             r"module '2' \(Conv2d\)",
         ),
-        (
-            nn.Sequential(nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3))),
-            TypeError,
-            r"module '0\.1' \(LayerNorm\)",
-        ),
-        (nn.Sequential(nn.Linear(3, 3), nn.PReLU()), TypeError, r"module '1' \(PReLU\)"),
-        (nn.Sequential(nn.Linear(3, 3), nn.Softmax(-1)), TypeError, r"module '1' \(Softmax\)"),
-        (nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)), TypeError, r"'1' \(BatchNorm1d\)"),
         (Own(), TypeError, r"module '' \(Own\)"),
-        (nn.Sequential(Doubled(3, 3)), TypeError, r"module '0' \(Doubled\)"),
-        (Backwards(nn.Linear(3, 3)), TypeError, r"module '' \(Backwards\)"),
-        (nn.Sequential(patched()), TypeError, r"module '0' \(Linear\)"),
         (nn.Sequential(hooked()), ValueError, r"module '0' \(Linear\).*forward hooks.*lambda"),
         (double_hooked(), ValueError, r"module '1' \(Tanh\).*forward hooks"),
         (nn.Sequential(nn.Flatten(0), nn.Linear(3, 3)), ValueError, r"module '0' \(Flatten\)"),
         (
             nn.Sequential(nn.Linear(3, 3), nn.Hardtanh(-1e300, 1.0)),
             ValueError,
-            r"module '1' \(Hardtanh\): low, high: expected finite bounds, got -inf and 1.0",
+            r"module '1' \(Hardtanh\): clamp: low, high: expected finite bounds, got -inf and 1.0",
         ),
         (nn.Sequential(nn.ReLU()), ValueError, "at least one Linear"),
         (nn.Sequential(), ValueError, "at least one Linear"),
         (
             nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(5, 2)),
             ValueError,
-            r"module '2' \(Linear\): expected 4 inputs, got 5",
+            r"module '2' \(Linear\): linear: expected 4 inputs, got 5",
         ),
         (nn.Linear(3, 3).double(), TypeError, r"weight: expected float32, got torch.float64"),
         (nn.Linear(3, 3).half(), TypeError, r"weight: expected float32, got torch.float16"),
@@ -352,7 +319,7 @@ def test_numbers_that_are_not_finite_are_named(attribute: str, value: float) -> 
     module = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3))
     with torch.no_grad():
         getattr(module[2], attribute)[0] = value
-    with pytest.raises(ValueError, match=rf"module '2' \(Linear\): {attribute}: expected finite"):
+    with pytest.raises(ValueError, match=rf"'2' \(Linear\): linear: {attribute}: expected finite"):
         sa.from_torch(module)
 
 
@@ -374,7 +341,7 @@ def test_arguments_of_a_wrong_type_are_named() -> None:
         sa.from_torch(nn.Linear(3, 3), observation=(3,))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"head: expected an instance of .*, got 'argmax'"):
         sa.from_torch(nn.Linear(3, 3), head="argmax")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"module '' \(Linear\): expected 4 inputs, got 3"):
+    with pytest.raises(ValueError, match=r"module '' \(Linear\): linear: expected 4 inputs, got 3"):
         sa.from_torch(nn.Linear(3, 3), observation=sa.Observation((4,)))
     with pytest.raises(ValueError, match="head: expected bounds for 3 outputs, got 2"):
         sa.from_torch(nn.Linear(3, 3), head=sa.clip_to([0, 0], [1, 1]))

@@ -76,10 +76,20 @@ struct Layer {
   int runs;
   Activation activation;
   float alpha;
+  Window window = {};  // of a convolution; else without channels
 
+  bool slides() const { return window.channels > 0; }
   LayerView view() const {
-    return {out,           in,          runs,       indptr.data(), indices.data(),
-            values.data(), bias.data(), activation, alpha};
+    return {out,
+            in,
+            runs,
+            indptr.data(),
+            indices.data(),
+            values.data(),
+            bias.data(),
+            activation,
+            alpha,
+            slides() ? &window : nullptr};
   }
 };
 
@@ -120,6 +130,26 @@ Layer random_layer(Random& random, int in, int out, int density_percent, bool sh
   return layer;
 }
 
+// An image of up to 12 x 12 pixels, and a kernel that slides over it.
+Window random_window(Random& random) {
+  Window w = {};
+  w.channels = 1 + random.below(4);
+  std::int32_t extent[2];
+  for (int i = 0; i < 2; ++i) {
+    extent[i] = 1 + random.below(12);
+    w.kernel[i] = 1 + random.below(extent[i] < 4 ? extent[i] : 4);
+    w.stride[i] = 1 + random.below(4);
+    w.dilation[i] = extent[i] >= 2 * w.kernel[i] ? 1 + random.below(2) : 1;
+    if (random.below(2) == 0) continue;
+    w.padding[i] = random.below(w.kernel[i]);
+    w.padding[i + 2] = random.below(w.kernel[i]);
+  }
+  w.height = extent[0];
+  w.width = extent[1];
+  w.channels_last = random.below(3) == 0;
+  return w;
+}
+
 struct Case {
   std::vector<Layer> layers;
 
@@ -137,6 +167,15 @@ Case random_case(Random& random) {
   const int blocks[] = {1, 1, 4, 16};
   const int depth = 1 + random.below(3);
   int in = 1 + random.below(random.below(4) == 0 ? 600 : 70);
+  if (random.below(3) == 0) {  // a convolution stands before them
+    const Window window = random_window(random);
+    const int out = 1 + random.below(9);
+    const int density = densities[random.below(6)];
+    net.layers.push_back(random_layer(random, window.taps(), out, density, !plain, 1,
+                                      blocks[random.below(3)]));
+    net.layers.back().window = window;
+    in = out * window.pixels();
+  }
   for (int i = 0; i < depth; ++i) {
     const int out = 1 + random.below(random.below(4) == 0 ? 300 : 50);
     const int block = blocks[random.below(4)];
@@ -161,17 +200,27 @@ float random_input(Random& random, bool wild) {
   }
 }
 
+// Of its observations, and of its outputs.
+int features_of(const Case& net) { return net.layers.front().view().features(); }
+
+int outputs_of(const Case& net) {
+  const LayerView last = net.layers.back().view();
+  return last.sums() / last.runs;
+}
+
 std::vector<float> reference(const Case& net, const std::vector<float>& rows,
                              int batch) {
   std::vector<float> outputs;
   for (int b = 0; b < batch; ++b) {
-    const auto in = static_cast<std::size_t>(net.layers.front().in);
+    const auto in = static_cast<std::size_t>(features_of(net));
     std::vector<float> x(rows.begin() + static_cast<long>(in) * b,
                          rows.begin() + static_cast<long>(in) * (b + 1));
     for (const Layer& layer : net.layers) {
-      std::vector<float> y(static_cast<std::size_t>(layer.out));
+      const LayerView view = layer.view();
+      std::vector<float> y(static_cast<std::size_t>(view.sums() / view.runs));
       std::vector<float> chains(static_cast<std::size_t>(layer.runs));
-      reference_layer(layer.view(), x.data(), y.data(), chains.data());
+      layer.slides() ? reference_window(view, x.data(), y.data())
+                     : reference_layer(view, x.data(), y.data(), chains.data());
       x = y;
     }
     for (const float v : x) outputs.push_back(v != v ? __builtin_nanf("") : v);
@@ -188,12 +237,13 @@ std::uint64_t digest(std::uint64_t hash, const std::vector<float>& values) {
   return hash;
 }
 
-// Whether the kernel can run every layer on the paths that it has.
+// Whether every layer of the kernel's kind can be run by it on the paths that it has.
 bool follows(const Kernel& kernel, const Case& net) {
   bool any = false;
   for (const Path path : {Path::one, Path::tile}) {
     for (const Layer& layer : net.layers) {
       if (!has_path(kernel, path)) break;
+      if (layer.slides() != kernel.slides) continue;
       if (kernel.packed_bytes(layer.view(), path) == 0) return false;
       any = true;
     }
@@ -201,9 +251,26 @@ bool follows(const Kernel& kernel, const Case& net) {
   return any;
 }
 
+// The same of both kernels of a name: convolutions and other layers have their own.
+bool all_follow(const Isa& isa, const char* format, const Case& net) {
+  for (int k = 0; k < isa.kernel_count; ++k) {
+    const Kernel& kernel = *isa.kernels[k];
+    if (std::strcmp(kernel.format, format) == 0 && !follows(kernel, net)) return false;
+  }
+  return true;
+}
+
+bool any_slides(const Case& net) {
+  for (const Layer& layer : net.layers) {
+    if (layer.slides()) return true;
+  }
+  return false;
+}
+
 // Equal layers pack to equal bytes, whatever was in the memory before.
 bool packs_alike(const Kernel& kernel, const Case& net) {
   for (const Layer& layer : net.layers) {
+    if (layer.slides() != kernel.slides) continue;
     for (const Path path : {Path::one, Path::tile}) {
       if (!has_path(kernel, path)) continue;
       const std::size_t bytes = kernel.packed_bytes(layer.view(), path);
@@ -228,6 +295,7 @@ bool shares_tiles(const Kernel& kernel, const Case& net) {
     const Kernel& plain = *kIsas[0].kernels[k];
     if (std::strcmp(plain.format, kernel.format) != 0) continue;
     for (const Layer& layer : net.layers) {
+      if (layer.slides()) continue;
       const std::size_t bytes = kernel.packed_bytes(layer.view(), Path::tile);
       Buffer a(bytes);
       Buffer b(plain.packed_bytes(layer.view(), Path::tile));
@@ -250,8 +318,8 @@ Program program_of(const Case& net) {
     program.slots.push_back(size);
     return Span{static_cast<std::int32_t>(program.slots.size()) - 1, 0, size};
   };
-  Input input = {"observation", {net.layers.front().in}, {}};
-  input.step.size = net.layers.front().in;
+  Input input = {"observation", {features_of(net)}, {}};
+  input.step.size = features_of(net);
   input.step.low = -INFINITY;
   input.step.high = INFINITY;
   program.inputs.push_back(input);
@@ -261,9 +329,9 @@ Program program_of(const Case& net) {
   program.ops.push_back(observe);
   for (const LayerView& layer : net.views()) {
     Op op;
-    op.kind = OpKind::linear;
+    op.kind = layer.window != nullptr ? OpKind::conv2d : OpKind::linear;
     op.reads = {program.ops.back().write};
-    op.write = add_slot(layer.out);
+    op.write = add_slot(layer.sums() / layer.runs);
     op.layer = layer;
     program.ops.push_back(op);
   }
@@ -327,7 +395,7 @@ bool walks(const Case& net, const Isa& isa, const Kernel& kernel,
       layers.push_back(packed.back().get());
     }
     const std::size_t floats = static_cast<std::size_t>(regime.columns) *
-                               static_cast<std::size_t>(net.layers.back().out);
+                               static_cast<std::size_t>(outputs_of(net));
     Guarded y(floats);
     Buffer workspace(sizeof(float) * layout.floats());
     const float* inputs = rows.data();
@@ -357,7 +425,7 @@ int main(int argc, char** argv) {
     const Case net = random_case(random);
     const bool wild = number % 2 == 1;
     std::vector<float> rows(static_cast<std::size_t>(most) *
-                            static_cast<std::size_t>(net.layers.front().in));
+                            static_cast<std::size_t>(features_of(net)));
     for (float& value : rows) value = random_input(random, wild);
     const std::vector<float> expected = reference(net, rows, most);
     hash = digest(hash, expected);
@@ -370,8 +438,9 @@ int main(int argc, char** argv) {
       for (int k = 0; k < kIsas[i].kernel_count; ++k) {
         const Kernel& kernel = *kIsas[i].kernels[k];
         if (!follows(kernel, net)) continue;
-        formats.push_back(kernel.format);
-        if (plain) walks(net, kIsas[i], kernel, rows, expected) ? ++passed : ++failed;
+        if (all_follow(kIsas[i], kernel.format, net)) formats.push_back(kernel.format);
+        if (plain && !kernel.slides && !any_slides(net))
+          walks(net, kIsas[i], kernel, rows, expected) ? ++passed : ++failed;
         packs_alike(kernel, net) && shares_tiles(kernel, net) ? ++passed : ++failed;
       }
       for (const char* format : plain ? std::vector<const char*>() : formats) {

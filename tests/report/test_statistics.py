@@ -11,13 +11,49 @@ import pytest
 
 from sparseagent.report import (
     bootstrap_interval,
+    holm,
     iqm,
     performance_profile,
     probability_of_improvement,
+    sign_flip_p,
     stratified_bootstrap_interval,
 )
 
 stats = pytest.importorskip("scipy.stats")
+
+
+def test_p_values_of_sign_flips_by_hand() -> None:
+    # Of the eight sums +-1 +-2 +-4 only +-7 is as far from 0 as 7, +-5 and +-7 as far as 5.
+    assert sign_flip_p([1.0, 2.0, 4.0]) == 2 / 8
+    assert sign_flip_p([-1.0, 2.0, 4.0]) == 4 / 8
+    assert sign_flip_p([0.0, 0.0, 0.0]) == 1.0
+    assert sign_flip_p([3.0]) == 1.0
+    assert sign_flip_p([0.1] * 5) == 2 / 2**5
+    assert sign_flip_p(np.arange(1.0, 11.0)) == 2 / 2**10
+
+
+def test_sign_flips_agree_with_scipy_and_have_the_level_they_claim() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(0.5, 1.0, 10)
+    expected = stats.permutation_test(
+        (x,), np.mean, permutation_type="samples", n_resamples=np.inf
+    ).pvalue
+    assert sign_flip_p(x) == pytest.approx(expected)
+    drawn = sign_flip_p(rng.normal(0.5, 1.0, 30))
+    assert 1e-4 <= drawn < 0.1
+    false = np.mean([sign_flip_p(rng.standard_normal(8)) <= 0.05 for _ in range(1000)])
+    assert 0.02 < false < 0.08
+
+
+def test_holm_by_hand() -> None:
+    # 4 * .01, 3 * .02, then never less than the one before.
+    assert holm([0.03, 0.01, 0.02, 0.5]) == pytest.approx([0.06, 0.04, 0.06, 0.5])
+    assert holm([0.9, 0.6]) == [1.0, 1.0]
+    assert holm([]) == []
+    with pytest.raises(ValueError, match=r"p_values must lie in \[0, 1\]"):
+        holm([0.1, 1.5])
+    with pytest.raises(ValueError, match=r"differences must have shape \[n\]"):
+        sign_flip_p([[1.0]])
 
 
 @pytest.mark.parametrize(

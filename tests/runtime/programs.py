@@ -11,12 +11,16 @@ import sparseagent as sa
 from sparseagent.ops import Linear, Observe
 from sparseagent.ops.activation import ACTIVATIONS
 from sparseagent.ops.combine import Combine
+from sparseagent.ops.conv2d import Conv2d
 from sparseagent.ops.map import Map
 from sparseagent.ops.norm import Norm
+from sparseagent.ops.pool import Pool
 from sparseagent.ops.reduce import Reduce
+from sparseagent.ops.window import Window
 from sparseagent.program import Op, Program, Span
 
 Float32 = np.ndarray
+KINDS = ["linear", "linear", "conv2d", "pool", "map", "norm", "combine", "reduce", "concat"]
 
 
 class Draft:
@@ -70,6 +74,23 @@ class Draft:
         self.ops.append(Norm((read,), (span,), rule, float(self.rng.choice([1e-6, 1e-5, 1e-2]))))
         return span
 
+    def conv2d(self, read: Span, window: Window | None = None, **how: Any) -> Span:
+        rng = self.rng
+        window = window or random_window(rng, read.size)
+        out = how.get("out", int(rng.integers(1, 10)))
+        name = how.get("activation", str(rng.choice(sorted(ACTIVATIONS))))
+        weight = random_taps(rng, out, window.taps)
+        layer = sa.Layer(weight, self.numbers(out), name, ACTIVATIONS[name])
+        span = self.slot(out * window.pixels)
+        self.ops.append(Conv2d((read,), (span,), layer, window))
+        return span
+
+    def pool(self, read: Span, window: Window | None = None) -> Span:
+        window = window or random_window(self.rng, read.size, farthest=1)
+        span = self.slot(window.image[0] * window.pixels)
+        self.ops.append(Pool((read,), (span,), window))
+        return span
+
     def combine(self, first: Span, second: Span) -> Span:
         span = self.slot(first.size)
         rule = str(self.rng.choice(["add", "multiply", "lerp"]))
@@ -88,14 +109,66 @@ class Draft:
         return span
 
 
-def random_program(rng: Any, ops: int = 8) -> Program:
+def random_window(rng: Any, size: int, farthest: int = 2) -> Window:
+    """Any image of `size` features, and a kernel that slides over it.
+
+    Of a kernel whose taps are apart, all may lie outside.
+    """
+
+    def divisor(n: int) -> int:
+        return int(rng.choice([d for d in range(1, n + 1) if n % d == 0]))
+
+    channels = divisor(size)
+    height = divisor(size // channels)
+    image = (channels, height, size // channels // height)
+    kernel, stride, padding, dilation = [], [], [], []
+    for extent in image[1:]:
+        k, d = int(rng.integers(1, min(4, extent + 2))), int(rng.integers(1, farthest + 1))
+        spans = d * (k - 1) + 1
+        least = max(0, -(-(spans - extent) // 2))
+        pads = sorted(int(rng.integers(least, spans)) for _ in range(2))
+        if rng.random() < 0.4:
+            pads = [least, least]
+        kernel.append(k)
+        dilation.append(d)
+        padding.append(pads)
+        stride.append(int(rng.integers(1, 5)))
+    (top, bottom), (left, right) = padding
+    return Window(
+        image,
+        (kernel[0], kernel[1]),
+        (stride[0], stride[1]),
+        (top, left, bottom, right),
+        (dilation[0], dilation[1]),
+        bool(rng.random() < 0.3),
+    )
+
+
+def random_taps(rng: Any, out: int, taps: int) -> Any:
+    """A matrix of taps: dense, scattered, in blocks of four channels, or in any order."""
+    kind = rng.choice(["dense", "scattered", "blocks", "shuffled"])
+    weight = (rng.normal(size=(out, taps)) / np.sqrt(taps)).astype(np.float32)
+    if kind == "dense":
+        return weight
+    if kind == "shuffled":
+        csr = random_csr(rng, out, taps, 0.5, 1)
+        order = np.concatenate(
+            [a + rng.permutation(b - a) for a, b in zip(csr.indptr, csr.indptr[1:], strict=False)]
+        ).astype(np.int64)
+        return sa.CSR(csr.shape, csr.indptr, csr.indices[order], csr.values[order])
+    rows = 4 if kind == "blocks" else 1
+    mask = rng.random((-(-out // rows), taps)) < rng.choice([0.05, 0.3, 0.7])
+    return sa.CSR.from_dense(weight, np.repeat(mask, rows, axis=0)[:out])
+
+
+def random_program(rng: Any, ops: int = 8, kinds: list[str] = KINDS) -> Program:
     """A program of about so many ops; every kind of op and of span occurs in some of them."""
     draft = Draft(rng)
     width = int(rng.integers(1, 70))
     spans = [draft.observe("observation", sa.Observation((width,)))]
     for _ in range(ops):
         read = spans[int(rng.integers(len(spans)))]
-        kind = rng.choice(["linear", "linear", "map", "norm", "combine", "reduce", "concat"])
+        kind = rng.choice(kinds)
         if kind == "linear":
             reads = (read, spans[0]) if rng.random() < 0.3 else (read,)
             spans.append(draft.linear(reads, int(rng.integers(1, 80))))

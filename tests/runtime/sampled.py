@@ -11,15 +11,16 @@ import sparseagent as sa
 from sparseagent.csr import Float32
 from sparseagent.program import Program
 
-BOX = ([-1.0, -2.0, 0.0, -1.0, -3.0], [1.0, 2.0, 0.5, np.inf, 3.0])
+BOX = ([-1.0, -2.0, 0.0, -1.0, -3.0], [1.0, 2.0, 0.5, np.inf, 3.0])  # of 5 numbers, as
 FINITE = ([-1.0, -2.0, 0.0, -1.0, -3.0], [1.0, 2.0, 0.5, 4.0, 3.0])
 
 
 def heads(rng: Any, size: int = 5, latent: int = 7) -> dict[str, sa.Head]:
-    """A head of every kind for `size` outputs, `latent` features and bounds of 5."""
+    """A head of every kind for `size` outputs, at least 5, and `latent` features."""
     log_std = rng.uniform(-1, 0.5, size).astype(np.float32)
     std = rng.uniform(0, 0.5, (latent, size)).astype(np.float32)
-    clip, unscale = sa.clip_to(*BOX), sa.unscale_to(*FINITE)
+    clip = sa.clip_to(*(np.resize(bound, size) for bound in BOX))
+    unscale = sa.unscale_to(*(np.resize(bound, size) for bound in FINITE))
     return {
         "categorical": sa.Categorical(start=-2),
         "multi_categorical": sa.MultiCategorical((1, 3, size - 4), (0, 5, -1)),

@@ -59,3 +59,17 @@ def test_what_has_no_weights_counts_as_used():
     assert use.weights.tolist() == [1, 2, 0]
     assert np.isnan(use.norm).tolist() == [True, True, False]
     assert use.unused == (2,)
+
+
+def test_a_policy_knows_what_it_does_not_use():
+    layers = [_layer([[3.0, 0.0, 1.0, 0.0]])]
+    policy = sa.SparsePolicy(sa.chain(layers, Observation((4,))))
+    assert policy.unused_inputs == {"observation": (1, 3)}
+    assert policy.summary().splitlines()[-1] == "2 of 4 inputs are not used"
+    act = sa.compile(policy)
+    first = np.array([[1.0, 2.0, 3.0, 4.0]], np.float32)
+    other = np.array([[1.0, np.nan, 3.0, np.inf]], np.float32)
+    assert act(first).tobytes() == act(other).tobytes()
+    full = sa.SparsePolicy(sa.chain([_layer([[1.0, 2.0]])], Observation((2,))))
+    assert full.unused_inputs == {"observation": ()}
+    assert "not used" not in full.summary()

@@ -7,6 +7,9 @@ import pytest
 from sparseagent.study.cells import cells_of, select_seeds
 from sparseagent.study.config import parse_study
 from sparseagent.study.method import METHODS
+from sparseagent.train import configure
+from sparseagent.train.choices import DEFAULTS
+from sparseagent.train.config import RunConfig
 
 
 def _short(cell):
@@ -136,3 +139,12 @@ def test_methods_are_named_as_their_files_and_fit_the_protocol(name, content):
     (cell, _) = cells_of(parse_study(content))
     assert cell.config.env == "CartPole-v1"
     assert method.label
+
+
+def test_the_products_defaults_are_none_of_a_study(content):
+    """Rows that were made must stay valid whatever the defaults become."""
+    assert configure("CartPole-v1").pattern == DEFAULTS["pattern"] == "fan_in"
+    configs = [cell.config for cell in cells_of(parse_study(content))]
+    assert configs
+    for name in DEFAULTS:
+        assert {getattr(config, name) for config in configs} == {getattr(RunConfig("x"), name)}

@@ -101,7 +101,10 @@ def test_not_told_apart_from_the_tiny_agent(filled):
 def test_above_or_below_needs_the_whole_interval(filled, tiny, counted, detail):
     first, _ = against_tiny(filled, RETURNS | {("tiny", 0.9, s): tiny for s in range(5)})
     head, *details = first.splitlines()
-    assert head.endswith(f"of the same size: {counted}.**")
+    assert head.partition(".**")[0].endswith(f"of the same size: {counted}")
+    assert (" Corrected for 1 comparisons (Holm): 0 above and 0 below." in head) == (
+        counted in ("1 above", "1 below")
+    )
     assert [d.startswith(f"  - CartPole-v1, PPO: {detail}") for d in details] == [True] * bool(
         detail
     )
@@ -112,7 +115,9 @@ def test_few_seeds_are_no_verdict(filled):
     (place,) = load_places([study], cells, table)
     (first,) = first_lines([place])
     assert "1 with too few seeds to tell.**" in first
-    assert "too few seeds to tell: gradual magnitude 0.9 (at most 4 seeds)." in first
+    assert (
+        "too few seeds to tell: gradual magnitude 0.9 (at most 4 seeds)." in place_lines(place)[0]
+    )
     # 45, 33, 65, 30: the middle two, and a range instead of an interval
     assert place_table(place)[1][2][6] == "+39 (30 to 65)"
 
@@ -141,9 +146,17 @@ def test_marks(filled, content):
     _, met, missed = place_lines(place)
     assert met.startswith("gradual magnitude 0.9: 95 [")
     assert met.endswith("against the mark 94 (5 of 5 seeds): met, but not surely.")
-    assert missed.endswith("against the mark 94 (1 of 5 seeds): **missed**, but not surely.")
-    assert first_lines([place])[1] == "Pass marks met: 1 of 2, 1 of them not surely."
-    assert first_lines([place])[2].startswith("**Missed** CartPole-v1, PPO: gradual magnitude 0.95")
+    assert missed.endswith("against the mark 94 (1 of 5 seeds): open, so far missed.")
+    assert first_lines([place])[1:] == [
+        "Pass marks met: 1 of 1, 1 of them not surely.",
+        "Pass marks still open, with fewer than 5 seeds: 1, 0 of them met so far.",
+    ]
+    content["environments"][0]["target"] = {"gmp": {0.9: 96}}
+    (place,) = load_places([parse_study(content)], cells, table)
+    assert first_lines([place])[1:] == [
+        "Pass marks met: 0 of 1.",
+        "**Missed** CartPole-v1, PPO: " + place_lines(place)[-1].rpartition(":")[0],
+    ]
 
 
 def test_a_mark_below_the_whole_interval_is_surely_met(filled, content):

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sparseagent.study.config import Target, load_study, parse_study
+from sparseagent.study.config import load_study, parse_study
+from sparseagent.study.target import Target
 
 
 def test_what_a_file_may_leave_out(content):
@@ -65,9 +66,9 @@ def _set(content, path, value):
         (("environments", 0, "target"), {"set": {}}, r"environments\[0\].target: expected keys"),
         (("environments", 0, "methods"), ["gmp", "gmp"], "methods: expected each entry once"),
         (("environments", 0, "target"), {"gmp": {0.5: 1}}, r"environments\[0\].target.gmp: expect"),
-        (("environments", 0, "target"), {"gmp": {0.9: {}}}, "expected return or of_dense"),
+        (("environments", 0, "target"), {"gmp": {0.9: {}}}, "expected return or of_<method>"),
         (("environments", 0, "target"), {"gmp": {0.9: float("nan")}}, "expected a finite number"),
-        (("environments", 0, "target"), {"gmp": {0.9: {"of_dense": 97}}}, r"in \(0, 2\], such as"),
+        (("environments", 0, "target"), {"gmp": {0.9: {"of_dense": 97}}}, r"in \(0, 10\], such as"),
         (
             ("environments", 0, "settings"),
             {"hyperparameters": None},

@@ -253,3 +253,22 @@ def test_growth_is_made_or_refused_for_every_pattern(pattern, grow):
         sparsifier.step(0.1)
         assert any(not torch.equal(first[name], mask) for name, mask in sparsifier.masks.items())
     assert sparsifier.finished
+
+
+def test_step_one_says_which_neurons_the_default_does_without():
+    lander = configure("LunarLander-v3", "ppo", sparsity=0.95)
+    said = choose_strategy(lander, fresh_policy(lander)).how
+    assert said.endswith(
+        " 16-16 of 64-64 hidden neurons stay in the actor: with all of them fewer than 4 inputs "
+        "would be left for each."
+    )
+    wide = configure("LunarLander-v3", "ppo", sparsity=0.5)
+    assert "stay in the actor" not in choose_strategy(wide, fresh_policy(wide)).how
+    plain = configure("LunarLander-v3", "ppo", sparsity=0.95, pattern="unstructured")
+    assert "stay in the actor" not in choose_strategy(plain, fresh_policy(plain)).how
+
+
+def test_the_default_gives_way_to_what_it_does_not_fit():
+    for given in ({"grow": "random"}, {"output_floor": 0.5}):
+        assert configure("CartPole-v1", **given).pattern == "unstructured"
+    assert configure("CartPole-v1", grow="none", output_floor=0.0).pattern == "fan_in"

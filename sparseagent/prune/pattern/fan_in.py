@@ -68,30 +68,41 @@ class FanIn:
         end: Split,
     ) -> list[Tensor]:
         """Choose neurons where some must go, then weights; see `joint.JointPattern`."""
+        if not self._starves(scores, end):  # most often all neurons can stay
+            counts = split(scores)
+            return [self.within.mask(s, count) for s, count in zip(scores, counts, strict=True)]
         share = self._share(scores, sources, end)
         return Hybrid(1.0 - share, self.within).masks(scores, sources, kept, split, end)
 
     def _share(self, scores: Sequence[Tensor], sources: Sequence[int | None], end: Split) -> float:
         """The largest share of neurons, in (0, 1], that leaves enough inputs at the end."""
+
+        def starves(share: float) -> bool:
+            masks = keep_neurons(scores, sources, share)
+            left = [s.masked_fill(~mask, -torch.inf) for s, mask in zip(scores, masks, strict=True)]
+            return self._starves(left, end, budget)
+
+        budget = sum(end(scores))
         widths = {scores[source].shape[0] for source in sources if source is not None}
         shares = sorted(
             {count / width for width in widths for count in range(1, width + 1)} | {1.0}
         )
-        needed = [min(self.least, -(-layer.shape[1] // 2)) for layer in scores]
-        budget = sum(end(scores))
-
-        def starves(share: float) -> bool:
-            masks = keep_neurons(scores, sources, share)
-            full = [int(mask.sum()) for mask in masks]
-            left = [s.masked_fill(~mask, -torch.inf) for s, mask in zip(scores, masks, strict=True)]
-            counts = full if sum(full) <= budget else end(left)
-            rows = [int(mask.any(dim=1).sum()) for mask in masks]
-            return any(
-                count < min(inputs * row, most)
-                for count, inputs, row, most in zip(counts, needed, rows, full, strict=True)
-            )
-
-        # Most often all neurons can stay.
-        if not starves(1.0):
-            return 1.0
         return shares[max(0, bisect_left(shares, True, key=starves) - 1)]
+
+    def _starves(self, scores: Sequence[Tensor], end: Split, budget: int | None = None) -> bool:
+        """Whether a layer would end with too few weights for the neurons that it has.
+
+        Args:
+            scores: Per layer `[out, in]`, `-inf` = pruned.
+            end: The counts of the layers at the end of the schedule.
+            budget: Their sum, where there may be fewer weights left than that.
+        """
+        alive = [layer > -torch.inf for layer in scores]
+        full = [int(mask.sum()) for mask in alive]
+        counts = full if budget is not None and sum(full) <= budget else end(scores)
+        rows = [int(mask.any(dim=1).sum()) for mask in alive]
+        needed = [min(self.least, -(-mask.shape[1] // 2)) for mask in alive]
+        return any(
+            count < min(inputs * row, most)
+            for count, inputs, row, most in zip(counts, needed, rows, full, strict=True)
+        )

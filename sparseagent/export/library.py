@@ -1,0 +1,71 @@
+"""The C functions that an exported policy may need, and which of them need each other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+
+from sparseagent import _core
+from sparseagent.export.translate import formulas, translated
+
+_FOLDER = Path(__file__).parent / "c"
+_DEFINED = re.compile(r"^(?:static|typedef|struct)\b[^;={]*?\b(sa_\w+)\s*[({]", re.M)
+
+
+@cache
+def parts() -> Mapping[str, str]:
+    """Definitions by name, each behind those it needs. In the files a blank line ends one."""
+    found = {"sa_fma": text_of("fma")}
+    found |= _split(text_of("arithmetic"))
+    found |= translated(_core.ACTIVATION_H)
+    for name, formula in formulas(_core.ACTIVATION_H).items():
+        found[f"sa_{name}_all"] = _over_all(name, formula)
+    for name in ("layers", "ops"):
+        found |= _split(text_of(name))
+    return found
+
+
+def takes_alpha(activation: str) -> bool:
+    """Whether the C function of an activation has the parameter."""
+    return "float alpha" in parts()[f"sa_{activation}_all"]
+
+
+def closure(names: Iterable[str]) -> list[str]:
+    """The definitions of `names` and of all that they need, in an order that C takes."""
+    known, wanted, open_ = parts(), set(), list(names)
+    while open_:
+        name = open_.pop()
+        if name not in wanted:
+            wanted.add(name)
+            open_ += [other for other in re.findall(r"\bsa_\w+", known[name]) if other in known]
+    return [text for name, text in known.items() if name in wanted]
+
+
+def text_of(name: str) -> str:
+    """A file of `c/`."""
+    return (_FOLDER / f"{name}.c").read_text().strip()
+
+
+def _over_all(name: str, formula: str) -> str:
+    alpha = "float alpha, " if re.search(r"\balpha\b", formula) else ""
+    return (
+        f"static void sa_{name}_all(int32_t n, {alpha}float *y) {{\n"
+        "  int32_t i;\n"
+        "  for (i = 0; i < n; ++i) {\n"
+        "    const float x = y[i] + 0.0f; /* -0 counts as +0 */\n"
+        f"    y[i] = {formula};\n"
+        "  }\n"
+        "}"
+    )
+
+
+def _split(text: str) -> dict[str, str]:
+    found = {}
+    for part in text.split("\n\n"):
+        match = _DEFINED.search(part)
+        if match is None:
+            raise ValueError(f"expected one definition between blank lines, got {part[:80]!r}")
+        found[match.group(1)] = part
+    return found

@@ -1,0 +1,55 @@
+"""An exported policy gives the plan's bits: with any fused multiply-add, on any machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from networks import same_bits
+from samples import NAMES, sample
+from targets import AARCH64, CORTEX_M, HOSTED, Exported, Target
+
+import sparseagent as sa
+from sparseagent.export import c_source
+
+# Emulated machines are slow.
+MANY, SOME, FEW = 10_000, 2_000, 100
+
+
+def check(policy: sa.SparsePolicy, given: Any, target: Target, folder: Path) -> None:
+    exported = Exported(policy, c_source(policy, "tried"), folder)
+    outputs, actions = exported.run(target, given)
+    plan = sa.compile(policy, tune=0)
+    for name, wanted in plan.outputs(given).items():
+        assert same_bits(outputs[name], wanted), name
+    wanted, _ = plan.predict(given)
+    # The one NaN of outputs; what a head makes of Inf is left to the machine by the plan.
+    assert np.array_equal(actions, wanted, equal_nan=actions.dtype == np.float32)
+    known = ~np.isnan(wanted)
+    assert same_bits(actions[known], wanted[known])
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("target", HOSTED, ids=lambda target: target.name)
+def test_the_bits_of_the_plan(name: str, target: Target, tmp_path: Path) -> None:
+    if target.missing():
+        pytest.skip(str(target.missing()))
+    check(*sample(name, SOME if target.name == "integers" else MANY), target, tmp_path)
+
+
+@pytest.mark.skipif(AARCH64.missing() is not None, reason=str(AARCH64.missing()))
+@pytest.mark.parametrize("name", NAMES)
+def test_the_bits_of_the_plan_on_arm(name: str, tmp_path: Path) -> None:
+    check(*sample(name, SOME), AARCH64, tmp_path)
+
+
+@pytest.mark.parametrize("target", CORTEX_M, ids=lambda target: target.name)
+@pytest.mark.parametrize("name", NAMES)
+def test_the_bits_of_the_plan_on_microcontrollers(
+    name: str, target: Target, tmp_path: Path
+) -> None:
+    if target.missing():
+        pytest.skip(str(target.missing()))
+    check(*sample(name, FEW), target, tmp_path)
