@@ -60,7 +60,7 @@ if(SPARSEAGENT_CUDA_FOUND)
   add_library(sparseagent_cuda_kernels OBJECT csrc/cuda/kernels.cu)
   target_include_directories(sparseagent_cuda_kernels PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/csrc)
   target_compile_options(
-    sparseagent_cuda_kernels PRIVATE -O3 -compress-mode=size -Xcompiler=-ffp-contract=off -ftz=false
+    sparseagent_cuda_kernels PRIVATE -O3 -diag-suppress=1675 -compress-mode=size -Xcompiler=-ffp-contract=off -ftz=false
                                      -prec-div=true -prec-sqrt=true -fmad=false)
 
   pybind11_add_module(_cuda MODULE NO_EXTRAS csrc/bind_cuda.cpp csrc/bind_lock.cpp csrc/cuda/image.cpp

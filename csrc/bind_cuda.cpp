@@ -2,6 +2,7 @@
 // only file, with the bind_*.h it includes, that knows pybind11.
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -9,6 +10,7 @@
 
 #include "bind_array.h"
 #include "bind_device.h"
+#include "bind_draw.h"
 #include "bind_layers.h"
 #include "bind_lock.h"
 #include "cuda/plan.h"
@@ -72,30 +74,48 @@ class DevicePlan {
         inputs.first().number_type() != DType::float32) {
       inputs.first().refuse("float32 (predict takes other types)");
     }
-    if (out.is_none()) return results(inputs, 1, false).front();
+    if (out.is_none()) return results(inputs, 1).front();
     const Borrowed to = borrow("out", out, device(), inputs.stream, stream_of_);
     check_out(inputs, to);
-    run(inputs, {to.data}, false);
+    run(inputs, {to.data});
     return py::none();
   }
 
-  py::tuple predict(const py::object& observation, const py::object& state,
-                    const py::object&, bool deterministic,
-                    const py::object& stream) const {
-    if (!deterministic) {
-      throw std::invalid_argument(
-          "deterministic: expected True, got False: CUDA has no kernels that sample "
-          "yet; "
-          "device=\"cpu\" samples");
-    }
+  // (actions, log-probabilities, values or None, samples before the bounds), of which
+  // the last three are None unless `all` are wanted.
+  py::tuple act(const py::object& observation, bool deterministic,
+                const py::object& masks, const py::object& seed, const py::object& step,
+                const py::object& rows, const py::object& stream, bool all) const {
+    const Head& head = program().head;
     const Inputs inputs = inputs_of("observation", observation, stream);
-    return py::make_tuple(results(inputs, 1, true).front(), state);
+    Acting acting;
+    acting.acts = deterministic && masks.is_none() && !all ? cuda::Acts::mode
+                                                           : cuda::Acts::sample;
+    if ((!deterministic || all) && !head.samples()) {
+      throw std::invalid_argument(
+          std::string("deterministic: expected True, got False: "
+                      "the head ") +
+          kHeadKinds[static_cast<int>(head.kind)] +
+          " holds no distribution to sample from");
+    }
+    if (!deterministic) acting.draw = draw_of(seed, step);
+    acting.draws = !deterministic;
+    if (!rows.is_none()) acting.rows = per_row("rows", rows, inputs, 0);
+    if (!masks.is_none()) {
+      if (!head.takes_masks()) {
+        throw std::invalid_argument(
+            std::string("action_masks: expected none for the head ") +
+            kHeadKinds[static_cast<int>(head.kind)]);
+      }
+      acting.masks = per_row("action_masks", masks, inputs, head.size);
+    }
+    return act_on(inputs, &acting, all);
   }
 
   py::dict outputs(const py::object& observation, const py::object& stream) const {
     const Inputs inputs = inputs_of("observation", observation, stream);
     const auto& named = program().outputs;
-    const auto arrays = results(inputs, named.size(), false);
+    const auto arrays = results(inputs, named.size());
     py::dict all;
     for (std::size_t k = 0; k < named.size(); ++k) {
       all[py::str(named[k].first)] = arrays[k];
@@ -114,7 +134,7 @@ class DevicePlan {
     {
       const Unlocked unlocked;
       ns = cuda::time_each(calls, inputs.stream,
-                           [&] { launch(inputs, {y.data()}, false); });
+                           [&] { launch(inputs, {y.data()}, nullptr); });
     }
     return py::array_t<double>(static_cast<py::ssize_t>(ns.size()), ns.data());
   }
@@ -198,8 +218,34 @@ class DevicePlan {
         "memory apart from the observations, or theirs where the shapes are equal");
   }
 
+  // What becomes of the first output.
+  struct Acting {
+    cuda::Acts acts = cuda::Acts::none;
+    bool draws = false;
+    Draw draw;
+    std::optional<Borrowed> rows;
+    std::optional<Borrowed> masks;
+    float* samples = nullptr;
+    float* log_probs = nullptr;
+  };
+
+  // Numbers of environments [B], or masks [B, size].
+  Borrowed per_row(const char* name, const py::object& given, const Inputs& inputs,
+                   std::int64_t size) const {
+    Borrowed b = borrow(name, given, device(), inputs.stream, stream_of_);
+    const DType type = b.number_type();
+    const bool fits = size == 0 ? type == DType::int32 || type == DType::int64
+                                : type == DType::boolean || type == DType::uint8;
+    if (!fits || b.size() != inputs.batch * std::max<std::int64_t>(size, 1)) {
+      const std::string axes =
+          std::to_string(inputs.batch) + (size == 0 ? "" : ", " + std::to_string(size));
+      b.refuse((size == 0 ? "int32 or int64 [" : "bool [") + axes + "]");
+    }
+    return b;
+  }
+
   void launch(const Inputs& inputs, const std::vector<void*>& outputs,
-              bool acts) const {
+              const Acting* acting) const {
     cuda::Call call = {};
     for (std::size_t k = 0; k < inputs.arrays.size(); ++k) {
       call.inputs[k] = inputs.arrays[k].data;
@@ -208,40 +254,85 @@ class DevicePlan {
     std::copy(outputs.begin(), outputs.end(), call.outputs);
     call.batch = inputs.batch;
     call.wanted = static_cast<std::int32_t>(outputs.size());
-    call.acts = acts;
+    if (acting != nullptr) {
+      call.acts = acting->acts;
+      call.draw = acting->draw;
+      call.draws = acting->draws;
+      call.samples = acting->samples;
+      call.log_probs = acting->log_probs;
+      if (acting->masks) call.masks = acting->masks->data;
+      if (acting->rows) {
+        call.rows = acting->rows->data;
+        call.wide_rows = acting->rows->number_type() == DType::int64;
+      }
+    }
     plan_->run(call, inputs.stream);
   }
 
-  void run(const Inputs& inputs, const std::vector<void*>& outputs, bool acts) const {
+  void run(const Inputs& inputs, const std::vector<void*>& outputs,
+           const Acting* acting = nullptr) const {
     const cuda::Current current(device());
     for (const Borrowed& b : inputs.arrays) {
       // Several inputs may be ready on several streams.
       if (b.known_stream && inputs.waits) cuda::wait_for(inputs.stream, b.stream);
     }
-    launch(inputs, outputs, acts);
+    launch(inputs, outputs, acting);
     if (inputs.waits) cuda::synchronise(inputs.stream);
   }
 
-  // The first `count` outputs, or the actions of a head, in the caller's library.
-  std::vector<py::object> results(const Inputs& inputs, std::size_t count,
-                                  bool acts) const {
-    std::vector<std::unique_ptr<Result>> made;
+  // A new array of the caller's library, a batch of that shape.
+  std::unique_ptr<Result> made(const Inputs& inputs, std::vector<std::int64_t> shape,
+                               bool whole) const {
+    if (!inputs.single) shape.insert(shape.begin(), inputs.batch);
+    return std::make_unique<Result>(inputs.first(), std::move(shape), whole, device(),
+                                    inputs.stream);
+  }
+
+  py::object taken(const Inputs& inputs, const std::unique_ptr<Result>& result) const {
+    if (!result) return py::none();
+    return result->take(in_library_, inputs.first().array);
+  }
+
+  // The first `count` outputs in the caller's library.
+  std::vector<py::object> results(const Inputs& inputs, std::size_t count) const {
+    std::vector<std::unique_ptr<Result>> arrays;
     std::vector<void*> data;
-    const bool whole = acts && program().head.discrete();
     for (std::size_t k = 0; k < count; ++k) {
-      std::vector<std::int64_t> shape = {size_of(k)};
-      if (acts) shape = program().action_shape;
-      if (!inputs.single) shape.insert(shape.begin(), inputs.batch);
-      made.push_back(std::make_unique<Result>(inputs.first(), std::move(shape), whole,
-                                              device(), inputs.stream));
-      data.push_back(made.back()->data());
+      arrays.push_back(made(inputs, {size_of(k)}, false));
+      data.push_back(arrays.back()->data());
     }
-    run(inputs, data, acts);
-    std::vector<py::object> arrays;
-    for (const auto& result : made) {
-      arrays.push_back(result->take(in_library_, inputs.first().array));
+    run(inputs, data);
+    std::vector<py::object> all;
+    for (const auto& array : arrays) all.push_back(taken(inputs, array));
+    return all;
+  }
+
+  py::tuple act_on(const Inputs& inputs, Acting* acting, bool all) const {
+    const Head& head = program().head;
+    const std::vector<std::int64_t>& shape = program().action_shape;
+    const auto actions = made(inputs, shape, head.discrete());
+    std::vector<void*> outputs = {actions->data()};
+    std::unique_ptr<Result> log_probs, values, samples;
+    if (all) {
+      log_probs = made(inputs, {}, false);
+      acting->log_probs = static_cast<float*>(log_probs->data());
+      if (!head.discrete()) {
+        samples = made(inputs, shape, false);
+        acting->samples = static_cast<float*>(samples->data());
+      }
     }
-    return arrays;
+    if (all && head.value >= 0) {
+      const auto number = static_cast<std::size_t>(head.value);
+      const std::int64_t size = size_of(number);
+      values = made(inputs, size == 1 ? std::vector<std::int64_t>() : std::vector{size},
+                    false);
+      outputs.resize(number + 1, nullptr);
+      outputs[number] = values->data();
+    }
+    run(inputs, outputs, acting);
+    const py::object action = taken(inputs, actions);
+    const py::object raw = all && head.discrete() ? action : taken(inputs, samples);
+    return py::make_tuple(action, taken(inputs, log_probs), taken(inputs, values), raw);
   }
 
   std::unique_ptr<cuda::Plan> plan_;
@@ -288,9 +379,7 @@ PYBIND11_MODULE(SPARSEAGENT_CUDA_MODULE, m, py::mod_gil_not_used()) {
       .def(py::init<const py::bytes&, int, py::object, py::object>())
       .def("__call__", &DevicePlan::call, py::arg("observations"),
            py::arg("out") = none, py::arg("stream") = none)
-      .def("predict", &DevicePlan::predict, py::arg("observation"),
-           py::arg("state") = none, py::arg("episode_start") = none,
-           py::arg("deterministic") = true, py::arg("stream") = none)
+      .def("_act", &DevicePlan::act)
       .def("outputs", &DevicePlan::outputs, py::arg("observation"),
            py::arg("stream") = none)
       .def("time", &DevicePlan::time, py::arg("observations"), py::arg("calls"),

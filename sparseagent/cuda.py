@@ -12,6 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from sparseagent.policy import SparsePolicy, same_but_for_values
+from sparseagent.sampling import Sample
 
 NOT_BUILT = (
     "this build of sparseagent has no CUDA extension: it is built from source where nvcc is on PATH"
@@ -109,17 +110,42 @@ class CudaPlan:
         state: Any = None,
         episode_start: Any = None,
         deterministic: bool = True,
+        action_masks: Any = None,
+        *,
+        seed: int | None = None,
+        step: int | None = None,
+        rows: Any = None,
         stream: Any = None,
     ) -> tuple[Any, Any]:
         """Stable-Baselines3's `PolicyPredictor` over arrays of the device; the head is on it too.
 
         `[*shape]` or `[B, *shape]` of float32, float64, uint8, int8, int32, int64 or bool, or a
-        dict of such by input; returns `(actions, state)`.
+        dict of such by input; returns `(actions, state)`. It samples as the CPU's plan does, the
+        same numbers for the same `seed`, `step` and `rows`; `rows` int32 or int64 `[B]` and
+        `action_masks` bool `[B, n]` lie on the device as well.
         """
-        actions, state = self._plan.predict(
-            observation, state, episode_start, deterministic, stream
+        actions, *_ = self._plan._act(
+            observation, deterministic, action_masks, seed, step, rows, stream, False
         )
         return actions, state
+
+    def sample(
+        self,
+        observation: Any,
+        *,
+        deterministic: bool = False,
+        action_masks: Any = None,
+        seed: int | None = None,
+        step: int | None = None,
+        rows: Any = None,
+        stream: Any = None,
+    ) -> Sample:
+        """Action, log-probability, value and sample in one launch, as `Plan.sample` on the CPU."""
+        return Sample(
+            *self._plan._act(
+                observation, deterministic, action_masks, seed, step, rows, stream, True
+            )
+        )
 
     def outputs(self, observation: Any, stream: Any = None) -> dict[str, Any]:
         """All outputs by name, before the head, for what `predict` takes."""

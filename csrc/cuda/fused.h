@@ -16,9 +16,9 @@
 #pragma once
 
 #include "cuda/columns.h"
-#include "cuda/head.h"
 #include "cuda/observe.h"
 #include "cuda/rows.h"
+#include "cuda/sample.h"
 
 namespace sparseagent::cuda {
 
@@ -79,7 +79,10 @@ SPARSEAGENT_KERNEL forward(const __grid_constant__ Net net,
           n + 1 < net.step_count && net.steps[n + 1].kind == StepKind::linear;
       wait<kCluster>(linear || next);
     }
-    if (block.rank == 0) finish(net, call, block, first, count);
+    if (block.rank == 0) {
+      constexpr bool kSamples = samples(Shape{V, G}) && !kCluster;
+      finish<kSamples>(net, call, block, first, count);
+    }
     wait<kCluster>(true);
   }
 }

@@ -1,4 +1,4 @@
-// Outputs and actions: columns of the tile to rows in memory. The same as
+// Outputs and deterministic actions: columns of the tile to rows in memory. The same as
 // core/head.cpp.
 #pragma once
 
@@ -24,46 +24,38 @@ __device__ __forceinline__ int largest(std::uint32_t place, int size, int c,
 
 // A thread takes one number of one action.
 template <int V, int G>
-__device__ __forceinline__ void choose(const Net& net, const Block<V, G>& block,
-                                       std::int64_t first, int count,
-                                       std::int64_t* actions) {
-  const Action& action = net.action;
-  const std::uint32_t place = net.outputs[0].place;
-  for (int i = static_cast<int>(threadIdx.x); i < count * action.count;
+__device__ __forceinline__ void take_mode(const Net& net, const Block<V, G>& block,
+                                          std::int64_t first, int count,
+                                          std::int64_t* actions) {
+  const Head& head = net.head;
+  for (int i = static_cast<int>(threadIdx.x); i < count * head.actions;
        i += static_cast<int>(blockDim.x)) {
-    const int c = i / action.count;
-    const int a = i % action.count;
-    std::int64_t chosen = 0;
-    if (action.choices != 0) {
-      const std::uint32_t* fact = net.words + action.words + 3 * a;
-      const auto start = static_cast<std::int32_t>(__ldg(fact + 2));
-      chosen = start +
-               static_cast<std::int64_t>(largest(
-                   place + __ldg(fact), static_cast<int>(__ldg(fact + 1)), c, block));
+    const int c = i / head.actions;
+    const int a = i % head.actions;
+    std::uint32_t place = net.outputs[0].place;
+    std::int64_t chosen = head.starts == nullptr ? 0 : __ldg(head.starts + a);
+    if (head.sizes != nullptr) {
+      for (int b = 0; b < a; ++b)
+        place += static_cast<std::uint32_t>(__ldg(head.sizes + b));
+      chosen += largest(place, __ldg(head.sizes + a), c, block);
     } else {
-      chosen = block.at(place + static_cast<std::uint32_t>(a), c) > 0.0f ? 1 : 0;
+      chosen += block.at(place + static_cast<std::uint32_t>(a), c) > 0.0f ? 1 : 0;
     }
-    actions[(first + c) * action.count + a] = chosen;
+    actions[(first + c) * head.actions + a] = chosen;
   }
 }
 
-__device__ __forceinline__ float bounded_action(HeadKind bounds, float a, float low,
-                                                float high) {
-  if (bounds == HeadKind::unscale) {
+// A sample, or a mode, of number i between the bounds.
+__device__ __forceinline__ float bounded_action(const Head& head, int i, float a) {
+  if (head.bounds == HeadKind::raw) return a;
+  const float low = __ldg(head.low + i);
+  const float high = __ldg(head.high + i);
+  if (head.bounds == HeadKind::unscale) {
     const float share = __fmul_rn(0.5f, __fadd_rn(a, 1.0f));
     return __fadd_rn(low, __fmul_rn(share, __fsub_rn(high, low)));
   }
   a = a < low ? low : a;
   return a > high ? high : a;
-}
-
-__device__ __forceinline__ float continuous(const Net& net, int i, float y) {
-  const Action& action = net.action;
-  if (action.squash != 0) y = canonical(tanh(vec{y})).v;
-  if (action.bounds == HeadKind::raw) return y;
-  const std::uint32_t* bounds = net.words + action.words;
-  return bounded_action(action.bounds, y, __uint_as_float(__ldg(bounds + i)),
-                        __uint_as_float(__ldg(bounds + action.count + i)));
 }
 
 // A warp takes a column, its lanes neighbouring outputs.
@@ -77,23 +69,9 @@ __device__ __forceinline__ void copy_output(const Net& net, const Output& output
     float* to = rows + (first + c) * output.size;
     for (int i = static_cast<int>(threadIdx.x) % 32; i < output.size; i += 32) {
       float y = block.at(output.place + static_cast<std::uint32_t>(i), c);
-      if (acts) y = continuous(net, i, y);
+      if (acts && net.head.squash) y = canonical(tanh(vec{y})).v;
+      if (acts) y = bounded_action(net.head, i, y);
       to[i] = canonical(vec{y}).v;
-    }
-  }
-}
-
-template <int V, int G>
-__device__ __forceinline__ void finish(const Net& net, const Call& call,
-                                       const Block<V, G>& block, std::int64_t first,
-                                       int count) {
-  for (int k = 0; k < call.wanted; ++k) {
-    const bool acts = k == 0 && call.acts != 0;
-    if (acts && net.action.whole != 0) {
-      choose(net, block, first, count, static_cast<std::int64_t*>(call.outputs[k]));
-    } else {
-      copy_output(net, net.outputs[k], acts, block, first, count,
-                  static_cast<float*>(call.outputs[k]));
     }
   }
 }

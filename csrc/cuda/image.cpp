@@ -16,9 +16,23 @@ namespace {
 // Places that a norm works in: two times 16 partial sums.
 constexpr std::int64_t kScratch = 32;
 
+constexpr std::uint32_t kNoWords = ~0u;
+
 [[noreturn]] void refuse(const std::string& what) {
   throw std::invalid_argument("cuda: expected " + what +
                               "; device=\"cpu\" runs this policy");
+}
+
+// Places of what a sampler works on: outputs, parameters, actions, two numbers an
+// output.
+std::int64_t room_for(const Program& program) {
+  const Head& head = program.head;
+  if (!head.samples()) return 0;
+  std::int64_t features = 0;
+  if (head.parameter >= 0) {
+    features = program.outputs[static_cast<std::size_t>(head.parameter)].second.size;
+  }
+  return 3 * std::int64_t{head.size} + features + head.actions;
 }
 
 [[noreturn]] void refuse_kind(OpKind kind, std::size_t number) {
@@ -70,7 +84,7 @@ Outline::Outline(const Program& program) {
 void Outline::settle_slots(const Program& program) {
   const std::size_t slots = program.slots.size();
   const std::size_t count = program.ops.size();
-  std::vector<Tenant> tenants(slots + count, Tenant{0, count, 0});
+  std::vector<Tenant> tenants(slots + count + 1, Tenant{0, count, 0});
   for (std::size_t s = 0; s < slots; ++s) tenants[s].size = program.slots[s];
   const auto lives = [&](const Span& span, std::size_t at) {
     Tenant& tenant = tenants[static_cast<std::size_t>(span.slot)];
@@ -83,11 +97,13 @@ void Outline::settle_slots(const Program& program) {
     if (program.ops[n].kind == OpKind::norm) tenants[slots + n] = {kScratch, n, n};
   }
   for (const auto& output : program.outputs) lives(output.second, count);
+  tenants.back() = {room_for(program), count, count};
   net_.places = static_cast<std::int32_t>(1 + settle(&tenants));
   for (std::size_t t = 0; t < tenants.size(); ++t) {
     const auto at = static_cast<std::uint32_t>(1 + tenants[t].place);
     t < slots ? slots_.push_back(at) : scratch_.push_back(at);
   }
+  net_.room = scratch_.back();
 }
 
 std::uint32_t Outline::place(const Span& span) const {
@@ -95,9 +111,17 @@ std::uint32_t Outline::place(const Span& span) const {
          static_cast<std::uint32_t>(span.start);
 }
 
-std::uint32_t Outline::add_words(const float* numbers, std::int32_t count) {
+std::uint32_t Outline::add_words(const float* numbers, std::int64_t count) {
+  if (numbers == nullptr) return kNoWords;
   const auto at = static_cast<std::uint32_t>(words_.size());
-  for (std::int32_t i = 0; i < count; ++i) words_.push_back(word(numbers[i]));
+  for (std::int64_t i = 0; i < count; ++i) words_.push_back(word(numbers[i]));
+  return at;
+}
+
+std::uint32_t Outline::add_words(const std::int32_t* numbers, std::int64_t count) {
+  if (numbers == nullptr) return kNoWords;
+  const auto at = static_cast<std::uint32_t>(words_.size());
+  words_.insert(words_.end(), numbers, numbers + count);
   return at;
 }
 
@@ -229,25 +253,33 @@ void Outline::add_linear(Step* step, const Op& op) {
 }
 
 void Outline::add_head(const Head& head) {
-  Action& action = net_.action;
-  action.bounds = head.bounds;
-  action.squash = head.squash;
-  action.whole = head.discrete();
-  action.choices = head.sizes != nullptr;
-  action.count = head.discrete() ? head.actions : head.size;
-  action.words = static_cast<std::uint32_t>(words_.size());
-  if (action.choices != 0) {
-    std::uint32_t first = 0;
-    for (std::int32_t a = 0; a < head.actions; ++a) {
-      const auto size = static_cast<std::uint32_t>(head.sizes[a]);
-      const std::int32_t start = head.starts == nullptr ? 0 : head.starts[a];
-      words_.insert(words_.end(), {first, size, static_cast<std::uint32_t>(start)});
-      first += size;
-    }
-  } else if (head.low != nullptr) {
-    add_words(head.low, head.size);
-    add_words(head.high, head.size);
-  }
+  net_.head = head;
+  net_.whole = head.discrete();
+  const std::int64_t entries = std::int64_t{head.latent} * head.size;
+  head_ = {add_words(head.low, head.size),      add_words(head.high, head.size),
+           add_words(head.log_std, head.size),  add_words(head.std, entries),
+           add_words(head.variance, entries),   add_words(head.sizes, head.actions),
+           add_words(head.starts, head.actions)};
+}
+
+Net Outline::net_at(const std::uint32_t* words, const double* doubles) const {
+  Net net = net_;
+  net.words = words;
+  net.doubles = doubles;
+  const auto floats = [&](std::uint32_t at) {
+    return at == kNoWords ? nullptr : reinterpret_cast<const float*>(words + at);
+  };
+  const auto whole = [&](std::uint32_t at) {
+    return at == kNoWords ? nullptr : reinterpret_cast<const std::int32_t*>(words + at);
+  };
+  net.head.low = floats(head_.low);
+  net.head.high = floats(head_.high);
+  net.head.log_std = floats(head_.log_std);
+  net.head.std = floats(head_.std);
+  net.head.variance = floats(head_.variance);
+  net.head.sizes = whole(head_.sizes);
+  net.head.starts = whole(head_.starts);
+  return net;
 }
 
 Weights pack(const Outline& outline, const std::vector<LayerView>& layers,

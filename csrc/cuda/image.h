@@ -15,9 +15,11 @@ class Outline {
  public:
   explicit Outline(const Program& program);
 
-  // Steps and outputs; rows and words as they lie in every image. The pointers are
-  // null.
+  // Steps, outputs and head. The pointers are null.
   const Net& net() const { return net_; }
+
+  // The same with words and doubles where they lie.
+  Net net_at(const std::uint32_t* words, const double* doubles) const;
   const std::vector<std::uint32_t>& words() const { return words_; }
   const std::vector<double>& doubles() const { return doubles_; }
 
@@ -43,12 +45,17 @@ class Outline {
   void add_linear(Step* step, const Op& op);
   void add_view(Step* step, const OpView& view);
   void add_head(const Head& head);
-  std::uint32_t add_words(const float* numbers, std::int32_t count);
+  std::uint32_t add_words(const float* numbers, std::int64_t count);
+  std::uint32_t add_words(const std::int32_t* numbers, std::int64_t count);
   std::uint32_t place(const Span& span) const;
 
   Net net_ = {};
   std::vector<std::uint32_t> words_;
   std::vector<double> doubles_;
+  // The first word of each array of the head; kNoWords where it has none.
+  struct {
+    std::uint32_t low, high, log_std, std, variance, sizes, starts;
+  } head_ = {};
   std::vector<std::uint32_t> slots_;    // place of each
   std::vector<std::uint32_t> scratch_;  // of each op
   std::vector<std::vector<std::uint32_t>> sources_;

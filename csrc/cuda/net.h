@@ -46,6 +46,11 @@ struct Shape {
 constexpr Shape kShapes[] = {{1, 4}, {1, 2}, {1, 1}, {2, 1}, {4, 1}};
 constexpr int kShapeCount = sizeof kShapes / sizeof kShapes[0];
 
+// Tiles whose kernels can sample, if no blocks share them.
+SPARSEAGENT_BOTH constexpr bool samples(const Shape& shape) {
+  return shape.vectors == 1;
+}
+
 // Blocks of a cluster share a tile whose lanes have one observation: small batches.
 constexpr bool clusters(const Shape& shape) { return shape.vectors == 1; }
 constexpr int kMostBlocks = 8;
@@ -113,24 +118,14 @@ struct Output {
   std::int32_t size;
 };
 
-// What makes actions of the first output, deterministically: the mode of whatever the
-// head is.
-struct Action {
-  HeadKind bounds;      // continuous: raw, clip or unscale
-  std::int32_t squash;  // continuous: tanh, before that
-  std::int32_t whole;   // discrete
-  std::int32_t
-      choices;          // discrete: the largest of some outputs, else one output's sign
-  std::int32_t count;   // numbers of an action
-  std::uint32_t words;  // choices: (first output, outputs, start); else low, then high
-};
-
 struct Net {
   Step steps[kMostSteps];
   Output outputs[kMostOutputs];
   std::int32_t step_count;
   std::int32_t places;  // of a tile; place 0 is the zeros
-  Action action;
+  Head head;            // its arrays are words
+  std::int32_t whole;   // actions are whole numbers
+  std::uint32_t room;   // place of what samplers work in
   const Pair* pairs;
   const Row* rows;
   const std::uint32_t* words;
@@ -141,14 +136,30 @@ struct Net {
   }
 };
 
-// One launch.
+// What is done to the first output.
+enum class Acts : std::int32_t {
+  none,    // it comes as it is
+  mode,    // the deterministic action
+  sample,  // a sample, or what is masked, or with its probability
+};
+
+// One launch. Outputs that nobody wants are null.
 struct Call {
   const void* inputs[kMostInputs];
   void* outputs[kMostOutputs];
   DType dtypes[kMostInputs];
   std::int64_t batch;
   std::int32_t wanted;  // the first outputs
-  std::int32_t acts;    // the first output is to be actions
+  Acts acts;
+
+  // Of a sample.
+  Draw draw;
+  std::int32_t draws;      // 0: the mode
+  std::int32_t wide_rows;  // int64, not int32
+  const void* rows;        // numbers of the environments [batch]; null: 0, 1, ...
+  const void* masks;       // [batch, outputs], 0 where not allowed; null: all are
+  float* samples;          // [batch, actions], before the bounds; null: unwanted
+  float* log_probs;        // [batch]
 };
 
 static_assert(sizeof(Net) + sizeof(Call) <= 4096, "CUDA's bound on parameters");

@@ -1,6 +1,7 @@
 #include "cuda/plan.h"
 
 #include <algorithm>
+#include <iterator>
 #include <stdexcept>
 #include <utility>
 
@@ -71,6 +72,11 @@ Plan::Plan(Program program, int device)
         " features alive at a time on " + facts_.name + ", got " +
         std::to_string(places()) + "; device=\"cpu\" runs this policy");
   }
+  // The narrowest is always among them.
+  std::copy_if(tilings_.begin(), tilings_.end(), std::back_inserter(sampling_),
+               [](const Tiling& tiling) {
+                 return tiling.cluster == 1 && samples(kShapes[tiling.shape]);
+               });
   work_.steps = outline_.net().step_count;
   work_.layers = static_cast<int>(layers_.size());
   for (const LayerView& layer : layers_) work_.entries += layer.nnz();
@@ -82,11 +88,10 @@ Plan::Plan(Program program, int device)
     if (packed_.empty() || packed_.back().shape != tiling.shape) {
       const Weights weights = pack(outline_, layers_, shape);
       Packed packed = {tiling.shape, uploaded(weights.pairs), uploaded(weights.rows),
-                       outline_.net()};
+                       outline_.net_at(static_cast<const std::uint32_t*>(words_.data()),
+                                       static_cast<const double*>(doubles_.data()))};
       packed.net.pairs = static_cast<const Pair*>(packed.pairs.data());
       packed.net.rows = static_cast<const Row*>(packed.rows.data());
-      packed.net.words = static_cast<const std::uint32_t*>(words_.data());
-      packed.net.doubles = static_cast<const double*>(doubles_.data());
       packed_.push_back(std::move(packed));
       prepare(shape, false, static_cast<std::uint32_t>(facts_.shared_bytes));
     } else if (tiling.cluster == 2) {
@@ -102,8 +107,8 @@ const Net& Plan::net(int shape) const {
       ->net;
 }
 
-Tiling Plan::tiling(std::int64_t batch) const {
-  return choose(tilings_, work_, outline_.net(), facts_, batch);
+Tiling Plan::tiling(std::int64_t batch, bool sampling) const {
+  return choose(sampling ? sampling_ : tilings_, work_, outline_.net(), facts_, batch);
 }
 
 unsigned Plan::blocks(const Tiling& tiling, std::int64_t batch) const {
@@ -114,7 +119,7 @@ unsigned Plan::blocks(const Tiling& tiling, std::int64_t batch) const {
 
 void Plan::run(const Call& call, void* stream) const {
   if (call.batch == 0) return;
-  const Tiling chosen = tiling(call.batch);
+  const Tiling chosen = tiling(call.batch, call.acts == Acts::sample);
   launch(kShapes[chosen.shape], chosen.cluster, blocks(chosen, call.batch),
          net(chosen.shape), call, stream);
 }

@@ -24,8 +24,8 @@ class Plan {
   const std::vector<Tiling>& tilings() const { return tilings_; }
   std::int32_t places() const { return outline_.net().places; }
 
-  // What a batch goes through.
-  Tiling tiling(std::int64_t batch) const;
+  // What a batch goes through, and one of which samples are wanted.
+  Tiling tiling(std::int64_t batch, bool sampling = false) const;
   unsigned blocks(const Tiling& tiling, std::int64_t batch) const;
 
   // One launch on the stream, of the current device: neither allocates nor waits.
@@ -54,6 +54,7 @@ class Plan {
   Work work_;
   std::vector<LayerView> layers_;
   std::vector<Tiling> tilings_;
+  std::vector<Tiling> sampling_;  // those that can sample
   Memory words_;
   Memory doubles_;
   std::vector<Packed> packed_;  // one for each shape of the tilings

@@ -55,6 +55,13 @@ struct Case {
   std::vector<const char*> inputs;
   std::vector<const char*> outputs;  // expected
   const char* actions = nullptr;     // expected
+  bool samples = false;
+  Draw draw;
+  const char* rows = nullptr;
+  const char* masks = nullptr;
+  const char* sampled = nullptr;  // expected, as the next two
+  const char* raw = nullptr;
+  const char* log_probs = nullptr;
 
   std::size_t input_bytes(std::size_t k) const {  // of one observation
     return static_cast<std::size_t>(program.inputs[k].step.size * bytes_of(dtypes[k]));
@@ -77,6 +84,8 @@ Case read_case(Reader* reader) {
   for (std::size_t k = 0; k < inputs; ++k) {
     c.dtypes.push_back(static_cast<DType>(reader->number()));
   }
+  c.samples = reader->number() != 0;
+  const bool masked = reader->number() != 0;
   policy = reader->take(bytes);
   c.program = read_policy(policy, bytes);
   for (std::size_t k = 0; k < inputs; ++k) {
@@ -86,6 +95,15 @@ Case read_case(Reader* reader) {
     c.outputs.push_back(reader->take(c.batch * c.output_bytes(k)));
   }
   c.actions = reader->take(c.batch * c.action_bytes());
+  if (!c.samples) return c;
+  c.draw.seed = reader->number();
+  c.draw.step = reader->number();
+  c.rows = reader->take(c.batch * sizeof(std::int64_t));
+  const Head& head = c.program.head;
+  if (masked) c.masks = reader->take(c.batch * static_cast<std::size_t>(head.size));
+  c.sampled = reader->take(c.batch * c.action_bytes());
+  if (!head.discrete()) c.raw = reader->take(c.batch * c.action_bytes());
+  c.log_probs = reader->take(c.batch * sizeof(float));
   return c;
 }
 
@@ -101,11 +119,9 @@ struct Image {
       if (op.kind == OpKind::linear) layers.push_back(op.layer);
     }
     weights = cuda::pack(outline, layers, shape);
-    net = outline.net();
+    net = outline.net_at(outline.words().data(), outline.doubles().data());
     net.pairs = weights.pairs.data();
     net.rows = weights.rows.data();
-    net.words = outline.words().data();
-    net.doubles = outline.doubles().data();
   }
 };
 
@@ -115,7 +131,7 @@ struct Launch {
   unsigned block;
   bool one;  // block, or cluster, for all tiles
   Order order;
-  bool acts;  // the head's actions; else all outputs
+  cuda::Acts acts;  // the head's actions, or all outputs
 };
 
 bool run(const Case& c, const Image& image, const cuda::Shape& shape, const Launch& l) {
@@ -127,9 +143,10 @@ bool run(const Case& c, const Image& image, const cuda::Shape& shape, const Laun
     call.inputs[k] = memory.back()->data();
     call.dtypes[k] = c.dtypes[k];
   }
-  const std::size_t wanted = l.acts ? 1 : c.outputs.size();
+  const bool acts = l.acts != cuda::Acts::none;
+  const std::size_t wanted = acts ? 1 : c.outputs.size();
   for (std::size_t k = 0; k < wanted; ++k) {
-    const std::size_t bytes = l.acts ? c.action_bytes() : c.output_bytes(k);
+    const std::size_t bytes = acts ? c.action_bytes() : c.output_bytes(k);
     memory.push_back(std::make_unique<Guarded>(l.batch * bytes));
     memory.back()->poison();
     call.outputs[k] = memory.back()->data();
@@ -137,6 +154,18 @@ bool run(const Case& c, const Image& image, const cuda::Shape& shape, const Laun
   call.batch = static_cast<std::int64_t>(l.batch);
   call.wanted = static_cast<std::int32_t>(wanted);
   call.acts = l.acts;
+  const bool samples = l.acts == cuda::Acts::sample;
+  Guarded log_probs(l.batch * sizeof(float));
+  Guarded raw(l.batch * c.action_bytes());
+  if (samples) {
+    call.draw = c.draw;
+    call.draws = 1;
+    call.wide_rows = 1;
+    call.rows = c.rows;
+    call.masks = c.masks;
+    call.log_probs = reinterpret_cast<float*>(log_probs.data());
+    if (c.raw != nullptr) call.samples = reinterpret_cast<float*>(raw.data());
+  }
   const auto columns = static_cast<std::size_t>(shape.columns());
   const auto tiles = static_cast<unsigned>((l.batch + columns - 1) / columns);
   const bool met = on_cpu::launch(
@@ -144,11 +173,16 @@ bool run(const Case& c, const Image& image, const cuda::Shape& shape, const Laun
       l.order, [&] { run_kernel(shape, l.cluster > 1, image.net, call); });
   if (!met) return false;
   for (std::size_t k = 0; k < wanted; ++k) {
-    const char* expected = l.acts ? c.actions : c.outputs[k];
-    const std::size_t bytes = l.acts ? c.action_bytes() : c.output_bytes(k);
+    const char* expected = samples ? c.sampled : acts ? c.actions : c.outputs[k];
+    const std::size_t bytes = acts ? c.action_bytes() : c.output_bytes(k);
     if (std::memcmp(call.outputs[k], expected, l.batch * bytes) != 0) return false;
   }
-  return true;
+  if (!samples) return true;
+  if (c.raw != nullptr &&
+      std::memcmp(raw.data(), c.raw, l.batch * c.action_bytes()) != 0) {
+    return false;
+  }
+  return std::memcmp(log_probs.data(), c.log_probs, l.batch * sizeof(float)) == 0;
 }
 
 class Runner {
@@ -169,7 +203,7 @@ class Runner {
                                  number_ % 5 == 0 && !threads_ ? 256u : 64u,
                                  number_ % 3 == 0,
                                  order(),
-                                 number_ % 4 == 0};
+                                 acts(c, shape, cluster)};
           note(::run(c, image, shape, launch), path, shape, launch);
         }
       }
@@ -194,6 +228,13 @@ class Runner {
     return all;
   }
 
+  cuda::Acts acts(const Case& c, const cuda::Shape& shape, unsigned cluster) const {
+    if (c.samples && cluster == 1 && cuda::samples(shape) && number_ % 2 == 0) {
+      return cuda::Acts::sample;
+    }
+    return number_ % 4 == 1 ? cuda::Acts::mode : cuda::Acts::none;
+  }
+
   Order order() const {
     if (threads_) return Order::threads;
     constexpr Order kOrders[] = {Order::forward, Order::backward, Order::shuffled};
@@ -208,7 +249,8 @@ class Runner {
     if (++failed_ > 10) return;
     std::printf("FAILED: %s, tile %d x %d, cluster %u, batch %zu, order %d, %s\n", path,
                 shape.lanes(), shape.vectors, l.cluster, l.batch,
-                static_cast<int>(l.order), l.acts ? "actions" : "outputs");
+                static_cast<int>(l.order),
+                l.acts == cuda::Acts::none ? "outputs" : "actions");
   }
 
   bool threads_;

@@ -33,9 +33,30 @@ def write_case(path: Path, policy: sa.SparsePolicy, rows: Mapping[str, Any]) -> 
     actions, _ = act.predict(observation)
     data = policy.to_bytes()
     dtypes = [DTYPES.index(str(array.dtype)) for array in given]
-    header = np.array([len(data), len(given[0]), len(given), *dtypes], np.int64)
     arrays = [*given, *outputs.values(), actions]
+    flags = [policy.head.samples, takes_masks(policy.head)]
+    if policy.head.samples:
+        arrays += sampled(act, observation, len(given[0]))
+    header = np.array([len(data), len(given[0]), len(given), *dtypes, *flags], np.int64)
     path.write_bytes(header.tobytes() + data + b"".join(array.tobytes() for array in arrays))
+
+
+def takes_masks(head: sa.Head) -> bool:
+    """Whether some actions may be forbidden."""
+    return head.kind in ("categorical", "multi_categorical")
+
+
+def sampled(act: sa.Plan, observation: Any, batch: int) -> list[Any]:
+    """Seed and step, numbers of environments, masks where the head takes any, and the sample."""
+    head, size = act.policy.head, act.policy.output_size
+    rng = np.random.default_rng(batch)
+    rows = rng.permutation(1000)[:batch].astype(np.int64)
+    masks = rng.random((batch, size)) < 0.8 if takes_masks(head) else None
+    drawn = act.sample(observation, action_masks=masks, seed=2**63 + 5, step=2**40 + 3, rows=rows)
+    arrays = [np.array([2**63 + 5, 2**40 + 3], np.uint64), rows]
+    arrays += [] if masks is None else [masks]
+    discrete = drawn.action.dtype == np.int64
+    return [*arrays, drawn.action, *([] if discrete else [drawn.raw_action]), drawn.log_prob]
 
 
 def wild(rng: Any, rows: Any) -> Any:
@@ -48,7 +69,7 @@ def wild(rng: Any, rows: Any) -> Any:
     return rows
 
 
-def head_for(rng: Any, program: Program) -> sa.Head:
+def head_for(rng: Any, program: Program, number: int) -> sa.Head:
     """Any kind of head that fits the first output."""
     size = next(iter(program.outputs.values())).size
     low = rng.uniform(-1, 0, size).astype(np.float32)
@@ -59,9 +80,26 @@ def head_for(rng: Any, program: Program) -> sa.Head:
         *(sa.Raw(), sa.Argmax(), sa.Clip(box), sa.Unscale(box), sa.Bernoulli()),
         *(sa.Categorical(start=-3), sa.MultiCategorical(sizes, tuple(range(len(sizes))))),
         sa.DiagGaussian(np.zeros(size, np.float32), bounds=sa.Unscale(box), squash=True),
-        sa.DiagGaussian(np.zeros(size, np.float32), bounds=sa.Clip(box)),
+        sa.DiagGaussian(low, bounds=sa.Clip(box)),
+        sa.EpsilonGreedy(0.5),
     ]
-    return heads[int(rng.integers(len(heads)))]
+    return heads[number % len(heads)]
+
+
+def gsde_case(path: Path, squash: bool) -> None:
+    """Noise that depends on the state: the latent features are an output."""
+    rng = np.random.default_rng(17 + squash)
+    draft = Draft(rng)
+    seen = draft.observe("observation", sa.Observation((6,)))
+    latent = draft.linear((seen,), 12, activation="tanh")
+    mean = draft.linear((latent,), 3, activation="identity")
+    value = draft.linear((latent,), 1, activation="identity")
+    program = Program(
+        draft.slots, tuple(draft.ops), {"action": mean, "value": value, "latent": latent}
+    )
+    std = rng.uniform(0.1, 1, (12, 3)).astype(np.float32)
+    policy = sa.SparsePolicy(program, sa.GSDE(std, resample=4, squash=squash))
+    write_case(path, policy, {"observation": rows_for(rng, program, 33)})
 
 
 def random_case(path: Path, seed: int, batch: int) -> None:
@@ -69,7 +107,7 @@ def random_case(path: Path, seed: int, batch: int) -> None:
     rng = np.random.default_rng(seed)
     program = random_program(rng)
     rows = rows_for(rng, program, batch)
-    policy = sa.SparsePolicy(program, head_for(rng, program))
+    policy = sa.SparsePolicy(program, head_for(rng, program, seed))
     if seed % 2 == 0:
         rows = wild(rng, rows)
     write_case(path, policy, {"observation": rows})
@@ -142,6 +180,8 @@ def write_all(folder: Path, programs: int, batch: int = 70) -> list[Path]:
         random_case(path(f"random{seed}"), seed, batch)
     for seed, dtype in enumerate(DTYPES):
         dtype_case(path(dtype), seed, dtype, 35)
+    gsde_case(path("gsde"), False)
+    gsde_case(path("gsde_squashed"), True)
     rng = np.random.default_rng(7)
     program, rows = several_inputs(rng, 20)
     write_case(path("several"), sa.SparsePolicy(program), rows)

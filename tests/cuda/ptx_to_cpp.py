@@ -18,6 +18,7 @@ PRELUDE = """// Written by ptx_to_cpp.py.
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 
 #include "on_cpu.h"
 
@@ -64,8 +65,13 @@ inline uint32_t insert(uint32_t a, uint32_t b, uint32_t at, uint32_t count) {
   }
   return b;
 }
-inline uint32_t whole(double a) {
-  return a != a || a <= 0 ? 0 : a >= 4294967295.0 ? 4294967295u : (uint32_t)a;
+// Towards zero; what is too large becomes the largest.
+template <typename T>
+T whole(double a) {
+  using limits = std::numeric_limits<T>;
+  if (a != a) return 0;
+  if (a <= (double)limits::min()) return limits::min();
+  return a >= (double)limits::max() ? limits::max() : (T)a;
 }
 
 // Shared memory of the cluster: the block in the high byte.
@@ -90,6 +96,7 @@ SPECIAL = {
 BINARY = {"add": "+", "sub": "-", "mul": "*", "div": "/", "and": "&", "or": "|", "xor": "^"}
 ORDERED = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 UNORDERED = {"equ": "!=", "ltu": ">=", "leu": ">", "gtu": "<=", "geu": "<"}  # not (a OP b)
+WHOLE = [("u32", "f64"), ("s32", "f32")]  # towards zero, as C++ casts
 INEXACT = {"ftz", "approx", "sat", "full", "rz", "rm", "rp", "rzi", "rni"}
 
 
@@ -116,6 +123,7 @@ class Entry:
         self.name = name
         self.shared = shared
         self.parameters: dict[str, int] = {}
+        self.local: set[str] = set()
         self.registers: list[str] = []
         self.code: list[str] = []
         self.size = 0
@@ -141,6 +149,8 @@ class Entry:
             return register(text) if kind == "pred" else f"as<{ctype}>({register(text)})"
         if text in self.parameters:
             return f"(uint64_t)(parameters + {self.parameters[text]})"
+        if text in self.local:
+            return f"(uint64_t)(uintptr_t)(local_{text})"
         if text in self.shared:
             return f"({ctype})(on_cpu::place().rank << 24)"
         if text[:2].lower() in ("0f", "0d"):
@@ -170,7 +180,7 @@ class Entry:
 
     def memory(self, name: str, parts: list[str], args: list[str]) -> str:
         kind = parts[-1]
-        space = next((p for p in parts if p in ("param", "shared", "global")), None)
+        space = next((p for p in parts if p in ("param", "shared", "global", "local")), None)
         if space is None and "shared::cluster" in parts:
             space = "shared::cluster"
         if space is None:  # generic: nothing makes a generic address of shared memory
@@ -217,8 +227,8 @@ class Entry:
         how = parts[1:-2]
         real = (to[0] == "f", source[0] == "f")
         value = self.value(args[1], source)
-        if how == ["rzi"] and to == "u32" and source == "f64":
-            return self.put(args[0], to, f"whole({value})")
+        if how == ["rzi"] and (to, source) in WHOLE:
+            return self.put(args[0], to, f"whole<{CTYPE[to]}>({value})")
         exact = real == (False, False) or (to, source) == ("f64", "f32")
         if real == (False, True) or how != ([] if exact else ["rn"]):
             raise RefusedError(".".join(parts))
@@ -243,6 +253,9 @@ class Entry:
             wide = kind[0] + str(2 * width(kind))
             a = [f"({CTYPE[wide]}){self.value(x, kind)}" for x in args[1:3]]
             return self.put(args[0], wide, f"{a[0]} * {a[1]}")
+        if name == "mul" and parts[1:] == ["hi", "u32"]:
+            a, b = (f"(uint64_t){self.value(x, kind)}" for x in args[1:])
+            return self.put(args[0], kind, f"{a} * {b} >> 32")
         if name in ("mul", "mad"):
             if parts[1] != "lo":
                 raise RefusedError(".".join(parts))
@@ -280,7 +293,8 @@ class Entry:
         op = op.replace("shared::cluster", "shared@cluster")
         parts = [part.replace("@", "::") for part in op.split(".")]
         name, kind = parts[0], parts[-1]
-        if INEXACT & set(parts) and op != "cvt.rzi.u32.f64":
+        casts = [f"cvt.rzi.{to}.{source}" for to, source in WHOLE]
+        if INEXACT & set(parts) and op not in casts:
             raise RefusedError(f"{op}: not exact")
         if name == "bra":
             return f"goto {label(args[0])};"
@@ -297,7 +311,7 @@ class Entry:
             return self.put(args[0], "u32", f"({at} & 0xffffffu) | {rank} << 24")
         if name in ("ld", "st"):
             return self.memory(name, parts, args)
-        if name == "mov" or op == "cvta.to.global.u64":
+        if name == "mov" or op in ("cvta.to.global.u64", "cvta.local.u64", "cvta.param.u64"):
             return self.put(args[0], kind, self.value(args[1], kind))
         if name == "cvt":
             return self.convert(parts, args)
@@ -319,6 +333,15 @@ class Entry:
             ctype = "bool" if bits == 1 else f"uint{bits}_t"
             names = [f"{register(declared[2])}{i} = 0" for i in range(int(declared[3]))]
             self.registers.append(f"  {ctype} {', '.join(names)};")
+            return
+        declared = re.match(r"\.reg \.b64 (%[\w$]+)$", line)
+        if declared:
+            self.registers.append(f"  uint64_t {register(declared[1])} = 0;")
+            return
+        declared = re.match(r"\.local \.align \d+ \.b8 (\w+)\[(\d+)\]", line)
+        if declared:
+            self.local.add(declared[1])
+            self.registers.append(f"  alignas(16) char local_{declared[1]}[{declared[2]}];")
             return
         if line.startswith((".pragma", ".loc")) or line in ("{", "}"):
             return

@@ -298,8 +298,70 @@ def test_interfaces_that_lie(rng: Any) -> None:
 
 def test_sampling_needs_a_distribution(rng: Any) -> None:
     plan = sa.compile(small(rng), device="cuda")
-    with pytest.raises(ValueError, match=r"deterministic: expected True, .* no kernels that"):
-        plan.predict(torch.from_numpy(rows(rng, 2)), deterministic=False)
+    x = torch.from_numpy(rows(rng, 2))
+    with pytest.raises(ValueError, match="the head raw holds no distribution to sample from"):
+        plan.predict(x, deterministic=False)
+    with pytest.raises(ValueError, match="action_masks: expected none for the head raw"):
+        plan.predict(x, action_masks=torch.ones(2, 5, dtype=torch.bool))
+    plan = sa.compile(small(rng, head=sa.Categorical()), device="cuda")
+    with pytest.raises(ValueError, match="seed, step: expected both"):
+        plan.predict(x, deterministic=False, seed=3)
+    with pytest.raises(ValueError, match=r"action_masks: expected bool \[2, 5\], got"):
+        plan.predict(x, action_masks=torch.ones(2, 4, dtype=torch.bool))
+    with pytest.raises(ValueError, match=r"rows: expected int32 or int64 \[2\], got"):
+        plan.predict(x, deterministic=False, rows=torch.zeros(3, dtype=torch.int64))
+
+
+HEADS = {
+    "categorical": sa.Categorical(start=2),
+    "multi_categorical": sa.MultiCategorical((2, 3)),
+    "bernoulli": sa.Bernoulli(),
+    "gaussian": sa.DiagGaussian(np.full(5, -1, np.float32), squash=True),
+    "epsilon_greedy": sa.EpsilonGreedy(0.3),
+}
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_samples_are_those_of_the_cpu(rng: Any, kind: str) -> None:
+    policy = small(rng, head=HEADS[kind])
+    plan, cpu = sa.compile(policy, device="cuda"), sa.compile(policy, tune=0)
+    x = rows(rng, 300)
+    numbers = rng.permutation(300).astype(np.int64)
+    given: dict[str, Any] = {"seed": 2**64 - 1, "step": 77}
+    masked = kind in ("categorical", "multi_categorical")
+    masks = rng.random((300, 5)) < 0.7 if masked else None
+    expected = cpu.sample(x, rows=numbers, action_masks=masks, **given)
+    found = plan.sample(
+        torch.from_numpy(x),
+        rows=torch.from_numpy(numbers),
+        action_masks=None if masks is None else torch.from_numpy(masks),
+        **given,
+    )
+    for name, array in expected._asdict().items():
+        if array is None:
+            assert getattr(found, name) is None
+        else:
+            assert same_bits(getattr(found, name).numpy(), array), name
+    actions, _ = plan.predict(torch.from_numpy(x), deterministic=False, **given)
+    assert same_bits(actions.numpy(), cpu.predict(x, deterministic=False, **given)[0])
+    mode = plan.sample(torch.from_numpy(x), deterministic=True)
+    assert same_bits(mode.log_prob.numpy(), cpu.sample(x, deterministic=True).log_prob)
+    fresh = [plan.predict(torch.from_numpy(x), deterministic=False)[0] for _ in range(2)]
+    assert not torch.equal(*fresh)
+
+
+def test_a_sampler_counts_the_steps(rng: Any) -> None:
+    program, given = several_inputs(rng, 9)
+    policy = sa.SparsePolicy(program, sa.Categorical())
+    samplers = [
+        sa.Sampler(sa.compile(policy, device="cuda"), seed=4),  # type: ignore[arg-type]
+        sa.Sampler(sa.compile(policy, tune=0), seed=4),
+    ]
+    tensors = {name: torch.from_numpy(array) for name, array in given.items()}
+    for _ in range(3):
+        drawn, expected = samplers[0].sample(tensors), samplers[1].sample(given)
+        assert same_bits(drawn.action.numpy(), expected.action)
+        assert same_bits(drawn.value.numpy(), expected.value)
 
 
 # --- compile, devices --------------------------------------------------------------------------

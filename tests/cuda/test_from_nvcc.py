@@ -109,5 +109,6 @@ def test_no_spills_and_few_registers(nvcc: Path, tmp_path: Path) -> None:
     assert len(found) == 8 * len(architectures), log[-2000:]
     for vectors, groups, cluster, sm, frame, stores, loads, registers in found:
         what = (vectors, groups, cluster, f"sm_{sm}")
-        assert frame == stores == loads == "0", what
+        assert stores == loads == "0", what
+        assert int(frame) <= 16, (*what, frame)  # of kernels that sample
         assert int(registers) <= MOST_REGISTERS[int(vectors)], (*what, registers)

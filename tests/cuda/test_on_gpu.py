@@ -44,9 +44,10 @@ def policy_of(name: str) -> sa.SparsePolicy:
     if name == "XL":
         return wide_policy(rng)
     if name.startswith("random"):
-        rng = np.random.default_rng(int(name[6:]))
+        seed = int(name[6:])
+        rng = np.random.default_rng(seed)
         program = random_program(rng)
-        return sa.SparsePolicy(program, head_for(rng, program))
+        return sa.SparsePolicy(program, head_for(rng, program, seed))
     sizes, sparsity, activation = NETS[name]
     runs = 3 if name == "P128" else 1
     return random_policy(rng, sizes, sparsity, activation, runs)
