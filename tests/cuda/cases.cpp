@@ -210,6 +210,8 @@ class Runner {
     }
   }
 
+  bool failed() const { return failed_ > 0; }
+
   int finish() const {
     std::printf("%ld passed, %ld failed\n", passed_, failed_);
     return failed_ == 0 ? 0 : 1;
@@ -263,7 +265,11 @@ class Runner {
 
 int main(int argc, char** argv) {
   if (argc < 3) return 2;
-  Runner runner(std::string(argv[1]) == "threads");
-  for (int i = 2; i < argc; ++i) runner.run(argv[i]);
+  const std::string mode = argv[1];
+  Runner runner(mode == "threads");
+  for (int i = 2; i < argc; ++i) {
+    runner.run(argv[i]);
+    if (mode == "until" && runner.failed()) break;
+  }
   return runner.finish();
 }

@@ -12,7 +12,7 @@ from make_cases import write_all
 @pytest.fixture(scope="session")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Files for the program `cases`, by name."""
-    paths = write_all(tmp_path_factory.mktemp("cases"), 16)
+    paths = write_all(tmp_path_factory.mktemp("cases"), 12)
     return {path.stem: path for path in paths}
 
 

@@ -18,7 +18,8 @@ from networks import random_csr, random_policy
 from programs import Draft, random_program, rows_for, several_inputs
 
 import sparseagent as sa
-from sparseagent.program import Program
+from sparseagent.ops.norm import Norm
+from sparseagent.program import Program, Span
 
 #: In the order of the C++ enum DType.
 DTYPES = ["float32", "float64", "uint8", "int8", "int32", "int64", "bool"]
@@ -163,6 +164,21 @@ def simba(rng: Any, inputs: int = 67, width: int = 128, actions: int = 21) -> Pr
     return Program(draft.slots, tuple(draft.ops), {"action": mean})
 
 
+def norms(rng: Any) -> Program:
+    """Every rule of norm, wide and narrow."""
+    draft = Draft(rng)
+    seen = draft.observe("observation", sa.Observation((37,)))
+    outputs = {}
+    for rule in ("layer", "rms", "l2"):
+        span = draft.slot(37)
+        draft.ops.append(Norm((seen,), (span,), rule, 1e-5))
+        outputs[rule] = span
+    short = draft.slot(3)
+    draft.ops.append(Norm((Span(seen.slot, 4, 7),), (short,), "layer", 1e-5))
+    action = draft.linear((*outputs.values(), short), 5, activation="identity")
+    return Program(draft.slots, tuple(draft.ops), {"action": action, **outputs})
+
+
 def wide_policy(rng: Any) -> sa.SparsePolicy:
     """348-1024-1024-1024-17 at 0.99: only narrow tiles hold it."""
     return random_policy(rng, (348, 1024, 1024, 1024, 17), 0.99, "elu")
@@ -194,6 +210,8 @@ def write_all(folder: Path, programs: int, batch: int = 70) -> list[Path]:
         )
     )
     write_case(path("runs"), many, {"observation": rows_for(rng, many.program, 9)})
+    normed = sa.SparsePolicy(norms(rng))
+    write_case(path("norms"), normed, {"observation": rows_for(rng, normed.program, 40)})
     box = sa.Box(rng.uniform(-2, -1, 5), rng.uniform(1, 2, 5))
     stretched = random_policy(rng, (7, 20, 5), 0.5, "tanh", head=sa.Unscale(box))
     write_case(path("stretched"), stretched, {"observation": rows_for(rng, stretched.program, 40)})

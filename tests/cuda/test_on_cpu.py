@@ -124,5 +124,5 @@ def test_a_planted_fault_shows(
     main = builds.compiled(tmp_path, ["tests/cuda/cases.cpp"], *flags)
     program = builds.linked(tmp_path / "cases", [*main, *without_plan(host_objects)])
     some = [path for name, path in cases.items() if name not in ("wide", "simba")]
-    code, text = outcome(program, "fibers", some)
+    code, text = outcome(program, "until", some)
     assert code != 0, f"nobody saw it: {text}"
