@@ -37,7 +37,7 @@ from sparseagent.program import Program, Span
 from sparseagent.sampling import Sample, Sampler
 
 if TYPE_CHECKING:
-    from sparseagent.convert import from_onnx, from_sb3, from_torch
+    from sparseagent.convert import from_agent, from_onnx, from_sb3, from_torch
     from sparseagent.export import export_c
     from sparseagent.rollouts import RolloutResult, rollout
 
@@ -78,6 +78,7 @@ __all__ = [
     "compile",
     "devices",
     "export_c",
+    "from_agent",
     "from_onnx",
     "from_sb3",
     "from_torch",
@@ -89,6 +90,7 @@ __all__ = [
 
 _LAZY = {
     "export_c": "sparseagent.export",
+    "from_agent": "sparseagent.convert",
     "from_onnx": "sparseagent.convert",
     "from_sb3": "sparseagent.convert",
     "from_torch": "sparseagent.convert",

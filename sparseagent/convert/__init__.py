@@ -1,4 +1,4 @@
-"""From torch, ONNX and Stable-Baselines3 to a SparsePolicy: the only place that sees torch and CSR.
+"""From torch, ONNX and agents to a SparsePolicy: the only place that sees torch and CSR.
 
 Every door loads what it needs when it is first used: ONNX files need no torch.
 """
@@ -9,17 +9,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sparseagent.convert.agent import MasksWarning, from_agent, from_sb3, why_not
     from sparseagent.convert.beside import NormaliserWarning
     from sparseagent.convert.onnx_agent import from_onnx
-    from sparseagent.convert.sb3_agent import from_sb3
     from sparseagent.convert.torch_agent import from_torch
 
-__all__ = ["NormaliserWarning", "from_onnx", "from_sb3", "from_torch"]
+__all__ = [
+    "MasksWarning",
+    "NormaliserWarning",
+    "from_agent",
+    "from_onnx",
+    "from_sb3",
+    "from_torch",
+    "why_not",
+]
 
 _LAZY = {
     "NormaliserWarning": "beside",
     "from_onnx": "onnx_agent",
-    "from_sb3": "sb3_agent",
+    "MasksWarning": "agent",
+    "from_agent": "agent",
+    "from_sb3": "agent",
+    "why_not": "agent",
     "from_torch": "torch_agent",
 }
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sparseagent.convert.builder import Builder, Value
 from sparseagent.convert.compare import Source, compared
 from sparseagent.convert.dead_neurons import remove_dead_neurons
 from sparseagent.convert.golden import golden_observations
-from sparseagent.convert.spaces import BoxSpace
 from sparseagent.head import Head
 from sparseagent.order import best_order
 from sparseagent.policy import SparsePolicy
+
+if TYPE_CHECKING:
+    from sparseagent.agents.spaces import BoxSpace
 
 
 def assemble(

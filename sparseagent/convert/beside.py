@@ -13,7 +13,14 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from sparseagent.convert.normaliser import Normaliser, Statement, file_facts, read_normaliser
+from sparseagent.agents.spaces import Space
+from sparseagent.convert.normaliser import (
+    DictNormaliser,
+    Normaliser,
+    Statement,
+    file_facts,
+    read_normaliser,
+)
 
 _NAMES = ("vecnormalize.pkl", "vec_normalize.pkl")
 #: `<prefix>_<n>_steps.zip`, as Stable-Baselines3's CheckpointCallback names a model.
@@ -37,13 +44,13 @@ class NormaliserWarning(UserWarning):
     """Nobody knows whether an agent's observations were normalised in its training."""
 
 
-def statement_beside(model: Path, normalised: bool | None, shape: tuple[int, ...]) -> Statement:
+def statement_beside(model: Path, normalised: bool | None, space: Space) -> Statement:
     """What can be known about the normaliser of a zip whose caller says nothing.
 
     Args:
         model: the zip.
         normalised: whether the zip says that there was a VecNormalize; None where it does not.
-        shape: of the policy's observations.
+        space: of the policy's observations.
 
     Raises:
         ValueError: there was one, but its statistics are not found; several files differ; or what
@@ -54,10 +61,10 @@ def statement_beside(model: Path, normalised: bool | None, shape: tuple[int, ...
     if found is not None:
         file, normaliser = found
         _check_agreement(model, file, normalised, configuration if says is False else None)
-        if normaliser is not None and normaliser.mean.shape != shape:
+        if normaliser is not None and not normaliser.fits(space):
             raise ValueError(
-                f"vecnormalize: expected statistics of shape {shape} for {model}, got "
-                f"{normaliser.mean.shape} from {file}, which lies beside it; {_WAYS_OUT}"
+                f"vecnormalize: expected statistics for {model}, which observes {space}, got those "
+                f"of {normaliser.shapes} from {file}, which lies beside it; {_WAYS_OUT}"
             )
         _log.info("%s: observations are normalised by %s, found beside it", model, file)
         return Statement(normaliser, file_facts(file, normaliser))
@@ -77,21 +84,22 @@ def statement_beside(model: Path, normalised: bool | None, shape: tuple[int, ...
     return Statement(None, {"vecnormalize": "none"})
 
 
-def warn_of_silence(name: str) -> None:
+def warn_of_silence(name: str, ways: str = _WAYS_OUT) -> None:
     """Warn that an agent's observations are taken as they come, which may be wrong.
 
     Args:
         name: what the warning calls the agent.
+        ways: what can be done about it.
     """
     warnings.warn(
         f"{name}: nothing says whether its training normalised observations; taken for not "
-        f"normalised, which gives wrong actions if it did: {_WAYS_OUT}",
+        f"normalised, which gives wrong actions if it did: {ways}",
         NormaliserWarning,
         stacklevel=5,
     )
 
 
-def _statistics(model: Path) -> tuple[Path, Normaliser | None] | None:
+def _statistics(model: Path) -> tuple[Path, Normaliser | DictNormaliser | None] | None:
     """The statistics beside a zip; None where there are none."""
     files = [file for file in dict.fromkeys(_candidates(model)) if file.is_file()]
     found = [(file, _read(file)) for file in files]
@@ -105,7 +113,7 @@ def _statistics(model: Path) -> tuple[Path, Normaliser | None] | None:
     return found[0] if found else None
 
 
-def _read(file: Path) -> Normaliser | None:
+def _read(file: Path) -> Normaliser | DictNormaliser | None:
     try:
         return read_normaliser(file)
     except ValueError as error:

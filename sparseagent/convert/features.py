@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseagent.convert.builder import Builder, Value
-from sparseagent.convert.unsupported import UnsupportedError
 from sparseagent.csr import MAX_WIDTH, Float32
+from sparseagent.unsupported import UnsupportedError
 
 #: What stands for the batch in shapes: a number that no graph is likely to name.
 BATCH = 7919

@@ -23,7 +23,7 @@ def golden_observations(
     """Typical observations, the same at every call: `[count, *shape]` in the observation's dtype.
 
     Normal around the normaliser's mean where there is one, else uniform within the bounds, else
-    normal; whole numbers for whole types.
+    normal; whole numbers for whole types, and categories that there are.
 
     Args:
         observation: the step that they will go through.
@@ -34,6 +34,9 @@ def golden_observations(
     """
     random = np.random.default_rng(seed)
     dtype = np.dtype(observation.dtype)
+    if observation.categories:
+        drawn = random.integers(0, observation.categories, (count, len(observation.categories)))
+        return drawn.reshape(count, *observation.shape).astype(dtype)
     shape = (count, observation.size)
     if dtype.kind in "iu" and low is None and high is None:
         limits = np.iinfo(dtype)

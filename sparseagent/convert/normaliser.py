@@ -10,10 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from sparseagent.agents.spaces import (
+    PLAIN,
+    BoxSpace,
+    DictSpace,
+    Space,
+    inputs,
+    observation_step,
+)
 from sparseagent.convert.archive import Archive
-from sparseagent.convert.inert_pickle import Call, Name, describe, read_pickle
+from sparseagent.convert.inert_pickle import Call, Name, brief, describe, read_pickle
 from sparseagent.convert.pickled_numpy import array, attributes, npy_array, number
-from sparseagent.convert.unsupported import UnsupportedError
 from sparseagent.csr import Float64
 from sparseagent.ops import Observation
 
@@ -56,8 +63,23 @@ class Normaliser:
                 f"{self.var.min(initial=0)}, epsilon {self.epsilon}, clip_obs {self.clip_obs}"
             )
 
-    def equals(self, other: Normaliser) -> bool:
+    @property
+    def shapes(self) -> str:
+        """The observations that it is for, for messages."""
+        return f"shape {self.mean.shape}"
+
+    def of(self, name: str) -> Normaliser | None:
+        """What an input of this name goes through; only a plain observation has one."""
+        return self if name == PLAIN else None
+
+    def fits(self, space: Space) -> bool:
+        """Whether it is for observations of `space`."""
+        return isinstance(space, BoxSpace) and space.shape == self.mean.shape
+
+    def equals(self, other: Normaliser | DictNormaliser) -> bool:
         """Whether both do the same to an observation."""
+        if not isinstance(other, Normaliser):
+            return False
         scalars = (self.epsilon, self.clip_obs) == (other.epsilon, other.clip_obs)
         arrays = np.array_equal(self.mean, other.mean) and np.array_equal(self.var, other.var)
         return scalars and arrays
@@ -77,7 +99,62 @@ class Normaliser:
         )
 
 
-def read_normaliser(vecnormalize: Any) -> Normaliser | None:
+@dataclass(frozen=True, eq=False)
+class DictNormaliser:
+    """The statistics of a Dict observation; entries without any are taken as they come.
+
+    Attributes:
+        parts: by the keys of the Dict.
+    """
+
+    parts: Mapping[str, Normaliser]
+
+    @property
+    def shapes(self) -> str:
+        """The observations that it is for, for messages."""
+        parts = (f"{key}: {part.mean.shape}" for key, part in self.parts.items())
+        return f"shapes {{{', '.join(parts)}}}"
+
+    def of(self, name: str) -> Normaliser | None:
+        """What an input of this name goes through."""
+        return self.parts.get(name)
+
+    def fits(self, space: Space) -> bool:
+        """Whether it is for observations of `space`."""
+        if not isinstance(space, DictSpace) or not self.parts.keys() <= space.spaces.keys():
+            return False
+        return all(part.fits(space.spaces[key]) for key, part in self.parts.items())
+
+    def equals(self, other: Normaliser | DictNormaliser) -> bool:
+        """Whether both do the same to an observation."""
+        if not isinstance(other, DictNormaliser) or self.parts.keys() != other.parts.keys():
+            return False
+        return all(part.equals(other.parts[key]) for key, part in self.parts.items())
+
+
+def observation_steps(
+    space: Space, normaliser: Normaliser | DictNormaliser | None, *, normalize_images: bool
+) -> dict[str, Observation]:
+    """What happens to each input of an observation before the first layer.
+
+    Raises:
+        UnsupportedError: A space that no step takes.
+        ValueError: Statistics of another shape, or of what is no Box.
+    """
+    if normaliser is not None and not normaliser.fits(space):
+        raise ValueError(
+            f"vecnormalize: expected statistics for the policy's observations, {space}, got those "
+            f"of {normaliser.shapes}"
+        )
+    steps = {}
+    for name, part in inputs(space).items():
+        own = None if normaliser is None else normaliser.of(name)
+        step = own.step(part.dtype) if own is not None and isinstance(part, BoxSpace) else None
+        steps[name] = observation_step(part, step, normalize_images=normalize_images)
+    return steps
+
+
+def read_normaliser(vecnormalize: Any) -> Normaliser | DictNormaliser | None:
     """The statistics in `vecnormalize`, or None where observations are not normalised.
 
     Args:
@@ -90,7 +167,6 @@ def read_normaliser(vecnormalize: Any) -> Normaliser | None:
 
     Raises:
         TypeError: something else.
-        UnsupportedError: statistics of a Dict observation.
         ValueError: a file or mapping without readable statistics.
     """
     if vecnormalize is None or vecnormalize is False:
@@ -117,7 +193,7 @@ class Statement:
             statistics come from.
     """
 
-    normaliser: Normaliser | None
+    normaliser: Normaliser | DictNormaliser | None
     facts: Mapping[str, Any]
 
 
@@ -129,14 +205,14 @@ def statement_of(vecnormalize: Any) -> Statement:
     return Statement(normaliser, {"vecnormalize": _word(normaliser)})
 
 
-def file_facts(file: Path, normaliser: Normaliser | None) -> dict[str, Any]:
+def file_facts(file: Path, normaliser: Normaliser | DictNormaliser | None) -> dict[str, Any]:
     """The metadata of statistics that come from a file."""
     digest = hashlib.sha256(_content(file)).hexdigest()
     origin = {"name": file.name, "sha256": digest}
     return {"vecnormalize": _word(normaliser), "vecnormalize_file": origin}
 
 
-def _word(normaliser: Normaliser | None) -> str:
+def _word(normaliser: Normaliser | DictNormaliser | None) -> str:
     return "none" if normaliser is None else "built in"
 
 
@@ -149,19 +225,23 @@ def _content(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _from_live(vec: Any) -> Normaliser | None:
+def _from_live(vec: Any) -> Normaliser | DictNormaliser | None:
     if not vec.norm_obs:
         return None
-    if isinstance(vec.obs_rms, dict):
-        raise _dict_error()
-    venv = vec.venv  # None right after unpickling
-    dtype = None if venv is None else str(venv.observation_space.dtype)
-    return Normaliser(
-        np.array(vec.obs_rms.mean, np.float64),
-        np.array(vec.obs_rms.var, np.float64),
-        float(vec.epsilon),
-        float(vec.clip_obs),
-        dtype,
+    space = None if vec.venv is None else vec.venv.observation_space  # None after unpickling
+    epsilon, clip = float(vec.epsilon), float(vec.clip_obs)
+
+    def part(moments: Any, space: Any) -> Normaliser:
+        mean, var = np.array(moments.mean, np.float64), np.array(moments.var, np.float64)
+        return Normaliser(mean, var, epsilon, clip, None if space is None else str(space.dtype))
+
+    if not isinstance(vec.obs_rms, dict):
+        return part(vec.obs_rms, space)
+    return DictNormaliser(
+        {
+            key: part(moments, None if space is None else space[key])
+            for key, moments in vec.obs_rms.items()
+        }
     )
 
 
@@ -177,7 +257,7 @@ def _from_mapping(name: str, facts: Mapping[str, Any]) -> Normaliser:
     )
 
 
-def _from_file(path: Path) -> Normaliser | None:
+def _from_file(path: Path) -> Normaliser | DictNormaliser | None:
     name = f"vecnormalize: {path}"
     if path.suffix == ".npz":
         return _from_npz(name, _content(path))
@@ -187,14 +267,21 @@ def _from_file(path: Path) -> Normaliser | None:
     state = attributes(name, node)
     if not number(f"{name}: norm_obs", state.get("norm_obs", True)):
         return None
-    if isinstance(state.get("obs_rms"), dict):
-        raise _dict_error()
-    moments = attributes(f"{name}: obs_rms", state.get("obs_rms"))
-    return Normaliser(
-        array(f"{name}: mean", moments.get("mean")).astype(np.float64),
-        array(f"{name}: var", moments.get("var")).astype(np.float64),
-        number(f"{name}: epsilon", state.get("epsilon")),
-        number(f"{name}: clip_obs", state.get("clip_obs")),
+    epsilon = number(f"{name}: epsilon", state.get("epsilon"))
+    clip = number(f"{name}: clip_obs", state.get("clip_obs"))
+
+    def part(name: str, node: Any) -> Normaliser:
+        moments = attributes(f"{name}: obs_rms", node)
+        mean, var = (array(f"{name}: {key}", moments.get(key)) for key in ("mean", "var"))
+        return Normaliser(mean.astype(np.float64), var.astype(np.float64), epsilon, clip)
+
+    statistics = state.get("obs_rms")
+    if not isinstance(statistics, dict):
+        return part(name, statistics)
+    if not statistics or not all(isinstance(key, str) for key in statistics):
+        raise ValueError(f"{name}: expected statistics by texts, got others or none")
+    return DictNormaliser(
+        {key: part(f"{name}: {brief(key)}", node) for key, node in statistics.items()}
     )
 
 
@@ -210,10 +297,4 @@ def _from_npz(name: str, content: bytes) -> Normaliser:
         raise ValueError(f"{name}: expected epsilon and clip_obs to be one number each")
     return Normaliser(
         mean.astype(np.float64), var.astype(np.float64), epsilon.item(), clip_obs.item()
-    )
-
-
-def _dict_error() -> UnsupportedError:
-    return UnsupportedError(
-        "vecnormalize: expected statistics of a Box observation, got those of a Dict observation"
     )

@@ -17,12 +17,12 @@ from sparseagent.convert.masks import read_masks
 from sparseagent.convert.onnx_constants import CONSTANTS
 from sparseagent.convert.onnx_file import Graph, Node, Port, read_graph
 from sparseagent.convert.onnx_rules import MOST_NUMBERS, RULES, At
-from sparseagent.convert.unsupported import UnsupportedError
 from sparseagent.head import Head, Raw
 from sparseagent.ops import Observation
 from sparseagent.ops.observe import DTYPES
 from sparseagent.policy import SparsePolicy
 from sparseagent.policyfile import Observations
+from sparseagent.unsupported import UnsupportedError
 
 #: Features that all nodes give together.
 _MOST_FEATURES = 1 << 20

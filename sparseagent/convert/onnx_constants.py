@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sparseagent.convert.onnx_file import DTYPES
 from sparseagent.convert.onnx_rules import AnyRule, At, Rule, check_count, enter
-from sparseagent.convert.unsupported import UnsupportedError
+from sparseagent.unsupported import UnsupportedError
 
 #: The rules of nodes of constants alone.
 CONSTANTS: dict[str, Rule] = {}

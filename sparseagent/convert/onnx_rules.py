@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from sparseagent.convert.features import Features, chunk_sizes, concat
 from sparseagent.convert.onnx_file import DTYPES, Node
-from sparseagent.convert.unsupported import UnsupportedError
 from sparseagent.csr import Float32
+from sparseagent.unsupported import UnsupportedError
 
 Rule = Callable[..., Any]
 AnyRule = TypeVar("AnyRule", bound=Rule)

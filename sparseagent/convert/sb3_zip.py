@@ -13,46 +13,56 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 from torch.nn.modules import activation as activation_modules
 
+from sparseagent.agents import Acting
+from sparseagent.agents.pruned import KEPT
+from sparseagent.agents.sb3.acting import ALGORITHMS, KINDS, acting_of, remembers_normaliser
+from sparseagent.agents.spaces import DictSpace, DiscreteSpace, Space, inputs
 from sparseagent.convert.archive import Archive
-from sparseagent.convert.builder import Builder, Value
 from sparseagent.convert.inert_pickle import Name, brief, describe, read_pickle
 from sparseagent.convert.pickled_numpy import number
-from sparseagent.convert.sb3_network import add_network
-from sparseagent.convert.sb3_source import FAMILIES, Source, remembers_normaliser
-from sparseagent.convert.spaces import Space, read_space
+from sparseagent.convert.pickled_spaces import read_pickled_space
+from sparseagent.convert.sb3_network import Options, rebuild
 from sparseagent.convert.torch_file import TensorFile
 from sparseagent.convert.torch_rules import ACTIVATION_MODULES
-from sparseagent.convert.unsupported import UnsupportedError
+from sparseagent.unsupported import UnsupportedError
 
-_POLICIES: Mapping[str, str] = {
-    "stable_baselines3.common.policies.ActorCriticPolicy": "on-policy",
-    "stable_baselines3.dqn.policies.DQNPolicy": "q-network",
-    "stable_baselines3.sac.policies.SACPolicy": "sac",
-    "stable_baselines3.td3.policies.TD3Policy": "td3",
+#: Classes of policies of Dict observations, and the kinds whose networks they have.
+_MULTI_INPUT: Mapping[str, str] = {
+    "stable_baselines3.common.policies.MultiInputActorCriticPolicy": "actor-critic",
+    "stable_baselines3.dqn.policies.MultiInputPolicy": "q-network",
+    "stable_baselines3.sac.policies.MultiInputPolicy": "sac",
+    "stable_baselines3.td3.policies.MultiInputPolicy": "td3",
+    "sb3_contrib.common.maskable.policies.MaskableMultiInputActorCriticPolicy": "maskable",
+    "sb3_contrib.qrdqn.policies.MultiInputPolicy": "quantile",
+    "sb3_contrib.tqc.policies.MultiInputPolicy": "tqc",
+    "sb3_contrib.crossq.policies.MultiInputPolicy": "crossq",
 }
-_FLATTEN = Name("stable_baselines3.common.torch_layers", "FlattenExtractor")
+_ARS_LINEAR = "sb3_contrib.ars.policies.ARSLinearPolicy"
+_POLICIES: Mapping[str, str] = {
+    **{kind.policy: name for name, kind in KINDS.items()},
+    **_MULTI_INPUT,
+    _ARS_LINEAR: "ars",
+}
+_LAYERS = "stable_baselines3.common.torch_layers"
+_FLATTEN, _COMBINED = Name(_LAYERS, "FlattenExtractor"), Name(_LAYERS, "CombinedExtractor")
 #: Keyword arguments of policies that conversion reads, or that do not touch the actor's network.
 _KNOWN_KEYWORDS = frozenset(
     {
-        *("net_arch", "activation_fn", "squash_output", "use_sde", "clip_mean"),
+        *("net_arch", "activation_fn", "squash_output", "use_sde", "clip_mean", "device"),
         *("features_extractor_class", "features_extractor_kwargs", "share_features_extractor"),
         *("normalize_images", "ortho_init", "log_std_init", "full_std", "use_expln"),
-        *("sde_net_arch", "n_critics", "optimizer_class", "optimizer_kwargs"),
+        *("sde_net_arch", "n_critics", "optimizer_class", "optimizer_kwargs", "n_quantiles"),
+        *("with_bias", "batch_norm", "batch_norm_momentum", "batch_norm_eps"),
+        *("renorm_warmup_steps",),
     }
 )
-_DEFAULT_ACTIVATION: Mapping[str, type[nn.Module]] = {
-    "on-policy": nn.Tanh,
-    "q-network": nn.ReLU,
-    "sac": nn.ReLU,
-    "td3": nn.ReLU,
-}
 #: Bytes that are read of a model, and of its members. `data` holds small things: spaces, numbers,
 #: the last observation. See `archive` for what a packed member may unpack to.
 _FILE_LIMIT = 1 << 30
@@ -80,12 +90,16 @@ def zip_file(path: Path) -> Path:
     return path if named else path.with_name(path.name + ".zip")
 
 
-def read_zip(file: Path, stated: Stated) -> Source:
-    """Read the actor of a saved PPO, A2C, DQN, SAC, TD3 or DDPG model.
+def read_zip(
+    file: Path, stated: Stated, *, stochastic: bool = False, value: bool = False
+) -> Acting:
+    """Read how a saved model acts.
 
     Args:
         file: the zip.
         stated: what the caller says.
+        stochastic: whether it should be able to sample.
+        value: whether the value network comes along.
 
     Raises:
         FileNotFoundError: no such file.
@@ -94,29 +108,28 @@ def read_zip(file: Path, stated: Stated) -> Source:
     """
     content = _content(file)
     data, tensors = _open(file, content)
-    family, algorithm = _algorithm(data, stated.algo)
+    kind, algorithm = _algorithm(data, stated.algo)
     keywords = _keywords(data)
-    squashed = _squashed(family, data, keywords)
     observation_space = _space(data, "observation_space", stated.observation_space)
+    _check_inputs(observation_space, keywords)
     action_space = _space(data, "action_space", stated.action_space)
-    activation = _activation(keywords.get("activation_fn"), stated.activation, family)
-    clip_mean = number("policy_kwargs: clip_mean", keywords.get("clip_mean", 2.0))
-
-    def network(builder: Builder, x: Value) -> Value:
-        return add_network(
-            builder, x, family, tensors, activation, squashed=squashed, clip_mean=clip_mean
-        )
-
-    return Source(
-        algorithm,
-        network,
-        squashed,
+    options = _options(kind, data, keywords, stated.activation, action_space)
+    options = replace(options, stochastic=stochastic, value=value)
+    acting = acting_of(
+        rebuild(kind, tensors, options),
+        kind,
         observation_space,
         action_space,
-        _flag("policy_kwargs: normalize_images", keywords.get("normalize_images", True)),
-        {"source_sha256": hashlib.sha256(content).hexdigest()},
-        _normalised(data, family),
+        algorithm=algorithm,
+        stochastic=stochastic,
+        value=value,
+        epsilon=float(number("exploration_rate", data.get("exploration_rate", 0.0))),
+        resample=max(0, int(number("sde_sample_freq", data.get("sde_sample_freq", -1)))),
+        normalised=_normalised(data, kind),
+        kept=data.get(KEPT),
     )
+    digest = hashlib.sha256(content).hexdigest()
+    return replace(acting, facts={**acting.facts, "source_sha256": digest})
 
 
 def _content(file: Path) -> bytes:
@@ -144,10 +157,10 @@ def _open(file: Path, content: bytes) -> tuple[dict[str, Any], TensorFile]:
     return data, tensors
 
 
-def _normalised(data: Mapping[str, Any], family: str) -> bool | None:
+def _normalised(data: Mapping[str, Any], kind: str) -> bool | None:
     if "_last_original_obs" not in data:
         return None
-    return remembers_normaliser(family, data.get("num_timesteps"), data["_last_original_obs"])
+    return remembers_normaliser(kind, data.get("num_timesteps"), data["_last_original_obs"])
 
 
 def _entry(data: Mapping[str, Any], key: str) -> Any:
@@ -162,28 +175,46 @@ def _entry(data: Mapping[str, Any], key: str) -> Any:
 
 
 def _algorithm(data: Mapping[str, Any], stated: str | None) -> tuple[str, str]:
-    """The structure's family and the algorithm's name."""
-    if stated is not None and stated not in FAMILIES:
-        raise ValueError(f"algo: expected one of {', '.join(FAMILIES)}, got {stated!r}")
+    """The policy's kind and the algorithm's name."""
+    known = ", ".join(ALGORITHMS)
+    if stated is not None and stated not in ALGORITHMS:
+        raise ValueError(f"algo: expected one of {known}, got {stated!r}")
     policy_class = _entry(data, "policy_class")
-    family = _POLICIES.get(str(policy_class)) if isinstance(policy_class, Name) else None
+    kind = _POLICIES.get(str(policy_class)) if isinstance(policy_class, Name) else None
     if stated is not None:
-        if family not in (None, FAMILIES[stated]):
+        if kind not in (None, ALGORITHMS[stated][1]):
             raise ValueError(
                 f"algo: expected one that fits {describe(policy_class)}, got {stated!r}"
             )
-        return FAMILIES[stated], stated
-    if family is None:
+        return ALGORITHMS[stated][1], stated
+    if kind is None:
         raise UnsupportedError(
-            f"policy_class: expected the MlpPolicy of {', '.join(FAMILIES)}, got "
-            f"{describe(policy_class)}; pass algo= if it acts as one of them"
+            f"policy_class: expected the MlpPolicy or MultiInputPolicy of {known}, got "
+            f"{describe(policy_class)}{_hint(policy_class)}"
         )
-    if family == "on-policy":
-        return family, "PPO" if "clip_range" in data else "A2C"
-    if family == "td3":  # Stable-Baselines3 makes a DDPG from a TD3 with these numbers
+    return kind, _name(kind, data)
+
+
+def _name(kind: str, data: Mapping[str, Any]) -> str:
+    """Which of the algorithms that share a kind of policy it is."""
+    if kind == "actor-critic":
+        if "cg_max_steps" in data:
+            return "TRPO"
+        return "PPO" if "clip_range" in data else "A2C"
+    if kind == "td3":  # Stable-Baselines3 makes a DDPG from a TD3 with these numbers
         ddpg = data.get("policy_delay") == 1 and data.get("target_noise_clip") == 0
-        return family, "DDPG" if ddpg else "TD3"
-    return family, {"q-network": "DQN", "sac": "SAC"}[family]
+        return "DDPG" if ddpg else "TD3"
+    return next(name for name, (_, own) in ALGORITHMS.items() if own == kind)
+
+
+def _hint(policy_class: Any) -> str:
+    """Why a class is not known, and what to do."""
+    name = policy_class.qualname if isinstance(policy_class, Name) else ""
+    if "Recurrent" in name:
+        return "; policies with memory cannot be compiled yet"
+    if "Cnn" in name:
+        return "; policies of images cannot be compiled yet"
+    return "; pass algo= if it acts as one of them"
 
 
 def _keywords(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,27 +229,64 @@ def _keywords(data: Mapping[str, Any]) -> dict[str, Any]:
         names = f"{', '.join(unknown[:5])}{' and others' if len(unknown) > 5 else ''}"
         raise ValueError(f"policy_kwargs: expected those of an MlpPolicy, got {names} as well")
     extractor = keywords.get("features_extractor_class", _FLATTEN)
-    if extractor != _FLATTEN:
+    if extractor not in (_FLATTEN, _COMBINED):
         raise UnsupportedError(
-            f"policy_kwargs: features_extractor_class: expected FlattenExtractor, got "
-            f"{describe(extractor)}"
+            f"policy_kwargs: features_extractor_class: expected FlattenExtractor or "
+            f"CombinedExtractor, got {describe(extractor)}; load the model and pass it instead"
         )
     return keywords
 
 
-def _squashed(family: str, data: Mapping[str, Any], keywords: Mapping[str, Any]) -> bool:
-    """Whether a tanh follows the last layer; PPO and A2C have one with gSDE alone."""
-    if family != "on-policy":
-        return family in ("sac", "td3")
-    noisy = _flag("use_sde", data.get("use_sde", False))
-    return _flag("squash_output", keywords.get("squash_output", False)) and noisy
+def _check_inputs(space: Space, keywords: Mapping[str, Any]) -> None:
+    """Refuse images, which a CombinedExtractor takes through convolutions."""
+    if not isinstance(space, DictSpace):
+        return
+    for key, part in inputs(space).items():
+        if getattr(part, "is_image", False):
+            raise UnsupportedError(
+                f"observation_space: {key}: expected a vector, got an image, {part}; policies of "
+                "images cannot be compiled yet"
+            )
+
+
+def _options(
+    kind: str, data: Mapping[str, Any], keywords: Mapping[str, Any], activation: Any, actions: Space
+) -> Options:
+    """What the tensors do not say."""
+
+    def flag(name: str, otherwise: bool = False) -> bool:
+        return _flag(f"policy_kwargs: {name}", keywords.get(name, otherwise))
+
+    def real(name: str, otherwise: float) -> float:
+        return float(number(f"policy_kwargs: {name}", keywords.get(name, otherwise)))
+
+    use_sde = _flag("use_sde", data.get("use_sde", False))
+    if kind in ("sac", "tqc", "crossq", "td3"):
+        squash = True
+    elif kind == "ars":
+        squash = flag("squash_output", str(_entry(data, "policy_class")) != _ARS_LINEAR)
+        squash = squash and not isinstance(actions, DiscreteSpace)
+    else:  # PPO and A2C have a tanh with gSDE alone
+        squash = flag("squash_output") and use_sde
+    return Options(
+        activation=_activation(keywords.get("activation_fn"), activation, kind),
+        squash_output=squash,
+        use_sde=use_sde,
+        use_expln=flag("use_expln"),
+        clip_mean=real("clip_mean", 2.0),
+        normalize_images=flag("normalize_images", otherwise=True),
+        renorm_eps=real("batch_norm_eps", 1e-3),
+        actions=actions.n if isinstance(actions, DiscreteSpace) else 1,
+        stochastic=False,
+        value=False,
+    )
 
 
 def _space(data: Mapping[str, Any], name: str, given: Any) -> Space:
-    return read_space(name, _entry(data, name) if given is None else given)
+    return read_pickled_space(name, _entry(data, name) if given is None else given)
 
 
-def _activation(pickled: Any, stated: Any, family: str) -> nn.Module:
+def _activation(pickled: Any, stated: Any, kind: str) -> nn.Module:
     """The module that stands between two Linears."""
     if isinstance(stated, nn.Module):
         return stated
@@ -232,7 +300,8 @@ def _activation(pickled: Any, stated: Any, family: str) -> nn.Module:
             )
         return ACTIVATION_MODULES[stated]()
     if pickled is None:
-        return _DEFAULT_ACTIVATION[family]()
+        default: nn.Module = getattr(nn, KINDS[kind].activation)()
+        return default
     module = _torch_activation(pickled)
     if module is None:
         raise ValueError(

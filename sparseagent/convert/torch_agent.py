@@ -18,11 +18,11 @@ from sparseagent.convert.features import Features
 from sparseagent.convert.masks import read_masks
 from sparseagent.convert.torch_script import script_call
 from sparseagent.convert.torch_trace import check_modules, trace
-from sparseagent.convert.unsupported import UnsupportedError
 from sparseagent.head import Head, Raw
 from sparseagent.ops import Observation
 from sparseagent.policy import SparsePolicy
 from sparseagent.policyfile import Observations
+from sparseagent.unsupported import UnsupportedError
 
 Steps = Mapping[str, Observation]
 

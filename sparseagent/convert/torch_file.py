@@ -14,8 +14,8 @@ import numpy as np
 
 from sparseagent.convert.archive import Archive
 from sparseagent.convert.inert_pickle import PERSISTENT, Call, Name, brief, describe, read_pickle
-from sparseagent.convert.unsupported import UnsupportedError
 from sparseagent.csr import Float32
+from sparseagent.unsupported import UnsupportedError
 
 _REBUILD = Name("torch._utils", "_rebuild_tensor_v2")
 _PARAMETER = Name("torch._utils", "_rebuild_parameter")

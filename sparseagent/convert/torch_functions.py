@@ -9,7 +9,7 @@ import numpy as np
 
 from sparseagent.convert.features import Features
 from sparseagent.convert.torch_rules import RULES, Rule, Scope, rule, weights
-from sparseagent.convert.unsupported import UnsupportedError
+from sparseagent.unsupported import UnsupportedError
 
 
 def _plain(name: str) -> Rule:

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from sparseagent.convert.features import Features
-from sparseagent.convert.unsupported import UnsupportedError
 from sparseagent.csr import Float32
+from sparseagent.unsupported import UnsupportedError
 
 Rule = Callable[..., Any]
 AnyRule = TypeVar("AnyRule", bound=Rule)

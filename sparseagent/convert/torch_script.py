@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from sparseagent.convert.torch_trace import Traced
-from sparseagent.convert.unsupported import UnsupportedError
+from sparseagent.unsupported import UnsupportedError
 
 _UNPACKED = ("prim::ListUnpack", "prim::TupleUnpack")
 #: Nodes without a result that matters, or that say what is known anyway.

@@ -11,7 +11,7 @@ import torch
 
 from sparseagent.convert.features import Features, chunk_sizes, concat, stack
 from sparseagent.convert.torch_rules import Scope, constant, rule
-from sparseagent.convert.unsupported import UnsupportedError
+from sparseagent.unsupported import UnsupportedError
 
 
 @rule("dropout", "alpha_dropout", "feature_alpha_dropout", "feature_dropout")

@@ -22,7 +22,7 @@ from sparseagent.convert import torch_shapes as _shapes  # noqa: F401
 from sparseagent.convert.builder import Builder, Value
 from sparseagent.convert.features import Features
 from sparseagent.convert.torch_rules import RULES, Scope
-from sparseagent.convert.unsupported import UnsupportedError
+from sparseagent.unsupported import UnsupportedError
 
 #: Attributes and methods of a tensor that say what it is like.
 _SIZES: Mapping[str, Callable[[Any], Any]] = {

@@ -61,6 +61,7 @@ from sparseagent.prune.penalty.l1 import L1Penalty as L1Penalty
 from sparseagent.prune.penalty.l2 import L2Penalty as L2Penalty
 from sparseagent.prune.penalty.protocol import Penalty as Penalty
 from sparseagent.prune.penalty.proximal_l1 import ProximalL1 as ProximalL1
+from sparseagent.prune.reach import PruningWarning as PruningWarning
 from sparseagent.prune.removal import Removed as Removed
 from sparseagent.prune.removal import remove_dead_neurons as remove_dead_neurons
 from sparseagent.prune.removal import remove_neurons as remove_neurons

@@ -11,8 +11,10 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from torch.optim import Optimizer
 
+from sparseagent.agents import adapt, optimizers_of
+from sparseagent.agents.pruned import note_kept
 from sparseagent.prune.checks import require_count
-from sparseagent.prune.masking import holds, optimizers_of
+from sparseagent.prune.masking import holds
 
 if TYPE_CHECKING:
     from sparseagent.prune.sparsifier import Sparsifier
@@ -77,7 +79,8 @@ class SparsifierCallback(BaseCallback):
         self._updates_before = self.sparsifier.updates
         # What an interrupted `learn` may have left behind.
         self.sparsifier.detach()
-        clock = self._clock()
+        agent = adapt(model)
+        clock = None if agent is None else agent.acting_optimizer()
         for optimizer in optimizers_of(self.model.policy):
             if optimizer is clock:
                 self.sparsifier.attach(optimizer, progress=self._after_update)
@@ -109,6 +112,7 @@ class SparsifierCallback(BaseCallback):
         finally:
             self.sparsifier.apply()
             self.sparsifier.detach()
+            note_kept(self.model, self.sparsifier.masks)
 
     def _set_range(self) -> None:
         """Find the environment steps between which progress runs from 0 to 1."""
@@ -151,16 +155,6 @@ class SparsifierCallback(BaseCallback):
         assert isinstance(model, OnPolicyAlgorithm)
         size = model.n_steps * model.n_envs
         return getattr(model, "n_epochs", 1) * math.ceil(size / getattr(model, "batch_size", size))
-
-    def _clock(self) -> Optimizer:
-        """The optimizer that ends a gradient update.
-
-        SAC computes the actor's loss before the critic's step. Masks that changed after that step
-        would change weights which the actor's backward pass still needs.
-        """
-        policy = self.model.policy
-        actor = getattr(policy, "actor", None)
-        return policy.optimizer if actor is None else actor.optimizer
 
     def _holds_pruned(self, optimizer: Optimizer) -> bool:
         policy = self.model.policy

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from torch import fx, nn
 
+from sparseagent.agents import adapt
 from sparseagent.prune.layer import Layer, weight_key
-from sparseagent.prune.networks import is_policy, policy_networks
 from sparseagent.prune.neuron_layers import trace
 
 
@@ -34,7 +34,8 @@ def find_chains(module: nn.Module, layers: Iterable[Layer]) -> Iterator[list[Lay
 
 
 def _networks(module: nn.Module) -> list[nn.Module]:
-    return [n.module for n in policy_networks(module)] if is_policy(module) else [module]
+    agent = adapt(module)
+    return [module] if agent is None else [network.module for network in agent.networks()]
 
 
 def _traced(network: nn.Module, named: dict[int, Layer], expected: set[Layer]) -> list[list[Layer]]:

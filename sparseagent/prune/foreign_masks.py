@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
+from sparseagent.agents import adapt
 from sparseagent.prune.layer import below, linear_layers
-from sparseagent.prune.networks import is_policy, policy_roles
 
 
 def found_masks(module: nn.Module) -> dict[str, Tensor]:
@@ -32,7 +32,8 @@ def found_masks(module: nn.Module) -> dict[str, Tensor]:
         ValueError: A bias is pruned: a sparsifier keeps zeros in weights only.
     """
     masks = {}
-    targets = policy_roles(module).targets if is_policy(module) else ()
+    agent = adapt(module)
+    targets = () if agent is None else agent.roles().targets
     copies = {linear for _, target in targets for linear in below(target).values()}
     for name, layer in linear_layers(module).items():
         for attribute in _pruned_attributes(layer.module):

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, fx, nn
 
+from sparseagent.agents import Agent, adapt
 from sparseagent.prune.layer import Layer, weight_key
-from sparseagent.prune.networks import is_policy, policy_roles
 from sparseagent.prune.neuron_layers import trace
 
 
@@ -20,15 +20,16 @@ def asks_for_inputs(method: object) -> bool:
 def input_layers(module: nn.Module, layers: Iterable[Layer]) -> frozenset[str]:
     """Names of the weights whose columns are inputs: no layer with a matrix runs before them.
 
-    The networks of a policy are known. Behind a features extractor with weights, such as a
+    The networks of an agent are known. Behind a features extractor with weights, such as a
     convolutional one, a layer reads features, no inputs. A plain module is traced; where it cannot
     be, the first layer that was registered counts.
 
     Args:
-        module: A network, or a policy of Stable-Baselines3.
+        module: A network, or the policy of an agent.
         layers: Layers of it.
     """
-    found = _of_policy(module) if is_policy(module) else _of_module(module)
+    agent = adapt(module)
+    found = _of_module(module) if agent is None else _of_agent(agent)
     keys = {weight_key(layer) for layer in found if isinstance(layer, nn.Linear)}
     return frozenset(layer.name for layer in layers if weight_key(layer.module) in keys)
 
@@ -56,13 +57,13 @@ def _ranks(values: Tensor) -> Tensor:
     return ranks.scatter_(1, order, falling.expand_as(ranks))
 
 
-def _of_policy(policy: nn.Module) -> Iterator[nn.Module]:
-    """The first matrix of each network; in a policy, layers are registered as they run."""
-    roles = policy_roles(policy)
+def _of_agent(agent: Agent) -> Iterator[nn.Module]:
+    """The first matrix of each network; in an agent, layers are registered as they run."""
+    roles = agent.roles()
     acting, critics = _below(roles.acting), _below(roles.critics)
     copies = _below(target for _, target in roles.targets)
-    heads = [_below([q]) for critic in roles.critics for q in getattr(critic, "q_networks", ())]
-    mixing = [child for child in policy.modules() if _mixes(child) and child not in copies]
+    heads = [_below([head]) for head in roles.heads]
+    mixing = [child for child in agent.module.modules() if _mixes(child) and child not in copies]
     # A features extractor that all networks share belongs to none of them.
     shared = set(mixing) - acting - critics
     before_heads = critics - set[nn.Module]().union(*heads)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.optim import Optimizer
 
+from sparseagent.agents import adapt
 from sparseagent.prune.layer import Layer, require_plain
-from sparseagent.prune.networks import is_policy
 from sparseagent.prune.neuron_layers import NeuronLayer, find_neurons, trace
 from sparseagent.prune.removal import Optimizers
 from sparseagent.prune.surgery import as_optimizers, replace_parameter
@@ -36,7 +36,8 @@ def remove_layer(module: nn.Module, name: str, *, optimizers: Optimizers = ()) -
         TypeError: `optimizers` holds something else.
         ValueError: There is no such layer, or it cannot be removed; the message says why.
     """
-    if is_policy(module):
+    agent = adapt(module)
+    if agent is not None and agent.library == "stable-baselines3":
         raise ValueError(
             "module: expected a plain module, got a policy, whose layers are built from net_arch; "
             "train one with fewer layers instead"

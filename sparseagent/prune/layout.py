@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from torch import nn
 
+from sparseagent.agents import Agent, Roles, adapt
 from sparseagent.prune.allocation import budget
 from sparseagent.prune.chains import find_chains
 from sparseagent.prune.checks import require_sparsity
@@ -23,7 +24,6 @@ from sparseagent.prune.layer import (
     require_plain,
     select,
 )
-from sparseagent.prune.networks import Roles, is_policy, policy_roles
 
 CriticSparsity: TypeAlias = float | Literal["auto"] | None
 Targets: TypeAlias = nn.Module | Iterable[nn.Module] | None
@@ -106,13 +106,14 @@ def find_layout(
             would keep less than one weight a layer.
     """
     _require_module(module)
-    if is_policy(module):
+    agent = adapt(module)
+    if agent is not None:
         if targets is not None:
             raise ValueError(
                 "targets: expected None for a Stable-Baselines3 policy, whose target networks are "
                 f"found by themselves, got {type(targets).__name__}"
             )
-        layout = _policy_layout(module, final, layers, critic_sparsity, critic_layers)
+        layout = _agent_layout(agent, final, layers, critic_sparsity, critic_layers)
     else:
         if critic_layers is not None:
             raise ValueError(
@@ -170,18 +171,18 @@ def _require_module(module: object) -> None:
         raise TypeError(f"module: expected a torch.nn.Module, got {type(module).__name__}{hint}")
 
 
-def _policy_layout(
-    policy: nn.Module,
+def _agent_layout(
+    agent: Agent,
     final: float,
     layers: Selection | None,
     critic_sparsity: CriticSparsity,
     critic_layers: Pick | None,
 ) -> Layout:
-    nets = policy_roles(policy)
+    nets = agent.roles()
     critic_final = _critic_final(nets, final, critic_sparsity)
     acting, critics, left_out = _owned(nets.acting), _owned(nets.critics), _owned(nets.left_out)
     copies = _owned(target for _, target in nets.targets)
-    pool = [layer for layer in linear_layers(policy).values() if layer.module not in copies]
+    pool = [layer for layer in linear_layers(agent.module).values() if layer.module not in copies]
     chains = _chains(nets, [layer for layer in pool if layer.module not in left_out])
     if layers is None or callable(layers) or has_pick(layers):
         # A predicate narrows the default choice; only a name reaches beyond it.
@@ -229,7 +230,7 @@ def _picked(
 def _chains(nets: Roles, layers: Sequence[Layer]) -> list[list[Layer]]:
     """The layers of each network of a policy, in the order in which they run."""
     acting, critics = _owned(nets.acting), _owned(nets.critics)
-    heads = [_owned([q]) for critic in nets.critics for q in getattr(critic, "q_networks", ())]
+    heads = [_owned([head]) for head in nets.heads]
     chains = [[layer for layer in layers if layer.module in head] for head in heads]
     in_heads = set().union(*heads)
     # What several Q-networks share runs before them; a value network is one network as a whole.

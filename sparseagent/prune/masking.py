@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
@@ -154,16 +154,6 @@ class Attachments:
 def holds(optimizer: Optimizer, weight: Tensor) -> bool:
     """Whether the optimizer updates this weight."""
     return any(weight is p for group in optimizer.param_groups for p in group["params"])
-
-
-def optimizers_of(module: nn.Module) -> list[Optimizer]:
-    """The optimizers that a module and its submodules keep as attributes, as policies do."""
-    return [
-        value
-        for child in module.modules()
-        for value in vars(child).values()
-        if isinstance(value, Optimizer)
-    ]
 
 
 def is_moment(value: object, weight: Tensor) -> bool:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
+from sparseagent.agents import adapt
 from sparseagent.prune.layer import linear_layers
-from sparseagent.prune.networks import is_policy, policy_networks
 
 Step: TypeAlias = Callable[[Tensor], Tensor]
 Modules: TypeAlias = Mapping[str, nn.Module]
@@ -102,16 +102,17 @@ def find_neurons(module: nn.Module) -> list[NeuronLayer]:
         ValueError: The module cannot be traced.
     """
     names = {layer.module: layer.name for layer in linear_layers(module).values()}
-    if not is_policy(module):
+    agent = adapt(module)
+    if agent is None:
         return _analyse(module, names)
     found = []
-    for number, network in enumerate(policy_networks(module)):
+    for number, network in enumerate(agent.networks()):
         layers = _analyse(network.module, names)
         if network.twin is not None:
             twins = _analyse(network.twin, names)
             layers = [_twinned(one, two) for one, two in zip(layers, twins, strict=True)]
         found += [
-            replace(layer, critic=network.critic, network=number, group=f"{network.arch}{place}")
+            replace(layer, critic=network.critic, network=number, group=f"{network.group}{place}")
             for place, layer in enumerate(layers)
         ]
     return found

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparseagent.prune.networks import is_policy
+from sparseagent.agents import adapt
 from sparseagent.prune.neuron_layers import NeuronLayer
 
 
@@ -97,15 +97,11 @@ def record(module: nn.Module, hidden: Sequence[NeuronLayer], batch: Any) -> dict
     return seen
 
 
-def _run(module: Any, batch: Any) -> None:
-    if not is_policy(module):
-        if not isinstance(batch, Tensor):
-            raise TypeError(f"batch: expected a tensor [N, in], got {type(batch).__name__}")
-        module(batch)
+def _run(module: nn.Module, batch: Any) -> None:
+    agent = adapt(module)
+    if agent is not None:
+        agent.run(batch)
         return
-    observations, _ = module.obs_to_tensor(batch.cpu().numpy() if hasattr(batch, "cpu") else batch)
-    actions = module._predict(observations, deterministic=True)
-    if hasattr(module, "predict_values"):
-        module.predict_values(observations)
-    elif hasattr(module, "critic"):
-        module.critic(observations, actions)
+    if not isinstance(batch, Tensor):
+        raise TypeError(f"batch: expected a tensor [N, in], got {type(batch).__name__}")
+    module(batch)

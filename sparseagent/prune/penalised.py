@@ -8,9 +8,9 @@ from weakref import WeakKeyDictionary
 
 from torch import nn
 
+from sparseagent.agents import adapt
 from sparseagent.prune.chains import find_chains
 from sparseagent.prune.layer import Layer, Selection, has_pick, linear_layers, select
-from sparseagent.prune.networks import is_policy, policy_networks
 from sparseagent.prune.neuron_layers import NeuronLayer, find_neurons
 
 Found = TypeVar("Found")
@@ -32,8 +32,9 @@ def penalised_weights(module: nn.Module, layers: Selection | None) -> list[Layer
         ValueError: There are none, or none is chosen.
     """
     pool = list(linear_layers(module).values())
-    if is_policy(module):
-        acting = set(policy_networks(module)[0].module.modules())
+    agent = adapt(module)
+    if agent is not None:
+        acting = set(agent.networks()[0].module.modules())
         pool = [layer for layer in pool if layer.module in acting]
     if not pool:
         raise ValueError(

@@ -10,12 +10,10 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from sparseagent.agents import adapt, module_of
 from sparseagent.prune.checks import require_callable
-from sparseagent.prune.networks import is_policy, module_of
 from sparseagent.prune.penalty.protocol import Penalty
 from sparseagent.prune.proximal import ProximalPenalty, is_proximal
-
-_RECENT = 256
 
 
 def penalise(
@@ -40,7 +38,7 @@ def penalise(
         penalty: Such as `GroupLasso(1e-4)`.
         optimizer: The one that updates the network; of a model it is found.
         batch: Called before each step for the inputs on which activations are looked at; `None`
-            for `recent_observations` of a model, and for none otherwise.
+            for the recent observations of a model, and for none otherwise.
 
     Returns:
         The hook; `remove()` ends it.
@@ -51,10 +49,9 @@ def penalise(
             at a step, a proximal penalty finds several learning rates.
     """
     require_callable("penalty", penalty, "(module, batch) -> scalar, such as L1Penalty(1e-5)")
-    network = module_of("module", module)
-    model = None if network is module else module
-    if optimizer is None and is_policy(network):
-        optimizer = vars(getattr(network, "actor", network)).get("optimizer")
+    network, agent = module_of("module", module), adapt(module)
+    if optimizer is None and agent is not None:
+        optimizer = agent.acting_optimizer()
     if optimizer is None:
         raise ValueError("optimizer: expected the one that updates the module, got None")
     if not isinstance(optimizer, Optimizer):
@@ -67,8 +64,8 @@ def penalise(
         return _shrink_after(optimizer, network, penalty)
     if batch is not None:
         require_callable("batch", batch, "() -> inputs")
-    elif model is not None:
-        batch = lambda: recent_observations(model)  # noqa: E731
+    elif agent is not None and agent.model is not None:
+        batch = agent.recent_observations
 
     def add(optimizer: Optimizer, *_: Any) -> None:
         # Looked up at each step: removal of neurons puts other parameters in place.
@@ -95,37 +92,3 @@ def _shrink_after(
         penalty.shrink(network, rates.pop())
 
     return optimizer.register_step_post_hook(shrink)
-
-
-def recent_observations(model: Any) -> Any:
-    """Late observations in the buffer of a Stable-Baselines3 model, `[N, ...]`, N <= 256.
-
-    From a replay buffer they are the latest of all environments. While an on-policy model learns,
-    its rollout lies environment by environment, and they are the last of it: the latest steps of
-    the last environment, and of those before it where it has too few.
-
-    They are as the policy gets them, normalised where the model has a `VecNormalize`. No random
-    number is drawn.
-
-    Raises:
-        TypeError: Observations are dictionaries.
-        ValueError: The buffer is empty.
-    """
-    replayed = getattr(model, "replay_buffer", None)
-    buffer: Any = getattr(model, "rollout_buffer", None) if replayed is None else replayed
-    if not isinstance(getattr(buffer, "obs_shape", None), tuple):
-        raise TypeError(
-            "batch: expected a function that returns inputs, as there are no plain observations "
-            f"in the model's {type(buffer).__name__}, got None"
-        )
-    size = buffer.buffer_size if buffer.full else buffer.pos
-    if not size:
-        raise ValueError("batch: expected observations in the model's buffer, got none yet")
-    # Not the buffer's own, which makes a vector of one number of a discrete observation.
-    shape = model.observation_space.shape
-    if replayed is None:
-        return buffer.observations.reshape(-1, *shape)[-_RECENT:]
-    count = min(size, -(-_RECENT // buffer.n_envs))
-    places = [(buffer.pos - 1 - back) % buffer.buffer_size for back in range(count)]
-    rows = buffer.observations[places].reshape(-1, *shape)[:_RECENT]
-    return buffer._normalize_obs(rows, model._vec_normalize_env)

@@ -10,12 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sparseagent.prune.architecture import update_architecture
+from sparseagent.agents import Agent, adapt, module_of, optimizers_of
 from sparseagent.prune.chains import find_chains
 from sparseagent.prune.checks import require_method, require_sparsity
 from sparseagent.prune.layer import Layer, Selection, has_pick, require_plain, select
-from sparseagent.prune.masking import optimizers_of
-from sparseagent.prune.networks import is_policy, module_of
 from sparseagent.prune.neuron.protocol import NeuronScore
 from sparseagent.prune.neuron_layers import NeuronLayer, find_neurons, removable, with_twin
 from sparseagent.prune.neurons import look, record
@@ -201,7 +199,7 @@ class _Work:
     """A module, what can be removed of it, and all that has to follow."""
 
     module: nn.Module
-    model: Any
+    agent: Agent | None
     hidden: list[NeuronLayer]
     names: dict[nn.Linear, str]
     optimizers: list[Optimizer]
@@ -215,10 +213,10 @@ class _Work:
         target: nn.Module | None,
     ) -> _Work:
         module = module_of("module", given)
-        model = None if module is given else given
+        agent = adapt(given)
         found = find_neurons(module)
         if target is not None:
-            if is_policy(module):
+            if agent is not None:
                 raise ValueError("target: expected None for a policy, whose targets are found")
             found = with_twin(found, target)
         names = {hidden.layer: hidden.name for hidden in found}
@@ -229,7 +227,7 @@ class _Work:
                     require_plain(Layer(hidden.name, layer))
         own = optimizers_of(module)
         others = [i for i in as_optimizers(optimizers) if all(i is not one for one in own)]
-        return _Work(module, model, chosen, names, own + others)
+        return _Work(module, agent, chosen, names, own + others)
 
     @torch.no_grad()
     def keep(
@@ -251,8 +249,8 @@ class _Work:
                     cut_inputs(read.layer, kept, self.optimizers)
             removed.rows[hidden.name] = kept
             removed.columns.update({self.names[read.layer]: kept for read in hidden.reads})
-        if removed.rows and is_policy(self.module):
-            update_architecture(self.module, self.model)
+        if removed.rows and self.agent is not None:
+            self.agent.resized()
         return removed
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from sparseagent.agents import adapt
+from sparseagent.agents.pruned import note_pruner
 from sparseagent.prune.allocation import Allocation, erk
 from sparseagent.prune.checks import require_count, require_fraction
 from sparseagent.prune.course import Course
@@ -23,6 +25,7 @@ from sparseagent.prune.method import Method
 from sparseagent.prune.pace import Pace
 from sparseagent.prune.pattern.protocol import Pattern
 from sparseagent.prune.pattern.unstructured import Unstructured
+from sparseagent.prune.reach import acting_weights, check_agent, zeros_of
 from sparseagent.prune.schedule import Schedule
 from sparseagent.prune.score.protocol import Score
 from sparseagent.prune.summary import summary_table
@@ -93,8 +96,11 @@ class Sparsifier:
     Attributes:
         module: The network.
 
+    Warns with a `PruningWarning` of an agent that cannot be compiled, in the words of `from_sb3`,
+    and of weights of its acting network that stay dense because pruning does not reach them.
+
     Raises:
-        TypeError: An argument is of the wrong type.
+        TypeError: An argument is of the wrong type, or the agent has a memory or sees images.
         ValueError: An argument is out of range or does not fit the module; the message names it.
     """
 
@@ -148,6 +154,13 @@ class Sparsifier:
         self._course = Course(layout, self._method, Pace(self._method, every, schedule(1.0)))
         self._attached = Attachments()
         self._milestones: list[tuple[float, Callable[[], None]]] = []
+        if (agent := adapt(module)) is not None:
+            check_agent(agent, self._course.masks if layers is None else None)
+        note_pruner(module, self)
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{name} {self.sparsity(name):.4f}" for name in self.parts)
+        return f"<Sparsifier of {type(self.module).__name__}: {parts}>"
 
     @property
     def masks(self) -> dict[str, Tensor]:
@@ -180,6 +193,12 @@ class Sparsifier:
         return self._course.position.frozen
 
     @property
+    def started(self) -> bool:
+        """Whether the masks have been looked at since they were made."""
+        position = self._course.position
+        return bool(position.updates or position.reached or position.taken or position.frozen)
+
+    @property
     def optimizers(self) -> tuple[Optimizer, ...]:
         """Those that are attached."""
         return self._attached.optimizers
@@ -207,20 +226,31 @@ class Sparsifier:
         """Fraction of zeros that the masks hold now, in [0, 1).
 
         Args:
-            name: A part or a weight; `None` for all pruned layers together.
+            name: A part or a weight; `None` for the whole network that runs when an agent acts,
+                what pruning does not reach included; of a plain module, for all pruned layers.
 
         Raises:
             ValueError: No part and no weight has this name.
         """
-        named: dict[str, tuple[Layer, ...]] = {i.name: (i,) for i in self._course.masks.layers}
+        masks = self._course.masks
+        named: dict[str, tuple[Layer, ...]] = {i.name: (i,) for i in masks.layers}
         named.update({part.name: part.layers for part in self._course.parts})
         if name is None:
-            return self._course.masks.sparsity(self._course.masks.layers)
+            acting = self._acting()
+            return masks.sparsity(masks.layers) if acting is None else 1.0 - acting[0] / acting[1]
         if name not in named:
             raise ValueError(
                 f"name: expected one of {[*self.parts, *self._course.masks]}, got {name!r}"
             )
-        return self._course.masks.sparsity(named[name])
+        return masks.sparsity(named[name])
+
+    def _acting(self) -> tuple[int, int] | None:
+        """(kept, in all) of what runs when an agent acts; `None` for a plain module."""
+        agent = adapt(self.module)
+        if agent is None:
+            return None
+        kept = {layer.name: self._course.masks.kept([layer]) for layer in self._course.masks.layers}
+        return zeros_of(acting_weights(agent), kept)
 
     def layer_sparsity(self) -> dict[str, float]:
         """Sparsity of each pruned layer, by the name of its weight."""
@@ -229,8 +259,12 @@ class Sparsifier:
         }
 
     def summary(self) -> str:
-        """A text table: weight, part, shape, kept weights and sparsity, with totals."""
-        return summary_table(self._course.parts, self._course.masks)
+        """A text table: weight, part, shape, kept weights and sparsity, with totals.
+
+        Of an agent its last line is the network that runs when it acts, with what pruning does not
+        reach.
+        """
+        return summary_table(self._course.parts, self._course.masks, self._acting())
 
     def step(self, progress: float) -> None:
         """Bring the masks to the schedule's sparsity at `progress`, now.

@@ -8,12 +8,15 @@ from sparseagent.prune.layout import Part
 from sparseagent.prune.mask_set import MaskSet
 
 
-def summary_table(parts: Sequence[Part], masks: MaskSet) -> str:
+def summary_table(
+    parts: Sequence[Part], masks: MaskSet, acting: tuple[int, int] | None = None
+) -> str:
     """A text table: one row per weight, one per part, one for all.
 
     Args:
         parts: What is pruned.
         masks: Their masks.
+        acting: (kept, in all) of the network that runs when an agent acts, or `None`.
 
     Returns:
         Lines of equal width, without a newline at the end.
@@ -29,6 +32,8 @@ def summary_table(parts: Sequence[Part], masks: MaskSet) -> str:
         rows += [("total", name, "", *_counts(count, of)) for name, count, of in totals]
     all_kept, all_of = sum(count for _, count, _ in totals), sum(of for _, _, of in totals)
     rows.append(("total", "all", "", *_counts(all_kept, all_of)))
+    if acting is not None:
+        rows.append(("acting network", "in all", "", *_counts(*acting)))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     # Names to the left, numbers to the right.
     return "\n".join(

@@ -8,11 +8,11 @@ from typing import Any, Generic, TypeVar
 
 from torch import Tensor, nn
 
+from sparseagent.agents import module_of
 from sparseagent.prune.allocation import Allocation
 from sparseagent.prune.checks import require_callable, require_count, require_fraction
 from sparseagent.prune.layer import Selection
 from sparseagent.prune.layout import CriticSparsity
-from sparseagent.prune.networks import module_of
 from sparseagent.prune.pattern.protocol import Pattern
 from sparseagent.prune.pattern.unstructured import Unstructured
 from sparseagent.prune.schedule import Geometric

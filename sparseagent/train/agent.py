@@ -20,9 +20,9 @@ from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
+from sparseagent.agents import optimizers_of
 from sparseagent.environments import register_environment
 from sparseagent.prune import Magnitude, OneShot, Sparsifier
-from sparseagent.prune.masking import optimizers_of
 from sparseagent.train.config import RunConfig
 from sparseagent.train.falling import FALLING, is_falling, parse_falling
 

@@ -19,6 +19,9 @@ _WHAT_IS_TIMED = (
     "times do not travel to other machines."
 )
 
+#: Below so many training seeds the report speaks of these trainings alone.
+_VERDICT_SEEDS = 3
+
 
 def write_report(root: Path) -> Path:
     """Draw the plots and write `report.md`; gives its path."""
@@ -31,8 +34,20 @@ def write_report(root: Path) -> Path:
 
 def verdicts(run: RunData) -> list[str]:
     """What came out, in a few sentences: the first lines of the report."""
-    pruned, dense, tiny = (run.returns[name] for name in ("pruned", "dense", "tiny"))
     row = run.first_row("pruned")
+    size = (
+        f"The pruned network keeps {int(row['kept']):,} of {int(row['weights']):,} weights "
+        f"(sparsity {float(row['sparsity']):.4g}), of which {int(row['effective']):,} lie on a "
+        "path from an input to an output."
+    )
+    enough = len(run.config.seeds) >= _VERDICT_SEEDS
+    lines = [*(_verdict(run) if enough else _this_training(run)), size]
+    return [*lines, _scope(run.config), *_resumed(run), *_failures(run)]
+
+
+def _verdict(run: RunData) -> list[str]:
+    """Whether pruning paid, over several seeds."""
+    pruned, dense, tiny = (run.returns[name] for name in ("pruned", "dense", "tiny"))
     against_dense = {
         "equal": "The pruned agent is as good as the dense one",
         "better": "The pruned agent is better than the dense one",
@@ -46,14 +61,24 @@ def verdicts(run: RunData) -> list[str]:
         "better": "The tiny dense agent with as many weights is worse than the pruned one: here "
         "pruning pays",
     }[run.pruned_minus_tiny.verdict]
-    lines = [
+    return [
         f"{against_dense}: return {pruned} against {dense} (difference {run.pruned_minus_dense}).",
         f"**{against_tiny}**: {tiny} (difference pruned - tiny {run.pruned_minus_tiny}).",
-        f"The pruned network keeps {int(row['kept']):,} of {int(row['weights']):,} weights "
-        f"(sparsity {float(row['sparsity']):.4g}), of which {int(row['effective']):,} lie on a "
-        "path from an input to an output.",
     ]
-    return [*lines, _scope(run.config), *_resumed(run), *_failures(run)]
+
+
+def _this_training(run: RunData) -> list[str]:
+    """What the agents of one or two trainings returned: too few to say what pruning does."""
+    pruned, dense, tiny = (run.returns[name] for name in ("pruned", "dense", "tiny"))
+    count = len(run.config.seeds)
+    these = "In this one training" if count == 1 else f"In these {count} trainings"
+    return [
+        f"{these} the pruned agent returned {pruned}, the dense one {dense} (difference "
+        f"{run.pruned_minus_dense}), the tiny dense one with as many weights {tiny} (difference "
+        f"pruned - tiny {run.pruned_minus_tiny}).",
+        f"What pruning does to the return cannot be told from fewer than {_VERDICT_SEEDS} "
+        "training seeds.",
+    ]
 
 
 def _resumed(run: RunData) -> list[str]:

@@ -16,7 +16,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
-from sparseagent.convert.normaliser import read_normaliser
+from sparseagent.convert.normaliser import Normaliser, read_normaliser
 from sparseagent.prune import Sparsifier
 from sparseagent.train.agent import algorithm, make_envs, make_model
 from sparseagent.train.callbacks import CURVE_COLUMNS, Checkpoints, CurveRecorder, StageProgress
@@ -163,7 +163,7 @@ def load_statistics(
     found = read_normaliser(folder.statistics(agent, seed))
     statistics = make_envs(replace(config, n_envs=1), seed)
     statistics.close()
-    if found is None or not isinstance(statistics, VecNormalize):
+    if not isinstance(found, Normaliser) or not isinstance(statistics, VecNormalize):
         return None
     running: Any = statistics.obs_rms
     running.mean, running.var = found.mean, found.var

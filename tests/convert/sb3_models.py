@@ -9,16 +9,30 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
+from sb3_contrib import ARS, QRDQN, TQC, TRPO, CrossQ, MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 
 import sparseagent as sa
 
-ALGORITHMS = {"PPO": PPO, "A2C": A2C, "DQN": DQN, "SAC": SAC, "TD3": TD3, "DDPG": DDPG}
-SETTINGS: dict[str, dict[str, Any]] = {
-    "PPO": {"n_steps": 8, "batch_size": 8},
-    "A2C": {},
-    **{name: {"buffer_size": 16} for name in ("DQN", "SAC", "TD3", "DDPG")},
+_ROLLOUTS = {"n_steps": 8, "batch_size": 8}
+_REPLAY = {"buffer_size": 16}
+#: The class and small settings of every algorithm.
+ALGORITHMS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "PPO": (PPO, _ROLLOUTS),
+    "A2C": (A2C, {}),
+    "TRPO": (TRPO, _ROLLOUTS),
+    "MaskablePPO": (MaskablePPO, _ROLLOUTS),
+    "RecurrentPPO": (RecurrentPPO, _ROLLOUTS),
+    "DQN": (DQN, _REPLAY),
+    "QRDQN": (QRDQN, _REPLAY),
+    "SAC": (SAC, _REPLAY),
+    "TQC": (TQC, _REPLAY),
+    "CrossQ": (CrossQ, _REPLAY),
+    "TD3": (TD3, _REPLAY),
+    "DDPG": (DDPG, _REPLAY),
+    "ARS": (ARS, {}),
 }
+_DISCRETE = ("DQN", "QRDQN", "MaskablePPO")
 ASYMMETRIC = spaces.Box(
     np.array([-0.3, -2.0, 0.1], np.float32), np.array([1.7, -0.5, 0.11], np.float32)
 )
@@ -53,6 +67,11 @@ def scramble(model: Any, sparsity: float, seed: int = 0) -> None:
             if parameter.ndim == 2:
                 keep = torch.rand(parameter.shape, generator=generator) >= sparsity
                 parameter.mul_(keep)
+        for name, buffer in model.policy.named_buffers():  # batch renormalisation
+            if name.endswith("ra_mean"):
+                buffer.normal_(0, 1, generator=generator)
+            elif name.endswith("ra_var"):
+                buffer.uniform_(0.1, 3, generator=generator)
 
 
 def make_model(
@@ -66,13 +85,14 @@ def make_model(
     **settings: Any,
 ) -> Any:
     """An untrained model with random, pruned weights."""
-    default: spaces.Space[Any] = spaces.Discrete(4) if algorithm == "DQN" else ASYMMETRIC
+    default: spaces.Space[Any] = spaces.Discrete(4) if algorithm in _DISCRETE else ASYMMETRIC
     if env is None:
         env = Noise(observation_space, default if action_space is None else action_space)
-    settings = {**SETTINGS[algorithm], "device": "cpu", **settings}
+    kind, small = ALGORITHMS[algorithm]
+    settings = {**small, "device": "cpu", **settings}
     if policy == "MlpPolicy":
         settings.setdefault("policy_kwargs", {"net_arch": [24, 16]})
-    model = ALGORITHMS[algorithm](policy, env, **settings)
+    model = kind(policy, env, **settings)
     scramble(model, sparsity)
     return model
 
@@ -91,7 +111,8 @@ def assert_same_actions(
         actions, state = act.predict(given, deterministic=True)
         assert state is None
         assert np.shape(actions) == np.shape(expected)
-        assert np.asarray(actions).dtype == np.asarray(expected).dtype
+        if not isinstance(model.action_space, spaces.MultiBinary):  # torch rounds to floats
+            assert np.asarray(actions).dtype == np.asarray(expected).dtype
         if np.asarray(expected).dtype.kind == "f":
             np.testing.assert_allclose(actions, expected, rtol=0, atol=1e-5)
         else:

@@ -15,6 +15,7 @@ METHOD_PAGES = sorted(page for page in PAGES.glob("*.md") if page != INDEX)
 FRAME = {
     *("Allocation", "Drop", "Growth", "NeuronScore", "Observer", "Pattern", "Penalty", "Schedule"),
     *("Score", "Contributions", "Layer", "Pruned", "Removed", "Sparsifier", "Ticket"),
+    "PruningWarning",
     "effective_weights",
 }
 

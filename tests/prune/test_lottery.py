@@ -127,7 +127,7 @@ def test_a_training_without_the_sparsifier_raises(make_net):
 @pytest.mark.parametrize(
     ("start", "options", "error", "message"),
     [
-        (lambda: 3, {}, TypeError, "start: expected a torch.nn.Module or a Stable-Baselines3"),
+        (lambda: 3, {}, TypeError, "start: expected a torch.nn.Module or a model of a known"),
         (lambda: nn.Linear(4, 4), {"to": 1.0}, ValueError, "to: expected a sparsity"),
         (lambda: nn.Linear(4, 4), {"rounds": 0}, ValueError, "rounds: expected at least 1"),
         (lambda: nn.Linear(4, 4), {"rewind": 2}, ValueError, "rewind: expected a fraction"),

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.functional import logsigmoid
 
 from sparseagent import prune
+from sparseagent.agents import adapt
 from sparseagent.prune import (
     ContributionPenalty,
     GroupLasso,
@@ -29,7 +30,6 @@ from sparseagent.prune import (
     remove_neurons,
 )
 from sparseagent.prune.activity import Activity
-from sparseagent.prune.penalising import recent_observations
 from sparseagent.prune.penalty.contribution import turned
 
 ALL = [L1Penalty(0.3), L2Penalty(0.3), GroupLasso(0.3), ContributionPenalty(0.3, 2.0)]
@@ -272,14 +272,14 @@ def test_agents_feel_it_in_the_acting_network(make, network, penalty):
 def test_recent_observations_are_those_of_the_buffer():
     model = ppo()
     with pytest.raises(ValueError, match="batch: expected observations in the model's buffer"):
-        recent_observations(model)
+        adapt(model).recent_observations()
     model.learn(32)
-    rows = recent_observations(model)
+    rows = adapt(model).recent_observations()
     assert rows.shape == (32, 3)
     model = dqn()
     model.learn(300)
     state = np.random.get_state()[1].copy()  # noqa: NPY002
-    rows = recent_observations(model)
+    rows = adapt(model).recent_observations()
     assert np.array_equal(np.random.get_state()[1], state)  # noqa: NPY002
     assert rows.shape == (256, 3)
     buffer = model.replay_buffer
@@ -305,7 +305,7 @@ def test_discrete_observations_are_numbers(options):
     handle = penalise(model, ContributionPenalty(0.1))
     model.learn(64)
     handle.remove()
-    assert recent_observations(model).shape == (64,)
+    assert adapt(model).recent_observations().shape == (64,)
 
 
 @pytest.mark.parametrize(

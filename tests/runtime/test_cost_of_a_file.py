@@ -29,12 +29,12 @@ def peak():
 
 layer = sa.Layer(np.ones((1, 1), np.float32), np.zeros(1, np.float32))
 sa.compile(sa.SparsePolicy(sa.chain((layer,), sa.Observation((1,)))))
-before, start = peak(), time.monotonic()
+before, start = peak(), time.process_time()
 policy = sa.load(sys.argv[1])
 act = sa.compile(policy, tune=float(sys.argv[2]))
 act(np.zeros((policy.input_size,), np.float32))
 act(np.zeros((200, policy.input_size), np.float32)) if policy.input_size < 4096 else None
-print(peak() - before, time.monotonic() - start)
+print(peak() - before, time.process_time() - start)
 """
 
 

@@ -122,7 +122,7 @@ def test_the_report_says_it_in_its_first_lines(finished_run):
     _, outcome = finished_run
     text = (outcome.folder / "report.md").read_text()
     first = text.split("## Agents")[0]
-    assert "The pruned agent is" in first
+    assert "In this one training the pruned agent returned" in first
     assert "The tiny dense agent with as many weights is" in first
     assert "keeps 35 of 352 weights" in first
     assert "one training" in first
@@ -152,9 +152,27 @@ def test_the_report_is_made_of_the_raw_files(finished_run, tmp_path):
     parity[1]["different"] = "3"
     write_rows(tmp_path / "parity.csv", list(parity[0]), parity)
     text = write_report(tmp_path).read_text()
+    assert "In this one training the pruned agent returned 30.0" in text
+    assert "cannot be told from fewer than 3 training seeds" in text
+    assert not any(words in text for words in ("pays", "buys nothing", "as good as", "better"))
+    assert "FAILED: the compiled policy does not act like the model (pruned)" in text
+
+
+def test_three_seeds_bear_a_verdict(finished_run, tmp_path):
+    _, outcome = finished_run
+    for name in FILES:
+        if name.endswith((".csv", ".json")):
+            (tmp_path / name).write_text((outcome.folder / name).read_text())
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "seeds": [0, 1, 2]}))
+    episodes = read_rows(tmp_path / "episodes.csv")
+    for row in episodes:
+        row["return"] = {"dense": 10, "pruned": 30, "tiny": 20}[row["agent"]]
+    episodes = [{**row, "seed": seed} for seed in "012" for row in episodes]
+    write_rows(tmp_path / "episodes.csv", list(episodes[0]), episodes)
+    text = write_report(tmp_path).read_text()
     assert "The pruned agent is better than the dense one: return 30.0" in text
     assert "is worse than the pruned one: here pruning pays" in text
-    assert "FAILED: the compiled policy does not act like the model (pruned)" in text
 
 
 def test_a_report_needs_a_finished_run(tmp_path):

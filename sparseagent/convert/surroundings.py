@@ -1,4 +1,4 @@
-"""What stands between a live model's environment and its policy: normalisers and other wrappers.
+"""What stands between an agent's environment and its policy: normalisers and other wrappers.
 
 A policy sees what the outermost wrapper gives. A policy file is played in the environment as
 `gymnasium.make` makes it, so each wrapper is built into the policy, or does not matter, or is named
@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import gymnasium
 import numpy as np
-from stable_baselines3.common.vec_env import VecEnvWrapper, VecNormalize
 
 from sparseagent.convert.normaliser import Normaliser
 
@@ -27,7 +26,9 @@ _HARMLESS = frozenset(
     }
 )
 _LIBRARIES = ("gymnasium", "stable_baselines3")
-_NORMALIZE = "NormalizeObservation"
+_NORMALIZE, _TRANSFORM, _CLIP_ACTION = "NormalizeObservation", "TransformObservation", "ClipAction"
+#: Observations for which a function is asked whether it is a clip.
+_PROBES = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +67,14 @@ class _Wrapper:
     wrapper: Any = None
 
 
-def read_surroundings(env: Any, stated: Normaliser | Literal[False] | None) -> Surroundings:
-    """Look through a model's vector environment, from the outside to the inside.
+def read_surroundings(
+    env: Any, stated: Normaliser | Literal[False] | None, *, clips_actions: bool = False
+) -> Surroundings:
+    """Look through an agent's environment, from the outside to the inside.
 
     Args:
-        env: the vector environment, or None.
+        env: gymnasium's, one or a vector of them, or Stable-Baselines3's vector; or None.
+        clips_actions: whether the policy bounds its actions, so that `ClipAction` does nothing.
         stated: what the caller says: the normaliser to build in; False for none, then
             `NormalizeObservation` is named like other wrappers; None to read it.
 
@@ -80,7 +84,11 @@ def read_surroundings(env: Any, stated: Normaliser | Literal[False] | None) -> S
     if env is None:
         return Surroundings()
     base, outer, normalises = _unwrap(env)
-    chains = _chains(base)
+    base, around = _unwrap_vector(base)
+    harmless = _HARMLESS | {_CLIP_ACTION} if clips_actions else _HARMLESS
+    chains = [
+        [part for part in (*around, *chain) if part.name not in harmless] for chain in _chains(base)
+    ]
     names = list(dict.fromkeys(part.name for chain in chains for part in chain))
     alike = all([p.name for p in chain] == [p.name for p in chains[0]] for chain in chains)
     found = Surroundings(_environment(base))
@@ -96,15 +104,24 @@ def read_surroundings(env: Any, stated: Normaliser | Literal[False] | None) -> S
 
 
 def _unwrap(env: Any) -> tuple[Any, list[str], bool]:
-    """The innermost vector environment, the wrappers around it, and whether one normalises."""
+    """Stable-Baselines3's innermost vector, the wrappers around it, and whether one normalises."""
     names, normalises = [], False
-    while isinstance(env, VecEnvWrapper):
-        if isinstance(env, VecNormalize):
+    while hasattr(env, "venv") and not isinstance(env, gymnasium.Env):
+        if _name(env) == "VecNormalize":
             normalises = normalises or bool(env.norm_obs)
         else:
             names.append(_name(env))
         env = env.venv
     return env, [name for name in names if name not in _HARMLESS], normalises
+
+
+def _unwrap_vector(env: Any) -> tuple[Any, list[_Wrapper]]:
+    """Gymnasium's innermost vector, and the wrappers around it, outermost first."""
+    parts = []
+    while isinstance(env, gymnasium.vector.VectorWrapper):
+        parts.append(_Wrapper(_name(env), wrapper=env))
+        env = env.env
+    return env, parts
 
 
 def _fold(
@@ -114,27 +131,64 @@ def _fold(
     stated: Normaliser | Literal[False] | None,
 ) -> tuple[Surroundings, list[str]]:
     """Build in what comes first and can be; the rest, by name, outermost first."""
+    clip = np.inf
     for place, part in enumerate(chains[0]):
         shape = _flattened(part)
+        follows = [rest.name for rest in chains[0][place + 1 :]][:1]
         if shape is not None:
             found = replace(found, shape=shape)
         elif part.name == _NORMALIZE and stated is not False and found.normaliser is None:
             read = stated or _common(
                 [_normaliser(base, number, chain[place]) for number, chain in enumerate(chains)]
             )
-            found = replace(found, normaliser=read)
+            found = replace(found, normaliser=replace(read, clip_obs=min(clip, read.clip_obs)))
+        elif part.name == _TRANSFORM and follows == [_NORMALIZE] and stated is not False:
+            bounds = {_clip_of(chain[place]) for chain in chains}
+            if len(bounds) > 1 or None in bounds:
+                return found, [rest.name for rest in chains[0][place:]]
+            (clip,) = bounds  # type: ignore[assignment]
         else:
             return found, [rest.name for rest in chains[0][place:]]
     return found, []
 
 
+def _clip_of(part: _Wrapper) -> float | None:
+    """The c of a `TransformObservation` that clips to [-c, c]; None where it does another thing.
+
+    A function cannot be read, but asked: a few hundred observations of every size.
+    """
+    function: Any = getattr(part.wrapper, "func", None)
+    shape = _inner_space(part.wrapper).shape if callable(function) else None
+    if shape is None:
+        return None
+    try:
+        bound = float(np.asarray(function(np.full(shape, 1e9))).max())
+        scales = np.array([0.1, 1.0, 0.9 * bound, 1.1 * bound, 10 * bound, 1e6])
+        random = np.random.default_rng(0)
+        for number in range(_PROBES):
+            x = random.standard_normal(shape) * scales[number % len(scales)]
+            if not np.array_equal(np.asarray(function(x)), np.clip(x, -bound, bound)):
+                return None
+    except Exception:  # it is anyone's function
+        return None
+    return bound if bound > 0 else None
+
+
+def _inner_space(wrapper: Any) -> Any:
+    """The space of the observations that a wrapper gets, of one environment."""
+    inner = wrapper.env
+    single = getattr(inner, "single_observation_space", None)
+    return inner.observation_space if single is None else single
+
+
 def _chains(base: Any) -> list[list[_Wrapper]]:
-    """For each environment its wrappers, outermost first, without the harmless ones."""
-    if isinstance(envs := getattr(base, "envs", None), list):
-        chains = [_walk(env) for env in envs]
-    else:
-        chains = [_listed(spec) for spec in _specs(base)]
-    return [[part for part in chain if part.name not in _HARMLESS] for chain in chains]
+    """For each environment its wrappers, outermost first."""
+    if isinstance(base, gymnasium.Env):
+        return [_walk(base)]
+    envs = getattr(base, "envs", None)
+    if isinstance(envs, list | tuple):
+        return [_walk(env) for env in envs]
+    return [_listed(spec) for spec in _specs(base)]
 
 
 def _walk(env: Any) -> list[_Wrapper]:
@@ -162,7 +216,7 @@ def _flattened(part: _Wrapper) -> tuple[int, ...] | None:
     """What a `FlattenObservation` flattens, if it only reshapes and the policy may do it."""
     if part.name != "FlattenObservation" or part.wrapper is None:
         return None
-    space = part.wrapper.env.observation_space
+    space = _inner_space(part.wrapper)
     image = space.dtype == np.uint8 and len(space.shape or ()) == 3  # would be divided by 255
     plain = isinstance(space, gymnasium.spaces.Box) and space.shape and not image
     return tuple(space.shape) if plain else None
@@ -177,9 +231,9 @@ def _normaliser(base: Any, index: int, part: _Wrapper) -> Normaliser:
     """
     if part.wrapper is not None:
         moments, epsilon = part.wrapper.obs_rms, part.wrapper.epsilon
-        dtype = str(part.wrapper.env.observation_space.dtype)
+        dtype = str(_inner_space(part.wrapper).dtype)
     else:
-        moments = base.get_attr("obs_rms", indices=[index])[0]
+        moments = base.get_attr("obs_rms")[index]
         epsilon, dtype = part.kwargs.get("epsilon", 1e-8), None
     scale = np.sqrt(moments.var + epsilon).astype(np.float64)
     # The square of a float32 is a float64, and its root the float32 again.
@@ -200,6 +254,8 @@ def _common(normalisers: Sequence[Normaliser]) -> Normaliser:
 
 
 def _specs(base: Any) -> list[Any]:
+    if isinstance(base, gymnasium.Env):
+        return [base.spec]
     try:
         return list(base.get_attr("spec"))
     except (AttributeError, NotImplementedError):

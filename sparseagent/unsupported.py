@@ -9,3 +9,7 @@ class UnsupportedError(TypeError, ValueError):
     Of a live model it is the wrong type; of a file it is wrong content, and whoever reads files of
     strangers catches `ValueError` alone. Hence both.
     """
+
+
+class UnreadyError(UnsupportedError):
+    """An agent that neither pruning nor conversion knows yet: training would be for nothing."""
