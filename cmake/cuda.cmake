@@ -60,7 +60,7 @@ if(SPARSEAGENT_CUDA_FOUND)
   add_library(sparseagent_cuda_kernels OBJECT csrc/cuda/kernels.cu)
   target_include_directories(sparseagent_cuda_kernels PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/csrc)
   target_compile_options(
-    sparseagent_cuda_kernels PRIVATE -O3 -diag-suppress=1675 -compress-mode=size -Xcompiler=-ffp-contract=off -ftz=false
+    sparseagent_cuda_kernels PRIVATE -O3 -diag-suppress=1675 -compress-mode=size -Xcompiler=-ffp-contract=off,-fvisibility=hidden -ftz=false
                                      -prec-div=true -prec-sqrt=true -fmad=false)
 
   pybind11_add_module(_cuda MODULE NO_EXTRAS csrc/bind_cuda.cpp csrc/bind_lock.cpp csrc/cuda/image.cpp
@@ -68,6 +68,8 @@ if(SPARSEAGENT_CUDA_FOUND)
   target_sources(_cuda PRIVATE $<TARGET_OBJECTS:sparseagent_cuda_kernels>)
   target_link_libraries(_cuda PRIVATE sparseagent_core)
   set_target_properties(_cuda PROPERTIES LINKER_LANGUAGE CUDA CUDA_RUNTIME_LIBRARY Static)
-  target_link_options(_cuda PRIVATE -Wl,--exclude-libs,ALL -static-libstdc++ -static-libgcc)
+  # Unlike _core with the machine's C++ library: whoever has arrays on a GPU has that, and it would take a
+  # third of the module.
+  target_link_options(_cuda PRIVATE -Wl,--exclude-libs,ALL -Wl,--gc-sections)
   install(TARGETS _cuda DESTINATION sparseagent)
 endif()

@@ -46,9 +46,10 @@ struct Shape {
 constexpr Shape kShapes[] = {{1, 4}, {1, 2}, {1, 1}, {2, 1}, {4, 1}};
 constexpr int kShapeCount = sizeof kShapes / sizeof kShapes[0];
 
-// Tiles whose kernels can sample, if no blocks share them.
+// Tiles whose kernels can sample, if no blocks share them: the narrowest and that of 32
+// observations. Samplers are large.
 SPARSEAGENT_BOTH constexpr bool samples(const Shape& shape) {
-  return shape.vectors == 1;
+  return shape.vectors == 1 && shape.groups != 2;
 }
 
 // Blocks of a cluster share a tile whose lanes have one observation: small batches.

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import shim
 import torch
-from make_cases import simba, wide_policy
+from make_cases import KINDS, simba, wide_policy
 from networks import random_policy, same_bits
 from programs import Draft, random_program, rows_for, several_inputs
 
@@ -115,7 +115,7 @@ def test_predict_has_the_actions_of_the_cpu(rng: Any, head: str) -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_random_programs_give_all_outputs(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    program = random_program(rng, 10)
+    program = random_program(rng, 10, KINDS)
     policy = sa.SparsePolicy(program)
     x = rows_for(rng, program, 45)
     expected = sa.compile(policy, tune=0).outputs(x)
@@ -392,6 +392,9 @@ def test_what_does_not_fit_is_refused(rng: Any, monkeypatch: pytest.MonkeyPatch)
         ValueError, match="at most 1024 features alive at a time on CPU 0, got 1201"
     ):
         sa.compile(policy, device="cuda")
+    wide = sa.SparsePolicy(random_program(np.random.default_rng(2), kinds=["conv2d"]))
+    with pytest.raises(ValueError, match=r"got ops\[\d+\], a conv2d; device="):
+        sa.compile(wide, device="cuda")
     draft = Draft(rng)
     span = draft.observe("observation", sa.Observation((3,)))
     for _ in range(60):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from make_cases import DTYPES, head_for, simba, wide_policy, wild
+from make_cases import DTYPES, KINDS, head_for, simba, wide_policy, wild
 from networks import random_policy, same_bits
 from programs import random_program, rows_for, several_inputs
 
@@ -46,7 +46,7 @@ def policy_of(name: str) -> sa.SparsePolicy:
     if name.startswith("random"):
         seed = int(name[6:])
         rng = np.random.default_rng(seed)
-        program = random_program(rng)
+        program = random_program(rng, kinds=KINDS)
         return sa.SparsePolicy(program, head_for(rng, program, seed))
     sizes, sparsity, activation = NETS[name]
     runs = 3 if name == "P128" else 1
@@ -192,10 +192,11 @@ import sys
 sys.path[:0] = sys.argv[1].split(":")
 import numpy as np, torch
 import sparseagent as sa
+from make_cases import KINDS
 from programs import random_program, rows_for
 for seed in range(20):
     rng = np.random.default_rng(seed)
-    policy = sa.SparsePolicy(random_program(rng))
+    policy = sa.SparsePolicy(random_program(rng, kinds=KINDS))
     plan = sa.compile(policy, device="cuda")
     for batch in (1, 9, 300):
         x = torch.from_numpy(rows_for(rng, policy.program, batch)).cuda()
