@@ -40,9 +40,12 @@ if(NOT SPARSEAGENT_CUDA STREQUAL "OFF")
   elseif(SPARSEAGENT_CUDA STREQUAL "ON")
     message(FATAL_ERROR "SPARSEAGENT_CUDA is ON, but no CUDA compiler of version 12.8 or newer works: put nvcc "
                         "on PATH or set CUDACXX.\n${SPARSEAGENT_CUDA_LOG}")
-  elseif(CMAKE_CUDA_COMPILER)
-    message(WARNING "${CMAKE_CUDA_COMPILER} does not work, the CUDA extension is left out:\n"
-                    "${SPARSEAGENT_CUDA_LOG}")
+  else()
+    find_program(SPARSEAGENT_NVCC NAMES $ENV{CUDACXX} nvcc PATHS ENV PATH NO_DEFAULT_PATH)
+    if(SPARSEAGENT_NVCC)
+      message(WARNING "${SPARSEAGENT_NVCC} does not work here, the CUDA extension is left out. "
+                      "${SPARSEAGENT_CUDA_LOG}")
+    endif()
   endif()
 endif()
 message(STATUS "CUDA extension: ${SPARSEAGENT_CUDA_FOUND}")
