@@ -150,6 +150,8 @@ bench: $(VENV)/.bench ## the full benchmark: matrix, studies, goals, report (abo
 	-$(BIN)/python -m bench.call_overhead
 	-$(BIN)/python -m bench.threads
 	-$(BIN)/python -m bench.neighbour
+	$(BIN)/python -m bench.training
+	-$(BIN)/python -m bench.robot
 	$(BIN)/python -m bench.goals
 	$(BIN)/python -m bench.report
 

@@ -17,12 +17,21 @@ import pytest
 import sparseagent as sa
 from bench import goal_table, tables, tick
 from bench.cell import Entry, Setting, enter, measure_cell
-from bench.contenders import PEERS, Contender, UnsupportedError, Variant, contenders
+from bench.contenders import (
+    PEERS,
+    Contender,
+    UnsupportedError,
+    Variant,
+    contenders,
+    onnx_runtime,
+)
 from bench.goals import judge, verdicts
 from bench.grid import Grid, best_peer, crossover
 from bench.machine import Machine, compiler_flags
 from bench.masks import DEAD_SHARE, GROUP
 from bench.nets import ALIGNMENT, NETS, Case, Net, aligned, file_case, observations, random_case
+from bench.programs import PROGRAMS
+from bench.programs import case as program_case
 from bench.report import main as report
 from bench.results import Cell, Row, append, latest, read
 from bench.run import isa_name
@@ -237,6 +246,18 @@ def row(contender: str, p50_ns: float, sparsity: float = 0.5, **changes: Any) ->
     facts = {"net": "S", "source": "random", "status": "ok", "contender": contender}
     values: dict[str, Any] = {**numbers, **texts, **counts, **facts, **changes}
     return Row(**{**values, "p50_ns": p50_ns, "sparsity": sparsity})
+
+
+@pytest.mark.parametrize("name", list(PROGRAMS))
+def test_a_peer_computes_every_program(name: str) -> None:
+    pytest.importorskip("onnxruntime")
+    case = program_case(name, 0.95)
+    arrays = observations(case, 3)[:1]
+    expected = Expected(case, arrays)
+    assert enter(onnx_runtime.CONTENDER, case, 3, arrays, expected).status == "ok"
+    if not case.policy.program.is_chain():
+        other = enter(contenders()["numpy"], case, 3, arrays, expected)
+        assert "chains of layers alone" in other.status
 
 
 def test_rows_survive_the_file(tmp_path: Path) -> None:

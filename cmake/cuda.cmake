@@ -41,7 +41,10 @@ if(NOT SPARSEAGENT_CUDA STREQUAL "OFF")
     message(FATAL_ERROR "SPARSEAGENT_CUDA is ON, but no CUDA compiler of version 12.8 or newer works: put nvcc "
                         "on PATH or set CUDACXX.\n${SPARSEAGENT_CUDA_LOG}")
   else()
-    find_program(SPARSEAGENT_NVCC NAMES $ENV{CUDACXX} nvcc PATHS ENV PATH NO_DEFAULT_PATH)
+    set(SPARSEAGENT_NVCC $ENV{CUDACXX})
+    if(NOT SPARSEAGENT_NVCC)
+      find_program(SPARSEAGENT_NVCC nvcc PATHS ENV PATH NO_DEFAULT_PATH)
+    endif()
     if(SPARSEAGENT_NVCC)
       message(WARNING "${SPARSEAGENT_NVCC} does not work here, the CUDA extension is left out. "
                       "${SPARSEAGENT_CUDA_LOG}")

@@ -97,6 +97,39 @@ FloatArray activated(const std::string& name, const FloatArray& x, float alpha) 
   return y;
 }
 
+// Words that each of the rows [B] draws, uint32 [B, draws], from `block` on.
+WordArray random_words(std::uint64_t seed, std::uint64_t step, const WordArray& rows,
+                       std::uint32_t stream, std::int64_t draws, const std::string& isa,
+                       std::uint32_t block) {
+  if (draws < 1 || draws > kMaxDraws) {
+    throw std::invalid_argument("draws: expected 1 to " + std::to_string(kMaxDraws));
+  }
+  const HeadKernel& heads = *choose_isa(isa.c_str()).heads;
+  WordArray words({rows.size(), static_cast<py::ssize_t>(draws)});
+  for (py::ssize_t i = 0; i < rows.size(); ++i) {
+    heads.words({seed, step}, stream, block, rows.data()[i], draws,
+                words.mutable_data() + i * draws);
+  }
+  return words;
+}
+
+// The normal number of every word, float32 [n].
+FloatArray normals(const WordArray& words, const std::string& isa) {
+  FloatArray z(words.size());
+  const PlainFloats plain;
+  choose_isa(isa.c_str()).heads->normals(words.data(), words.size(), z.mutable_data());
+  return z;
+}
+
+// The logarithm of every number, float32 [n].
+FloatArray logarithms(const FloatArray& x, const std::string& isa) {
+  FloatArray y(x.size());
+  std::copy_n(x.data(), x.size(), y.mutable_data());
+  const PlainFloats plain;
+  choose_isa(isa.c_str()).heads->logarithms(y.mutable_data(), y.size());
+  return y;
+}
+
 // Structure [out * runs + 1], [nnz] of a layer `in` wide -> (runs, rows, indptr,
 // entries), see core/packer.h.
 py::tuple pack_for(std::int32_t in, std::int32_t runs, const IntArray& indptr,
@@ -159,6 +192,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
              self.cast<const PyPlan&>().prefetch(self.ptr());
            })
       .def("outputs", &PyPlan::outputs, py::arg("observation"))
+      .def("_time_act", &PyPlan::time_act)
       .def("_update", &PyPlan::update)
       .def_property_readonly("_choices", &choices_of)
       .def_property_readonly("_costs", &costs_of)
@@ -170,6 +204,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   for (const ActivationInfo& info : kActivations) activations[info.name] = info.alpha;
   m.attr("ACTIVATIONS") = activations;
   m.attr("ACTIVATION_H") = kActivationHeader;
+  m.attr("RANDOM_H") = kRandomHeader;
   py::list heads;
   for (const char* kind : kHeadKinds) heads.append(kind);
   m.attr("HEADS") = py::tuple(heads);
@@ -190,6 +225,11 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("pack_for_lanes", &pack_for, py::arg("inputs"), py::arg("runs"),
         py::arg("indptr"), py::arg("indices"), py::arg("lanes"), py::arg("free_rows"));
   m.def("activate", &activated, py::arg("name"), py::arg("x"), py::arg("alpha") = 0.0f);
+  m.def("random_words", &random_words, py::arg("seed"), py::arg("step"),
+        py::arg("rows"), py::arg("stream"), py::arg("draws"), py::arg("isa") = "",
+        py::arg("block") = 0);
+  m.def("normals", &normals, py::arg("words"), py::arg("isa") = "");
+  m.def("logarithms", &logarithms, py::arg("x"), py::arg("isa") = "");
   m.def("reference", &reference, py::arg("data"), py::arg("inputs"),
         py::arg("number") = 0);
 }

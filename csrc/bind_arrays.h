@@ -10,6 +10,7 @@
 
 namespace {
 
+using WordArray = py::array_t<std::uint32_t, py::array::c_style | py::array::forcecast>;
 using DoubleArray = py::array_t<double, py::array::c_style>;
 
 std::string axes_text(const py::ssize_t* axes, std::size_t count) {

@@ -100,6 +100,35 @@ class PyPlan {
                      {deterministic, action_masks, seed, step, rows});
   }
 
+  // Time of each of `calls` actions of a batch, around the C++ call alone:
+  // deterministic, or sampled with its log-probability.
+  DoubleArray time_act(const py::array& observations, py::ssize_t calls,
+                       bool sample) const {
+    if (calls < 1) throw std::invalid_argument("calls: expected 1 or more");
+    const std::int64_t batch = check_observations(observations);
+    const Head& head = plan_->program().head;
+    std::vector<std::int64_t> actions(static_cast<std::size_t>(batch * head.actions));
+    std::vector<float> log_probs(static_cast<std::size_t>(batch));
+    const Observations inputs = {observations.data(), DType::float32};
+    Draw draw;
+    Acting call;
+    call.inputs = &inputs;
+    call.actions = actions.data();
+    if (sample) {
+      call.draw = &draw;
+      call.log_probs = log_probs.data();
+    }
+    DoubleArray ns(calls);
+    double* taken = ns.mutable_data();
+    for (py::ssize_t i = 0; i < calls; ++i) {
+      draw.step += 1;
+      const double start = clock_ns();
+      plan_->act(call, batch);
+      taken[i] = clock_ns() - start;
+    }
+    return ns;
+  }
+
   // The first output for what predict takes: float32 [out] or [B, out].
   py::array first_output(const py::object& observation) const {
     return outputs_of(*plan_, observation, 1).front();

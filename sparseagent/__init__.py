@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from sparseagent.convert import from_agent, from_onnx, from_sb3, from_torch
     from sparseagent.export import export_c
     from sparseagent.rollouts import RolloutResult, rollout
+    from sparseagent.transitions import Transitions, collect
 
 try:
     __version__ = version("sparseagent")
@@ -71,10 +72,12 @@ __all__ = [
     "Sampler",
     "Span",
     "SparsePolicy",
+    "Transitions",
     "Unscale",
     "__version__",
     "chain",
     "clip_to",
+    "collect",
     "compile",
     "devices",
     "export_c",
@@ -94,6 +97,8 @@ _LAZY = {
     "from_onnx": "sparseagent.convert",
     "from_sb3": "sparseagent.convert",
     "from_torch": "sparseagent.convert",
+    "collect": "sparseagent.transitions",
+    "Transitions": "sparseagent.transitions",
     "rollout": "sparseagent.rollouts",
     "RolloutResult": "sparseagent.rollouts",
 }

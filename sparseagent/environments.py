@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import logging
 import re
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -80,7 +79,7 @@ def register_environment(env_id: str) -> None:
         raise ValueError(
             f"env: expected an environment id, or module:id with one colon, got {env_id!r}"
         )
-    gymnasium = _import_gymnasium()
+    gymnasium = import_gymnasium()
     if env_id in gymnasium.registry:
         return
     if env_id.startswith(_OWN):
@@ -153,14 +152,14 @@ def _register_distracted(env_id: str) -> None:
     found = parse_distraction(env_id)
     if found is None:
         return  # gymnasium's own message says that there is no such environment
-    _import_gymnasium().register(
+    import_gymnasium().register(
         env_id, entry_point=make_distracted, kwargs=asdict(found), disable_env_checker=True
     )
 
 
 def make_minatar(game: str, **kwargs: Any) -> Any:
     """A MinAtar game as `register_environment` describes it."""
-    gymnasium = _import_gymnasium()
+    gymnasium = import_gymnasium()
     logging.disable(logging.WARNING)  # the package misses seaborn, which only drawing needs
     try:
         from minatar.gym import BaseEnv
@@ -186,7 +185,7 @@ def make_gymnasium(
     wrappers: Sequence[Callable[[Any], Any]] = (),
 ) -> Any:
     """A gymnasium vector environment that leaves resetting to the caller, but for native ones."""
-    gymnasium = _import_gymnasium()
+    gymnasium = import_gymnasium()
     register_environment(env_id)
     if vectorization not in ("sync", "async", "native"):
         raise ValueError(
@@ -224,62 +223,14 @@ def make_envpool(env_id: str, num_envs: int, seed: int, env_kwargs: Mapping[str,
     )
 
 
-def as_vector_env(
-    env: Any, env_kwargs: Mapping[str, Any], wrappers: Sequence[Callable[[Any], Any]] = ()
-) -> Any:
-    """A ready vector environment, checked to be one."""
-    if not is_envpool(env) and not isinstance(env, _import_gymnasium().vector.VectorEnv):
-        raise TypeError(
-            "env must be an environment id, a gymnasium VectorEnv or an EnvPool environment of "
-            f"env_type 'gymnasium', got {type(env).__name__}"
-        )
-    for name, given in (("env_kwargs", env_kwargs), ("wrappers", wrappers)):
-        if given:
-            raise ValueError(f"{name} needs an environment id, got the ready {name_of(env)}")
-    return env
-
-
-def is_envpool(env: Any) -> bool:
-    """Whether `env` was made by EnvPool, whose classes share no base with gymnasium's."""
-    return hasattr(env, "all_env_ids") and hasattr(type(env), "action_space")
-
-
-def name_of(vec: Any) -> str:
+def name_of(env: Any) -> str:
     """The environment id, or the class where there is none."""
-    return str(getattr(vec.spec, "id", None) or type(getattr(vec, "unwrapped", vec)).__name__)
+    spec = getattr(env, "spec", None)
+    return str(getattr(spec, "id", None) or type(getattr(env, "unwrapped", env)).__name__)
 
 
-def space_of(vec: Any, what: Literal["observation", "action"]) -> Any:
-    """The space of one environment; EnvPool's spaces are not batched."""
-    if not is_envpool(vec):
-        return getattr(vec, f"single_{what}_space")
-    with warnings.catch_warnings():
-        # EnvPool declares float64 bounds for float32 spaces when they are first read.
-        warnings.filterwarnings("ignore", message=".*precision lowered by casting.*")
-        return getattr(vec, f"{what}_space")
-
-
-def autoreset_mode(vec: Any) -> str:
-    """The value of gymnasium's `AutoresetMode`: NextStep, SameStep or Disabled."""
-    if is_envpool(vec):
-        config = vec.config
-        if config["batch_size"] not in (0, config["num_envs"]):
-            raise ValueError(
-                "env: EnvPool must step all its environments together, got "
-                f"batch_size={config['batch_size']} of num_envs={config['num_envs']}"
-            )
-        return "NextStep"
-    mode = vec.metadata.get("autoreset_mode")
-    value = str(getattr(mode, "value", mode))
-    if value not in ("NextStep", "SameStep", "Disabled"):
-        raise ValueError(
-            "env: metadata['autoreset_mode'] must be one of gymnasium's AutoresetMode (without it "
-            f"episodes cannot be counted), got {mode!r}"
-        )
-    return value
-
-
-def _import_gymnasium() -> Any:
+def import_gymnasium() -> Any:
+    """The module; raises ImportError with what to install where it is missing."""
     try:
         import gymnasium
     except ImportError as error:

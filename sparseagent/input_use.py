@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sparseagent.csr import CSR, Float64
 from sparseagent.ops import Layer, Linear, Observe
+from sparseagent.ops.conv2d import Conv2d
 from sparseagent.program import Program, Span
 
 __all__ = ["InputUse", "input_use"]
@@ -17,11 +18,12 @@ __all__ = ["InputUse", "input_use"]
 
 @dataclass(frozen=True, eq=False)
 class InputUse:
-    """How one input of a program is used, feature by feature as the network sees them.
+    """How one input of a program is used, feature by feature of an observation.
 
     Attributes:
-        weights: how many weights that are not zero read a feature, int64 `[in]`; another op than a
-            layer that reads it, such as a norm, counts as one.
+        weights: how many weights that are not zero read a feature, int64 `[in]`; those of a
+            convolution count at every place where they meet it, and another op than a layer that
+            reads it, such as a norm, counts as one.
         norm: root of the sum of their squares, float64 `[in]`; NaN where another op reads it, which
             has no weights to go by.
     """
@@ -53,7 +55,7 @@ def input_use(program: Program) -> Mapping[str, InputUse]:
         program: any program. Hidden neurons without effect count as readers; conversion has
             removed them.
     """
-    sizes = {op.input: op.step.size for op in program.ops if isinstance(op, Observe)}
+    sizes = {op.input: op.step.width for op in program.ops if isinstance(op, Observe)}
     starts = dict(zip(sizes, np.cumsum([0, *sizes.values()]).tolist(), strict=False))
     count = sum(sizes.values())
     weights, energy = np.zeros(count, np.int64), np.zeros(count)
@@ -67,7 +69,10 @@ def input_use(program: Program) -> Mapping[str, InputUse]:
         if isinstance(op, Observe):
             (span,) = op.writes
             first = starts[op.input]
-            origin[span.slot][span.start : span.stop] = first + np.arange(span.size)
+            taken = op.step.columns
+            origin[span.slot][span.start : span.stop] = first + (
+                np.arange(span.size) if taken is None else taken
+            )
             continue
         read = places(op.reads)
         if op.kind == "map":
@@ -77,6 +82,8 @@ def input_use(program: Program) -> Mapping[str, InputUse]:
         still = read >= 0
         if isinstance(op, Linear):
             numbers, squares = _columns(op.layer)
+        elif isinstance(op, Conv2d):
+            numbers, squares = _pixels(op)
         else:
             numbers, squares = np.ones(len(read), np.int64), np.full(len(read), np.nan)
         np.add.at(weights, read[still], numbers[still])
@@ -87,6 +94,18 @@ def input_use(program: Program) -> Mapping[str, InputUse]:
         np.add.at(energy, passed[passed >= 0], np.nan)
     ends = {name: slice(first, first + sizes[name]) for name, first in starts.items()}
     return {name: InputUse(weights[where], np.sqrt(energy[where])) for name, where in ends.items()}
+
+
+def _pixels(op: Conv2d) -> tuple[NDArray[np.int64], Float64]:
+    """Per pixel, the number of weights that meet it and the sum of squares, place by place."""
+    window, count = op.window, op.in_size
+    numbers, squares = (np.repeat(of_tap, window.pixels) for of_tap in _columns(op.layer))
+    places = np.arange(1.0, count + 1)[None]  # 0 is outside of the image
+    met = window.patches(places, 0.0).astype(np.int64).ravel()
+    weights, energy = np.zeros(count + 1, np.int64), np.zeros(count + 1)
+    np.add.at(weights, met, numbers)
+    np.add.at(energy, met, squares)
+    return weights[1:], energy[1:]
 
 
 def _columns(layer: Layer) -> tuple[NDArray[np.int64], Float64]:

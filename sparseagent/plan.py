@@ -130,6 +130,7 @@ class Plan(_core.Plan):
             f"{self.policy.input_size} inputs, {self.policy.output_size} outputs, "
             f"{self.policy.nnz} weights, sparsity {self.policy.sparsity:.4f}, "
             f"order {self.policy.order}; isa {self.isa}, threads {self.threads}",
+            *([self.policy.trained] if self.policy.trained else []),
             f"{'layer':<6}{'shape':>12}{'sparsity':>10}  {'regime':<10}{'format':<8}candidates",
         ]
         for number, regime, chosen, candidates in self._choices:

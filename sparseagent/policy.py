@@ -93,17 +93,35 @@ class SparsePolicy:
 
     @property
     def input_size(self) -> int:
-        """Number of features of an observation, as the network sees them."""
-        return sum(step.size for step in self.inputs.values())
+        """Number of features of an observation, read or not."""
+        return sum(step.width for step in self.inputs.values())
 
     @property
     def unused_inputs(self) -> Mapping[str, tuple[int, ...]]:
         """Features that no weight reads, by the name of their input: sensors to leave out.
 
-        Places are those that the network sees, as in `input_size`; whatever stands there, the
+        Places are those of the flat observation, or of its one-hot rows; whatever stands there, the
         action is the same. `input_use` says how much the others are used.
         """
         return {name: use.unused for name, use in input_use(self.program).items()}
+
+    @property
+    def trained(self) -> str:
+        """What the network was before dead units and unread inputs went and parts were folded.
+
+        Conversion notes it; empty where the metadata do not say.
+        """
+        shapes, sparsities = (self.metadata.get(name) for name in ("source_shapes", "sparsity"))
+        try:
+            weights = [int(math.prod(shape)) for shape in shapes]  # type: ignore[union-attr]
+            kept = sum(
+                round(count * (1.0 - part))
+                for count, part in zip(weights, sparsities, strict=True)  # type: ignore[arg-type]
+            )
+            share = 1.0 - kept / sum(weights)
+        except (TypeError, ValueError, ZeroDivisionError):  # noted by somebody else
+            return ""
+        return f"trained: {kept} of {sum(weights)} weights, sparsity {share:.4f}"
 
     @property
     def output_size(self) -> int:
@@ -229,6 +247,8 @@ class SparsePolicy:
                 f"  {layer.activation}"
             )
         lines.append(f"{'all':<7}{'':>12}{self.nnz:>10}{self.sparsity:>10.4f}  -> {self.head.kind}")
+        if trained := self.trained:
+            lines.append(trained)
         if unused := sum(map(len, self.unused_inputs.values())):
             lines.append(f"{unused} of {self.input_size} inputs are not used")
         return "\n".join(lines)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sparseagent.environments import make_gymnasium, space_of
+from sparseagent.environments import make_gymnasium
+from sparseagent.vector_envs import space_of
 
 __all__ = ["random_policy"]
 

@@ -21,26 +21,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from sparseagent.bootstrap import bootstrap_interval, iqm
 from sparseagent.environments import (
-    as_vector_env,
-    autoreset_mode,
-    is_envpool,
     make_envpool,
     make_gymnasium,
     name_of,
-    space_of,
     stream_seed,
 )
-
-if TYPE_CHECKING:
-    from gymnasium.vector import VectorEnv
+from sparseagent.vector_envs import (
+    FromVecEnv,
+    as_vector_env,
+    autoreset_mode,
+    check_observations,
+    is_envpool,
+    space_of,
+)
 
 __all__ = ["Predictor", "RolloutResult", "rollout"]
 
@@ -114,7 +116,7 @@ class RolloutResult:
 
 def rollout(
     act: Predictor | Callable[[Any], Any],
-    env: str | VectorEnv[Any, Any, Any],
+    env: Any,
     *,
     episodes: int = 100,
     num_envs: int = 8,
@@ -132,8 +134,10 @@ def rollout(
             from observations `[B, ...]` to actions `[B, ...]`. `predict` wins where both exist: a
             `Plan` is callable too, but that gives the network's output before the action head.
             Actions are handed on unclipped.
-        env: An environment id, or a ready gymnasium `VectorEnv` or EnvPool environment of any
-            autoreset mode, which is reset, stepped and left open.
+        env: An environment id, or a ready environment, which is reset, stepped and left open: a
+            gymnasium `Env` or `VectorEnv`, a Stable-Baselines3 `VecEnv` or one of EnvPool, of any
+            autoreset mode. The statistics of a `VecNormalize` stay as they are meanwhile, and the
+            rewards are those of the environment inside.
         episodes: How many episodes to play, at least 1.
         num_envs: Environments to step together, at least 1; never more than `episodes` are made.
             A ready environment has its own number.
@@ -160,7 +164,7 @@ def rollout(
         ImportError: gymnasium or EnvPool is needed and not installed.
     """
     _check_counts(episodes=episodes, num_envs=num_envs, seed=seed, max_steps=max_steps)
-    choose = _as_choose(act)
+    choose = as_choose(act)
     env_kwargs, owned = env_kwargs or {}, isinstance(env, str)
     if not isinstance(env, str):
         vec = as_vector_env(env, env_kwargs, wrappers)
@@ -179,11 +183,12 @@ def rollout(
                 "max_steps needs environments that rollout may reset, made by gymnasium from an id "
                 f"or of autoreset mode Disabled, got {max_steps} with {name_of(vec)} of mode {mode}"
             )
-        _check_observation(act, vec)
+        check_observations(act, vec)
         book = _Book(episodes, int(vec.num_envs), seed if owned and mode == "Disabled" else None)
-        seconds, policy_seconds = _play(
-            choose, vec, book, mode=mode, seed=seed, max_steps=max_steps
-        )
+        with vec.frozen() if isinstance(vec, FromVecEnv) else nullcontext():
+            seconds, policy_seconds = _play(
+                choose, vec, book, mode=mode, seed=seed, max_steps=max_steps
+            )
     finally:
         if owned:
             vec.close()
@@ -202,7 +207,7 @@ def rollout(
 # ------------------------------------------------------------------------------------- policy
 
 
-def _as_choose(act: Any) -> _Choose:
+def as_choose(act: Any, *, deterministic: bool = True) -> _Choose:
     """One signature for all policies: (observations, which episodes begin) -> actions."""
     if not hasattr(act, "predict"):
         if not callable(act):
@@ -215,7 +220,7 @@ def _as_choose(act: Any) -> _Choose:
     def choose(observation: Any, begins: npt.NDArray[np.bool_]) -> Any:
         nonlocal state
         memory = {} if state is None else {"state": state, "episode_start": begins}
-        decision = act.predict(observation, deterministic=True, **memory)
+        decision = act.predict(observation, deterministic=deterministic, **memory)
         if not (isinstance(decision, tuple) and len(decision) == 2):
             raise TypeError(
                 f"act.predict must return (actions, state), got {type(decision).__name__}"
@@ -224,17 +229,6 @@ def _as_choose(act: Any) -> _Choose:
         return actions
 
     return choose
-
-
-def _check_observation(act: Any, vec: Any) -> None:
-    expected = getattr(getattr(act, "observation_space", None), "shape", None)
-    got = getattr(space_of(vec, "observation"), "shape", None)
-    # Sorted: Stable-Baselines3 keeps images channels-first and transposes them itself.
-    if expected is not None and got is not None and sorted(expected) != sorted(got):
-        raise ValueError(
-            f"act expects observations of shape {tuple(expected)}, "
-            f"{name_of(vec)} gives {tuple(got)}"
-        )
 
 
 def _as_actions(actions: Any, num_envs: int, space: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ import sparseagent as sa
 assert "site-packages" in sa.__file__, sa.__file__
 act = sa.compile(sa.load(sys.argv[1]))
 np.save(sys.argv[2], act(np.load(sys.argv[3])))
+sa.export_c(act.policy, "controller.c")
 assert "torch" not in sys.modules
 for device in sa.devices():
     assert device.available or device.description, device
@@ -50,11 +52,14 @@ def test_wheel_runs_a_policy_without_torch(tmp_path: Path) -> None:
     run(sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", tmp_path, ROOT, cwd=tmp_path)
     (wheel,) = tmp_path.glob("sparseagent-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    # Of these the second is built where nvcc works.
-    modules = {Path(name).name.split(".")[0] for name in names if name.endswith(".so")}
-    assert {"_core"} <= modules <= {"_core", "_cuda"}
+    # The last is built where nvcc works.
+    libraries = {name.partition(".")[0] for name in names if name.endswith(".so")}
+    assert libraries - {"sparseagent/_cuda"} == {
+        "sparseagent/_core",
+        "sparseagent/lib/libsparseagent",
+    }
     if shutil.which("nvcc"):
-        assert "_cuda" in modules
+        assert "sparseagent/_cuda" in libraries
         assert compressed(wheel, "_cuda") < 1_000_000
     assert not [name for name in names if name.startswith(("tests", "bench", "csrc"))]
     assert wheel.stat().st_size < 3_000_000
@@ -72,3 +77,21 @@ def test_wheel_runs_a_policy_without_torch(tmp_path: Path) -> None:
     np.save(tmp_path / "rows.npy", rows)
     run(python, "-c", RUN, "policy.safetensors", "out.npy", "rows.npy", cwd=tmp_path)
     assert np.load(tmp_path / "out.npy").tobytes() == sa.compile(policy)(rows).tobytes()
+
+    # What the wheel brings for C: a project that only finds it, and policies as C files.
+    command = [str(python), "-m", "sparseagent.config", "--cmakedir"]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    where = f"-Dsparseagent_DIR={found.stdout.strip()}"
+    tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    cmake = shutil.which("cmake", path=tools) or "cmake"
+    run(cmake, "-S", ROOT / "tests" / "capi" / "project", "-B", "user", where, cwd=tmp_path)
+    run(cmake, "--build", "user", cwd=tmp_path)
+    said = subprocess.run(
+        [tmp_path / "user" / "forward", tmp_path / "policy.safetensors"],
+        input=rows.tobytes(),
+        capture_output=True,
+        check=True,
+    )
+    assert said.stdout.startswith(sa.compile(policy)(rows).tobytes())
+    run("cc", "-DCONTROLLER_SELFTEST", "controller.c", "-o", "controller", cwd=tmp_path)
+    run(tmp_path / "controller", cwd=tmp_path)

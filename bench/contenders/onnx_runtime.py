@@ -32,7 +32,12 @@ OPSET, IR_VERSION = 21, 10
 
 
 def prepare(policy: sa.SparsePolicy, batch: int) -> tuple[Variant, ...]:
-    """One session; every observation array gets a binding of its own, all write to one output."""
+    """The policy as a graph of its own."""
+    return (variant(model(policy, batch), batch, policy.output_size),)
+
+
+def variant(content: bytes, batch: int, outputs: int) -> Variant:
+    """One session of a model `x [B, in] -> y [B, out]`; every array gets a binding of its own."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -41,10 +46,8 @@ def prepare(policy: sa.SparsePolicy, batch: int) -> tuple[Variant, ...]:
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 3
-    session = ort.InferenceSession(
-        model(policy, batch), options, providers=["CPUExecutionProvider"]
-    )
-    out = aligned((batch, policy.output_size))
+    session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    out = aligned((batch, outputs))
     result = ort.OrtValue.ortvalue_from_numpy(out)
 
     def wrap(x: Float32) -> Any:
@@ -53,7 +56,7 @@ def prepare(policy: sa.SparsePolicy, batch: int) -> tuple[Variant, ...]:
         binding.bind_ortvalue_output("y", result)
         return binding
 
-    return (Variant("Gemm, io binding", wrap, session.run_with_iobinding, lambda: out),)
+    return Variant("Gemm, io binding", wrap, session.run_with_iobinding, lambda: out)
 
 
 def model(policy: sa.SparsePolicy, batch: int) -> bytes:

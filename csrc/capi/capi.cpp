@@ -55,10 +55,14 @@ void expect(bool holds, const char* text) {
   if (!holds) throw std::invalid_argument(text);
 }
 
-// The caller's inputs.
-void from(const Plan& plan, const sparseagent_array* arrays, Observations* inputs) {
-  for (std::size_t k = 0; k < plan.program().inputs.size(); ++k) {
-    inputs[k] = {arrays[k].data, static_cast<DType>(arrays[k].dtype)};
+// The caller's inputs from row `first` on.
+void from(const Plan& plan, const sparseagent_array* arrays, std::int64_t first,
+          Observations* inputs) {
+  for (const Input& input : plan.program().inputs) {
+    const auto dtype = static_cast<DType>(arrays->dtype);
+    const std::int64_t bytes = first * input.step.size * sparseagent::bytes_of(dtype);
+    *inputs++ = {static_cast<const char*>(arrays->data) + bytes, dtype};
+    ++arrays;
   }
 }
 
@@ -73,28 +77,47 @@ void check_inputs(const Plan& plan, const sparseagent_array* arrays,
   }
 }
 
-void act(const Plan& plan, const sparseagent_array* arrays, std::int64_t batch,
-         void* actions) {
-  Observations inputs[sparseagent::kMostInputs];
-  from(plan, arrays, inputs);
-  sparseagent::Acting call;
-  call.inputs = inputs;
-  call.actions = actions;
-  plan.act(call, batch);
-}
-
-// One call, whose action nobody reads, of zeros.
-void prepare(const Plan& plan) {
-  std::int32_t widest = 0;
+std::int32_t widest_input(const Plan& plan) {
+  std::int32_t widest = 1;
   for (const Input& input : plan.program().inputs) {
     widest = std::max(widest, input.step.size);
   }
-  const std::vector<float> zeros(static_cast<std::size_t>(widest), 0.0f);
+  return widest;
+}
+
+// Observations that become discrete actions at a time: the plan keeps their outputs,
+// and `prepare` has made room for so many.
+std::int64_t rows_of(const Plan& plan) {
+  constexpr std::int64_t kMostFloats = 1 << 18;
+  return std::clamp<std::int64_t>(kMostFloats / widest_input(plan), 1, 64);
+}
+
+void act(const Plan& plan, const sparseagent_array* arrays, std::int64_t batch,
+         void* actions) {
+  const sparseagent::Head& head = plan.program().head;
+  const std::int64_t most = head.discrete() ? rows_of(plan) : batch;
+  const std::int64_t bytes =
+      head.actions *
+      static_cast<std::int64_t>(head.discrete() ? sizeof(std::int64_t) : sizeof(float));
+  Observations inputs[sparseagent::kMostInputs];
+  sparseagent::Acting call;
+  call.inputs = inputs;
+  for (std::int64_t first = 0; first < batch; first += most) {
+    from(plan, arrays, first, inputs);
+    call.actions = static_cast<char*>(actions) + first * bytes;
+    plan.act(call, std::min(most, batch - first));
+  }
+}
+
+// One call, whose actions nobody reads, of zeros.
+void prepare(const Plan& plan) {
+  const std::int64_t rows = rows_of(plan);
+  const std::vector<float> zeros(static_cast<std::size_t>(rows * widest_input(plan)));
   const std::vector<sparseagent_array> arrays(plan.program().inputs.size(),
                                               {zeros.data(), SPARSEAGENT_FLOAT32});
-  std::vector<std::int64_t> action(
-      static_cast<std::size_t>(plan.program().head.actions));
-  act(plan, arrays.data(), 1, action.data());
+  std::vector<std::int64_t> actions(
+      static_cast<std::size_t>(rows * plan.program().head.actions));
+  act(plan, arrays.data(), rows, actions.data());
 }
 
 sparseagent_policy* loaded(const void* data, std::size_t size,
@@ -257,7 +280,7 @@ std::int32_t sparseagent_forward_all(const sparseagent_policy* policy,
       expect(outputs[k] != nullptr || batch == 0, "outputs: expected room, got null");
     }
     Observations given[sparseagent::kMostInputs];
-    from(policy->plan, inputs, given);
+    from(policy->plan, inputs, 0, given);
     policy->plan.forward({given, outputs, static_cast<std::size_t>(count)}, batch);
     return 0;
   });

@@ -102,12 +102,16 @@ class Actor {
 
   void run_one(std::int64_t row) const {
     if (needs_modes()) mode_of(head_, outputs(row), action_);
-    std::copy_n(outputs(row), head_.size, y_);
+    const float* y = outputs(row);
+    if (!head_.discrete()) {  // they lie where the actions will be, without padding
+      std::copy_n(y, head_.size, y_);
+      y = y_;
+    }
     const std::uint32_t number_of_row[kMostLanes] = {number(row)};
     const float* given = parameter_ > 0 ? rows_.parameter + row * parameter_ : nullptr;
     float log_prob[kMostLanes];
-    isa_.heads->one(
-        head_, {y_, given, number_of_row, call_.draw, action_, log_prob, scratch_});
+    isa_.heads->one(head_,
+                    {y, given, number_of_row, call_.draw, action_, log_prob, scratch_});
     isa_.transposes->copy_outputs(action_, head_.actions, samples_);
     put_log_probs(log_prob, row, 1);
   }
@@ -141,7 +145,10 @@ class Actor {
   void put_log_probs(const float* log_prob, std::int64_t row,
                      std::int32_t count) const {
     if (call_.log_probs == nullptr) return;
-    isa_.transposes->copy_outputs(log_prob, count, call_.log_probs + rows_.first + row);
+    float* out = call_.log_probs + rows_.first + row;
+    for (std::int32_t i = 0; i < count; ++i) {
+      out[i] = log_prob[i] == log_prob[i] ? log_prob[i] : __builtin_nanf("");
+    }
   }
 
   // From samples [count, actions] to what the caller wants.

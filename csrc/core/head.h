@@ -100,6 +100,12 @@ struct HeadKernel {
   void (*tile)(const Head& head, const HeadBatch& batch);
   // tanh of `count` numbers, in place.
   void (*squash)(float* x, std::int64_t count);
+  // What samples are made of, by itself: words of a row from a block on, the normal
+  // numbers of words, logarithms in place.
+  void (*words)(const Draw& draw, std::uint32_t stream, std::uint32_t block,
+                std::uint32_t row, std::int64_t count, std::uint32_t* words);
+  void (*normals)(const std::uint32_t* words, std::int64_t count, float* z);
+  void (*logarithms)(float* x, std::int64_t count);
 };
 
 }  // namespace sparseagent

@@ -94,6 +94,16 @@ inline bool has_path(const Kernel& kernel, Path path) {
   return (path == Path::one ? kernel.rates.one : kernel.rates.tile) > 0;
 }
 
+// An observation step of `size` numbers, each with a shift and a scale of its own.
+struct Normaliser {
+  int size;
+  const double* shift;
+  const double* scale;
+  double low;
+  double high;
+  bool single;  // in float, not in double
+};
+
 // Between the caller's row-major batches and the feature-major tiles of the kernels.
 // Outputs are made canonical: a NaN becomes the one quiet NaN with no payload, because
 // machines differ in which one they make.
@@ -107,6 +117,10 @@ struct Transposes {
 
   // The same for one observation.
   void (*copy_outputs)(const float* y, int size, float* out);
+
+  // One row of observations, float or, if `wide`, double, in the caller's memory: z =
+  // float(clip((x - shift) / scale, low, high)).
+  void (*normalise)(const Normaliser& step, const void* x, bool wide, float* z);
 };
 
 // One instruction set: what the CPU must have, and what was compiled for it. Those of

@@ -24,6 +24,11 @@ void cast(const T* x, std::int64_t count, float* z) {
   for (std::int64_t i = 0; i < count; ++i) z[i] = static_cast<float>(x[i]);
 }
 
+template <typename T>
+void gather(const ObservationStep& step, const T* x, float* z) {
+  for (const std::int32_t column : step.columns) *z++ = static_cast<float>(x[column]);
+}
+
 // In `Real`, double or float: libraries normalise in one or the other.
 template <typename Real, typename T>
 void normalise(const ObservationStep& step, const T* x, float* z) {
@@ -32,9 +37,11 @@ void normalise(const ObservationStep& step, const T* x, float* z) {
   const std::size_t next = step.scale.size() > 1 ? 1 : 0;
   const Real low = static_cast<Real>(step.low);
   const Real high = static_cast<Real>(step.high);
-  for (std::int32_t i = 0; i < step.size; ++i) {
+  const std::int32_t count = step.features();
+  const std::int32_t* columns = step.columns.empty() ? nullptr : step.columns.data();
+  for (std::int32_t i = 0; i < count; ++i) {
     const auto at = static_cast<std::size_t>(i);
-    Real value = static_cast<Real>(x[i]);
+    Real value = static_cast<Real>(x[columns != nullptr ? columns[i] : i]);
     if (shifts) value -= static_cast<Real>(step.shift[at]);
     if (scales) value /= static_cast<Real>(step.scale[at * next]);
     value = value < low ? low : value;  // a NaN passes both comparisons
@@ -65,6 +72,8 @@ void apply_rows(const ObservationStep& step, const void* data, std::int64_t firs
   for (std::int64_t b = 0; b < count; ++b, x += step.size, rows += features) {
     if (!step.categories.empty()) {
       one_hot(step, x, rows);
+    } else if (step.only_casts()) {
+      gather(step, x, rows);
     } else if (step.single) {
       normalise<float>(step, x, rows);
     } else {
@@ -89,6 +98,17 @@ void check_part(const char* name, const std::vector<double>& part, std::int32_t 
   }
 }
 
+void check_columns(const ObservationStep& step) {
+  std::int32_t next = 0;
+  for (const std::int32_t column : step.columns) {
+    if (column < next || column >= step.size) refuse("columns", "to rise within a row");
+    next = column + 1;
+  }
+  if (!step.columns.empty() && !step.categories.empty()) {
+    refuse("columns", "none beside categories");
+  }
+}
+
 void check_categories(const ObservationStep& step) {
   std::int64_t features = 0;
   for (const std::int32_t count : step.categories) {
@@ -106,6 +126,7 @@ void check_categories(const ObservationStep& step) {
 }  // namespace
 
 std::int32_t ObservationStep::features() const {
+  if (!columns.empty()) return static_cast<std::int32_t>(columns.size());
   std::int32_t sum = 0;
   for (const std::int32_t count : categories) sum += count;
   return categories.empty() ? size : sum;
@@ -113,8 +134,10 @@ std::int32_t ObservationStep::features() const {
 
 void ObservationStep::check() const {
   if (size < 1 || size > kMaxWidth) refuse("shape", "1 to 2^20 numbers");
-  check_part("shift", shift, size, single);
-  check_part("scale", scale, scale.size() == 1 ? 1 : size, single);
+  check_columns(*this);
+  const std::int32_t count = columns.empty() ? size : features();
+  check_part("shift", shift, count, single);
+  check_part("scale", scale, scale.size() == 1 ? 1 : count, single);
   for (const double v : scale) {
     if (single ? static_cast<float>(v) > 0 : v > 0) continue;
     refuse("scale", "positive numbers, got 0 or less");
@@ -127,14 +150,29 @@ void ObservationStep::check() const {
   if (!categories.empty()) check_categories(*this);
 }
 
-bool ObservationStep::identity() const {
+bool ObservationStep::only_casts() const {
   return shift.empty() && scale.empty() && std::isinf(low) && std::isinf(high) &&
          categories.empty();
 }
 
+bool ObservationStep::identity() const { return only_casts() && columns.empty(); }
+
 void ObservationStep::apply(Observations observations, std::int64_t first,
-                            std::int64_t count, float* rows) const {
+                            std::int64_t count, float* rows,
+                            const Transposes* transposes) const {
   const void* data = observations.data;
+  const bool wide = observations.dtype == DType::float64;
+  const bool floats = wide || observations.dtype == DType::float32;
+  const auto all = static_cast<std::size_t>(size);
+  if (transposes != nullptr && floats && shift.size() == all && scale.size() == all) {
+    const Normaliser step = {size, shift.data(), scale.data(), low, high, single};
+    const std::int64_t bytes = size * bytes_of(observations.dtype);
+    for (std::int64_t row = first; row < first + count; ++row, rows += size) {
+      transposes->normalise(step, static_cast<const char*>(data) + row * bytes, wide,
+                            rows);
+    }
+    return;
+  }
   switch (observations.dtype) {
     case DType::float32: return apply_rows<float>(*this, data, first, count, rows);
     case DType::float64: return apply_rows<double>(*this, data, first, count, rows);

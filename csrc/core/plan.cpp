@@ -128,7 +128,7 @@ void Plan::prepare(const Call& call, std::int64_t first, std::int64_t count,
     if (given.dtype == DType::float32 && step.identity()) {
       rows[k] = static_cast<const float*>(given.data) + first * step.size;
     } else {
-      step.apply(given, first, count, memory);
+      step.apply(given, first, count, memory, isa_.transposes);
       rows[k] = memory;
       memory += row_floats(step.features() * count);
     }

@@ -51,6 +51,8 @@ class Walk {
     const Layout::Step* from;
   };
 
+  static_assert(sizeof(Step) == 64);
+
   void run_step(const Step& step, const Call& call) const;
   void run_layer(const Step& step, const Call& call) const;
   void run_image(const Step& step, const Call& call) const;

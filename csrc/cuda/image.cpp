@@ -192,12 +192,16 @@ void Outline::add_view(Step* step, const OpView& view) {
 void Outline::add_observe(Step* step, const Input& input) {
   const ObservationStep& s = input.step;
   step->in = s.size;
-  if (s.identity()) {
-    step->bits = kCast;
+  if (!s.columns.empty()) {
+    step->bits = kSome;
+    step->z = add_words(s.columns.data(), static_cast<std::int64_t>(s.columns.size()));
+  }
+  if (s.only_casts()) {
+    step->bits |= kCast;
     return;
   }
   if (!s.categories.empty()) {
-    step->bits = kOneHot;
+    step->bits |= kOneHot;
     step->words = static_cast<std::uint32_t>(words_.size());
     std::uint32_t number = 0;
     for (const std::int32_t count : s.categories) {

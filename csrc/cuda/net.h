@@ -93,6 +93,7 @@ constexpr std::uint32_t kShifts = 4;    // observe
 constexpr std::uint32_t kScales = 8;    // observe
 constexpr std::uint32_t kOneScale = 16;
 constexpr std::uint32_t kOneHot = 32;  // observe: words (number, category, of how many)
+constexpr std::uint32_t kSome = 64;    // observe: numbers that are taken, words at z
 
 struct Step {
   StepKind kind;
@@ -107,7 +108,7 @@ struct Step {
   std::int32_t out;    // features of the write
   std::int32_t parts;  // linear: runs; reduce: groups
   std::uint32_t x;     // places: of the reads
-  std::uint32_t z;     // of the second read; norm: of 32 to work in
+  std::uint32_t z;     // of the second read; norm: of 32 to work in; observe: see kSome
   std::uint32_t y;     // of the write
   std::uint32_t rows;  // linear: the first row
   std::uint32_t

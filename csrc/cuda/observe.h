@@ -38,7 +38,7 @@ __device__ __forceinline__ float normalised(const Step& step, const double* fact
   const auto low = static_cast<Real>(facts[0]);
   const auto high = static_cast<Real>(facts[1]);
   const double* shift = facts + 2;
-  const double* scale = shift + (step.bits & kShifts ? step.in : 0);
+  const double* scale = shift + (step.bits & kShifts ? step.out : 0);
   if (step.bits & kShifts) value = minus(value, static_cast<Real>(shift[f]));
   if (step.bits & kScales) {
     value = over(value, static_cast<Real>(scale[step.bits & kOneScale ? 0 : f]));
@@ -65,12 +65,13 @@ __device__ __forceinline__ float feature(const Net& net, const Step& step,
     const std::uint32_t* fact = net.words + step.words + 3 * f;
     return category(fact, number<double>(data, dtype, first + fact[0]));
   }
-  if (step.bits & kCast) return number<float>(data, dtype, first + f);
+  const std::int64_t at = first + (step.bits & kSome ? net.words[step.z + f] : f);
+  if (step.bits & kCast) return number<float>(data, dtype, at);
   const double* facts = net.doubles + step.words;
   if (step.bits & kSingle) {
-    return normalised<float>(step, facts, f, number<float>(data, dtype, first + f));
+    return normalised<float>(step, facts, f, number<float>(data, dtype, at));
   }
-  return normalised<double>(step, facts, f, number<double>(data, dtype, first + f));
+  return normalised<double>(step, facts, f, number<double>(data, dtype, at));
 }
 
 // A warp takes a column, its lanes neighbouring features: whole sectors are read.

@@ -182,11 +182,17 @@ class Reader {
     }
     ObservationStep& step = input.step;
     step.size = static_cast<std::int32_t>(size);
+    std::int64_t taken = size;
+    if (file_.has(prefix + "columns")) {
+      taken = file_.length(prefix + "columns");
+      if (taken < 1 || taken > size) refuse("columns: expected some numbers of a row");
+      step.columns = file_.integers(prefix + "columns", {taken}, false);
+    }
     if (file_.has(prefix + "shift"))
-      step.shift = file_.doubles(prefix + "shift", {size});
+      step.shift = file_.doubles(prefix + "shift", {taken});
     if (file_.has(prefix + "scale")) {
       const bool one = file_.length(prefix + "scale") == 1;
-      step.scale = file_.doubles(prefix + "scale", {one ? 1 : size});
+      step.scale = file_.doubles(prefix + "scale", {one ? 1 : taken});
     }
     const Json& low = spec.at("low");
     const Json& high = spec.at("high");

@@ -13,21 +13,35 @@ void tile(const Head& head, const HeadBatch& batch) {
 
 constexpr unsigned kIota[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
-// Words of draws 0 to count - 1 and up to 4 * kLanes more.
-void words_of_row(const random_key& key, std::uint32_t row, long count,
-                  unsigned* words) {
-  for (long first = 0; first < count; first += 4 * kLanes) {
+// Words of draws 0 to count - 1, from a block on.
+void words_of_row(const random_key& key, std::uint32_t row, long count, unsigned* words,
+                  std::uint32_t first = 0) {
+  for (long at = 0; at < count; at += 4 * kLanes) {
+    const std::uint32_t block = first + static_cast<std::uint32_t>(at / 4);
     ivec four[4];
-    const ivec block =
-        add_bits(splat_bits(static_cast<std::uint32_t>(first / 4)), load_bits(kIota));
-    philox(key, block, splat_bits(row), four);
+    philox(key, add_bits(splat_bits(block), load_bits(kIota)), splat_bits(row), four);
     unsigned of[4][kLanes];
     for (int j = 0; j < 4; ++j) store_bits(of[j], four[j]);
-    const long left = (count - first + 3) / 4;
-    for (long b = 0; b < (left < kLanes ? left : kLanes); ++b) {
-      for (int j = 0; j < 4; ++j) words[first + 4 * b + j] = of[j][b];
-    }
+    const long left = count - at < 4 * kLanes ? count - at : 4 * kLanes;
+    for (long i = 0; i < left; ++i) words[at + i] = of[i % 4][i / 4];
   }
+}
+
+constexpr unsigned kBlocks[16] = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3};
+constexpr float kOdd[16] = {0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1};
+constexpr float kUpper[16] = {0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 1, 1};
+
+// Words of kLanes draws of one row from a multiple of kLanes on, in order: every lane
+// makes the block of its own draw, and takes its word of it.
+inline ivec lane_words(const random_key& key, std::uint32_t row, std::int32_t first) {
+  ivec of[4];
+  const ivec block = splat_bits(static_cast<std::uint32_t>(first / 4));
+  philox(key, add_bits(block, load_bits(kBlocks)), splat_bits(row), of);
+  const mask odd = less(splat(0.5f), load(kOdd));
+  const mask upper = less(splat(0.5f), load(kUpper));
+  const vec low = select(odd, from_bits(of[1]), from_bits(of[0]));
+  const vec high = select(odd, from_bits(of[3]), from_bits(of[2]));
+  return bits_of(select(upper, high, low));
 }
 
 inline float first_lane(vec a) {
@@ -67,7 +81,9 @@ void choices_of_row(const Head& head, const HeadBatch& batch) {
   auto* words = reinterpret_cast<unsigned*>(batch.scratch);
   float* sums = batch.scratch + head.actions + 4 * kLanes;
   const bool draws = batch.draw != nullptr;
-  if (draws) words_of_row(action_key(*batch.draw), batch.rows[0], head.actions, words);
+  for (std::int32_t a = 0; draws && a < head.actions; a += kLanes) {
+    store_bits(words + a, lane_words(action_key(*batch.draw), batch.rows[0], a));
+  }
   float log_prob = 0.0f;
   const float* l = batch.y;
   for (std::int32_t a = 0; a < head.actions; ++a) {
@@ -79,12 +95,11 @@ void choices_of_row(const Head& head, const HeadBatch& batch) {
 }
 
 void bits_of_row(const Head& head, const HeadBatch& batch) {
-  auto* words = reinterpret_cast<unsigned*>(batch.scratch);
-  float* terms = batch.scratch + head.size + 4 * kLanes;
+  float* terms = batch.scratch;
   const bool draws = batch.draw != nullptr;
-  if (draws) words_of_row(action_key(*batch.draw), batch.rows[0], head.size, words);
+  const random_key key = draws ? action_key(*batch.draw) : random_key{};
   for (std::int32_t a = 0; a < head.size; a += kLanes) {
-    const ivec word = draws ? load_bits(words + a) : splat_bits(0);
+    const ivec word = draws ? lane_words(key, batch.rows[0], a) : splat_bits(0);
     vec term;
     store(batch.action + a, flip(load(batch.y + a), draws ? &word : nullptr,
                                  load(batch.action + a), &term));
@@ -102,18 +117,17 @@ void finish_row(const Head& head, const HeadBatch& batch, const float* terms,
     store(batch.action + a, squashed(head, load(batch.action + a), &term));
     store(lost + a, term);
   }
-  const float all = head.squash ? sum_of(lost, head.size) : 0.0f;
-  *batch.log_prob = first_lane(joined_log_prob(head, splat(sum), splat(all)));
+  const float density = sum - static_cast<float>(head.size) * kHalfLogTau;
+  *batch.log_prob = head.squash ? density - sum_of(lost, head.size) : density;
 }
 
 void gaussian_of_row(const Head& head, const HeadBatch& batch) {
-  auto* words = reinterpret_cast<unsigned*>(batch.scratch);
-  float* terms = batch.scratch + head.size + 4 * kLanes;
+  float* terms = batch.scratch;
   const bool draws = batch.draw != nullptr;
-  if (draws) words_of_row(action_key(*batch.draw), batch.rows[0], head.size, words);
+  const random_key key = draws ? action_key(*batch.draw) : random_key{};
   const float* log_std = head.log_std != nullptr ? head.log_std : batch.parameter;
   for (std::int32_t a = 0; a < head.size; a += kLanes) {
-    const vec z = draws ? normal(load_bits(words + a)) : splat(0.0f);
+    const vec z = draws ? normal(lane_words(key, batch.rows[0], a)) : splat(0.0f);
     vec term;
     store(batch.action + a,
           about(load(batch.y + a), clamped_log_std(head, load(log_std + a)), z, &term));
@@ -173,13 +187,36 @@ void one(const Head& head, const HeadBatch& batch) {
   *batch.log_prob = log_prob[0];
 }
 
+void words(const Draw& draw, std::uint32_t stream, std::uint32_t block,
+           std::uint32_t row, std::int64_t count, std::uint32_t* out) {
+  words_of_row({draw.seed, draw.step, stream}, row, static_cast<long>(count), out,
+               block);
+}
+
+void normals(const std::uint32_t* drawn, std::int64_t count, float* z) {
+  for (std::int64_t i = 0; i < count; i += kLanes) {
+    const auto left = static_cast<int>(count - i < kLanes ? count - i : kLanes);
+    unsigned some[kLanes] = {};
+    for (int l = 0; l < left; ++l) some[l] = drawn[i + l];
+    store_first(z + i, normal(load_bits(some)), left);
+  }
+}
+
+void logarithms(float* x, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; i += kLanes) {
+    const auto left = static_cast<int>(count - i < kLanes ? count - i : kLanes);
+    store_first(x + i, log(load_first(x + i, left)), left);
+  }
+}
+
 void squash(float* x, std::int64_t count) {
   std::int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) store(x + i, tanh(load(x + i)));
+  for (; i + kLanes <= count; i += kLanes) store(x + i, canonical(tanh(load(x + i))));
   const auto left = static_cast<int>(count - i);
-  if (left > 0) store_first(x + i, tanh(load_first(x + i, left)), left);
+  if (left > 0) store_first(x + i, canonical(tanh(load_first(x + i, left))), left);
 }
 
 }  // namespace
 
-const sparseagent::HeadKernel SPARSEAGENT_SYMBOL = {kLanes, one, tile, squash};
+const sparseagent::HeadKernel SPARSEAGENT_SYMBOL = {kLanes, one,     tile,      squash,
+                                                    words,  normals, logarithms};

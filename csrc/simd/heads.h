@@ -120,10 +120,11 @@ SPARSEAGENT_FUNCTION void explore(const Head& head, const HeadBatch& batch, ivec
   if (batch.draw != nullptr) {
     word_stream stream = words_of(action_key(*batch.draw), row);
     const ivec whether = next_word(&stream);
-    ivec any, low;
-    multiply_wide(next_word(&stream), splat_bits(static_cast<std::uint32_t>(head.size)),
-                  &any, &low);
-    index = select(less(uniform(whether), splat(head.epsilon)), to_float(any), greedy);
+    wide any, low;
+    const auto count = static_cast<std::uint32_t>(head.size);
+    multiply_wide(widen(next_word(&stream)), count, &any, &low);
+    index = select(less(uniform(whether), splat(head.epsilon)), to_float(narrow(any)),
+                   greedy);
   }
   const float share = head.epsilon / static_cast<float>(head.size);
   const vec rest = splat(1.0f - head.epsilon);

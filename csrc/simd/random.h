@@ -29,28 +29,28 @@ struct random_key {
 // Words 4 b to 4 b + 3 of each lane, b and row being the lane's.
 SPARSEAGENT_FUNCTION void philox(const random_key& key, ivec block, ivec row,
                                  ivec words[4]) {
-  ivec c0 = add_bits(block, splat_bits(key.stream << 24));
-  ivec c1 = row;
-  ivec c2 = splat_bits(static_cast<std::uint32_t>(key.step));
-  ivec c3 = splat_bits(static_cast<std::uint32_t>(key.step >> 32));
+  wide c0 = widen(add_bits(block, splat_bits(key.stream << 24)));
+  wide c1 = widen(row);
+  wide c2 = widen(splat_bits(static_cast<std::uint32_t>(key.step)));
+  wide c3 = widen(splat_bits(static_cast<std::uint32_t>(key.step >> 32)));
   auto k0 = static_cast<std::uint32_t>(key.seed);
   auto k1 = static_cast<std::uint32_t>(key.seed >> 32);
 #pragma GCC unroll 10
   for (int round = 0; round < 10; ++round) {
-    ivec high0, low0, high2, low2;
-    multiply_wide(c0, splat_bits(0xD2511F53u), &high0, &low0);
-    multiply_wide(c2, splat_bits(0xCD9E8D57u), &high2, &low2);
-    c0 = xor_bits(xor_bits(high2, c1), splat_bits(k0));
-    c2 = xor_bits(xor_bits(high0, c3), splat_bits(k1));
+    wide high0, low0, high2, low2;
+    multiply_wide(c0, 0xD2511F53u, &high0, &low0);
+    multiply_wide(c2, 0xCD9E8D57u, &high2, &low2);
+    c0 = xor_wide(high2, c1, k0);
+    c2 = xor_wide(high0, c3, k1);
     c1 = low2;
     c3 = low0;
     k0 += 0x9E3779B9u;
     k1 += 0xBB67AE85u;
   }
-  words[0] = c0;
-  words[1] = c1;
-  words[2] = c2;
-  words[3] = c3;
+  words[0] = narrow(c0);
+  words[1] = narrow(c1);
+  words[2] = narrow(c2);
+  words[3] = narrow(c3);
 }
 
 // In [0, 1): the upper 24 bits.
@@ -68,20 +68,46 @@ SPARSEAGENT_FUNCTION vec log(vec x) {
   const vec f = sub(from_bits(add_bits(and_bits(bits, splat_bits(0x007fffffu)),
                                        splat_bits(0x3f3504f3u))),
                     splat(1.0f));
-  vec p = splat(-0x1.38b542p-4f);
-  p = fma(p, f, splat(0x1.055b68p-3f));
-  p = fma(p, f, splat(-0x1.0d8542p-3f));
-  p = fma(p, f, splat(0x1.22da1ep-3f));
-  p = fma(p, f, splat(-0x1.547244p-3f));
-  p = fma(p, f, splat(0x1.99a008p-3f));
-  p = fma(p, f, splat(-0x1.000226p-2f));
-  p = fma(p, f, splat(0x1.555554p-2f));
+  // In pairs, then pairs of pairs: shorter to wait for than one after the other.
   const vec square = mul(f, f);
+  const vec fourth = mul(square, square);
+  const vec p01 = fma(splat(-0x1.000226p-2f), f, splat(0x1.555554p-2f));
+  const vec p23 = fma(splat(-0x1.547244p-3f), f, splat(0x1.99a008p-3f));
+  const vec p45 = fma(splat(-0x1.0d8542p-3f), f, splat(0x1.22da1ep-3f));
+  const vec p67 = fma(splat(-0x1.38b542p-4f), f, splat(0x1.055b68p-3f));
+  const vec p = fma(fma(p67, square, p45), fourth, fma(p23, square, p01));
   vec y = mul(mul(p, f), square);
   y = fma(e, splat(-0x1.bd0106p-13f), y);  // ln 2 in two parts, the larger one short
   y = fma(square, splat(-0.5f), y);
   y = fma(e, splat(0x1.63p-1f), add(f, y));
   return select(less(x, splat(__builtin_inff())), y, x);
+}
+
+// c[0] + c[1] t + ... + c[8] t^8, in pairs and pairs of pairs.
+SPARSEAGENT_FUNCTION vec ninth(const float (&c)[9], vec t) {
+  const vec square = mul(t, t);
+  const vec fourth = mul(square, square);
+  const vec p01 = fma(splat(c[1]), t, splat(c[0]));
+  const vec p23 = fma(splat(c[3]), t, splat(c[2]));
+  const vec p45 = fma(splat(c[5]), t, splat(c[4]));
+  const vec p67 = fma(splat(c[7]), t, splat(c[6]));
+  const vec low = fma(p23, square, p01);
+  const vec high = fma(fma(splat(c[8]), square, p67), square, p45);
+  return fma(high, fourth, low);
+}
+
+SPARSEAGENT_FUNCTION vec middle_of_normal(vec t) {
+  constexpr float kMiddle[9] = {0x1.0fc8bcp+1f,   0x1.652c7cp-2f,  -0x1.83263cp-8f,
+                                -0x1.d0b8acp-10f, 0x1.437bc8p-12f, -0x1.a7aa8ep-18f,
+                                -0x1.42af94p-18f, 0x1.0a903cp-21f, 0x1.a61e0ep-26f};
+  return ninth(kMiddle, t);
+}
+
+SPARSEAGENT_FUNCTION vec tail_of_normal(vec t) {
+  constexpr float kTail[9] = {0x1.2de4c6p+2f,  0x1.6cb496p+0f,   0x1.31be0cp-8f,
+                              -0x1.79ad54p-9f, 0x1.70fcccp-10f,  -0x1.116e3ep-10f,
+                              0x1.aed134p-11f, -0x1.151c02p-12f, -0x1.d47374p-17f};
+  return ninth(kTail, t);
 }
 
 // A normal number: the upper bit of the word is its sign, the others say which
@@ -93,20 +119,11 @@ SPARSEAGENT_FUNCTION vec normal(ivec word) {
   const vec tail = mul(mul(splat(4.0f), p), sub(splat(1.0f), p));
   const vec w = sub(splat(0.0f), log(tail));
   const mask near = less(w, splat(5.0f));
-  const vec root = square_root(select(less(w, splat(0.0f)), splat(0.0f), w));
-  const vec t = sub(select(near, w, root), select(near, splat(2.5f), splat(3.5f)));
-  const auto pick = [near](float a, float b) {
-    return select(near, splat(a), splat(b));
-  };
-  vec y = pick(0x1.a61e0ep-26f, -0x1.d47374p-17f);
-  y = fma(y, t, pick(0x1.0a903cp-21f, -0x1.151c02p-12f));
-  y = fma(y, t, pick(-0x1.42af94p-18f, 0x1.aed134p-11f));
-  y = fma(y, t, pick(-0x1.a7aa8ep-18f, -0x1.116e3ep-10f));
-  y = fma(y, t, pick(0x1.437bc8p-12f, 0x1.70fcccp-10f));
-  y = fma(y, t, pick(-0x1.d0b8acp-10f, -0x1.79ad54p-9f));
-  y = fma(y, t, pick(-0x1.83263cp-8f, 0x1.31be0cp-8f));
-  y = fma(y, t, pick(0x1.652c7cp-2f, 0x1.6cb496p+0f));
-  y = fma(y, t, pick(0x1.0fc8bcp+1f, 0x1.2de4c6p+2f));
+  vec y = middle_of_normal(sub(w, splat(2.5f)));
+  if (!all(near)) {  // one word of 300
+    const vec root = square_root(select(less(w, splat(0.0f)), splat(0.0f), w));
+    y = select(near, y, tail_of_normal(sub(root, splat(3.5f))));
+  }
   return from_bits(
       xor_bits(bits_of(mul(y, x)), and_bits(word, splat_bits(0x80000000u))));
 }

@@ -5,6 +5,7 @@
 // registers. A few features left over go one by one, as a square of theirs would be
 // nearly empty.
 #include "core/kernel.h"
+#include "simd/normalise.h"
 #include "simd/vec.h"
 
 extern "C" const sparseagent::Transposes SPARSEAGENT_SYMBOL;
@@ -103,4 +104,4 @@ void copy_outputs(const float* y, int size, float* out) {
 }  // namespace
 
 const sparseagent::Transposes SPARSEAGENT_SYMBOL = {rows_to_tile, tile_to_rows,
-                                                    copy_outputs};
+                                                    copy_outputs, normalise};

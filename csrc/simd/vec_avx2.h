@@ -107,12 +107,26 @@ inline ivec bits_of(vec a) { return _mm256_castps_si256(a); }
 inline vec from_bits(ivec bits) { return _mm256_castsi256_ps(bits); }
 // As signed integers, rounded to nearest.
 inline vec to_float(ivec a) { return _mm256_cvtepi32_ps(a); }
-// The halves of the product of unsigned integers.
-inline void multiply_wide(ivec a, ivec b, ivec* high, ivec* low) {
-  const ivec even = _mm256_mul_epu32(a, b);
-  const ivec odd = _mm256_mul_epu32(_mm256_srli_epi64(a, 32), _mm256_srli_epi64(b, 32));
-  *high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
-  *low = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
+// Unsigned numbers to be multiplied: even and odd lanes apart, each in the lower half
+// of 64 bits, with whatever above it. The halves of the product with the same number in
+// all lanes; a ^ b ^ c.
+struct wide {
+  ivec even;
+  ivec odd;
+};
+inline wide widen(ivec a) { return {a, _mm256_srli_epi64(a, 32)}; }
+inline ivec narrow(wide a) {
+  return _mm256_blend_epi32(a.even, _mm256_slli_epi64(a.odd, 32), 0xaa);
+}
+inline wide xor_wide(wide a, wide b, unsigned c) {
+  const ivec all = splat_bits(c);
+  return {xor_bits(xor_bits(a.even, b.even), all),
+          xor_bits(xor_bits(a.odd, b.odd), all)};
+}
+inline void multiply_wide(wide a, unsigned b, wide* high, wide* low) {
+  const ivec factor = splat_bits(b);
+  *low = {_mm256_mul_epu32(a.even, factor), _mm256_mul_epu32(a.odd, factor)};
+  *high = {_mm256_srli_epi64(low->even, 32), _mm256_srli_epi64(low->odd, 32)};
 }
 
 // Four weights, each to be spread over all lanes: one load for both halves and four

@@ -86,12 +86,26 @@ inline ivec bits_of(vec a) { return _mm512_castps_si512(a); }
 inline vec from_bits(ivec bits) { return _mm512_castsi512_ps(bits); }
 // As signed integers, rounded to nearest.
 inline vec to_float(ivec a) { return _mm512_cvtepi32_ps(a); }
-// The halves of the product of unsigned integers.
-inline void multiply_wide(ivec a, ivec b, ivec* high, ivec* low) {
-  const ivec even = _mm512_mul_epu32(a, b);
-  const ivec odd = _mm512_mul_epu32(_mm512_srli_epi64(a, 32), _mm512_srli_epi64(b, 32));
-  *high = _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 32), odd);
-  *low = _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32));
+// Unsigned numbers to be multiplied: even and odd lanes apart, each in the lower half
+// of 64 bits, with whatever above it. The halves of the product with the same number in
+// all lanes; a ^ b ^ c.
+struct wide {
+  ivec even;
+  ivec odd;
+};
+inline wide widen(ivec a) { return {a, _mm512_srli_epi64(a, 32)}; }
+inline ivec narrow(wide a) {
+  return _mm512_mask_blend_epi32(0xaaaa, a.even, _mm512_slli_epi64(a.odd, 32));
+}
+inline wide xor_wide(wide a, wide b, unsigned c) {
+  const ivec all = splat_bits(c);
+  return {xor_bits(xor_bits(a.even, b.even), all),
+          xor_bits(xor_bits(a.odd, b.odd), all)};
+}
+inline void multiply_wide(wide a, unsigned b, wide* high, wide* low) {
+  const ivec factor = splat_bits(b);
+  *low = {_mm512_mul_epu32(a.even, factor), _mm512_mul_epu32(a.odd, factor)};
+  *high = {_mm512_srli_epi64(low->even, 32), _mm512_srli_epi64(low->odd, 32)};
 }
 
 // Four weights, each to be spread over all lanes: one load and four in-lane permutes

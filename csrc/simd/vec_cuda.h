@@ -33,6 +33,7 @@ SPARSEAGENT_FUNCTION vec copy_sign(vec size, vec sign) {
                           (__float_as_uint(sign.v) & 0x80000000u))};
 }
 SPARSEAGENT_FUNCTION mask less(vec a, vec b) { return a.v < b.v; }
+SPARSEAGENT_FUNCTION bool all(mask m) { return m; }
 SPARSEAGENT_FUNCTION vec select(mask m, vec a, vec b) { return m ? a : b; }
 
 // NaN passes both.
@@ -68,8 +69,15 @@ SPARSEAGENT_FUNCTION vec from_bits(ivec bits) { return {__uint_as_float(bits)}; 
 SPARSEAGENT_FUNCTION vec to_float(ivec a) {
   return {__int2float_rn(static_cast<int>(a))};
 }
-// The halves of the product of unsigned integers.
-SPARSEAGENT_FUNCTION void multiply_wide(ivec a, ivec b, ivec* high, ivec* low) {
+// Unsigned numbers to be multiplied; the halves of the product; a ^ b ^ c.
+using wide = ivec;
+SPARSEAGENT_FUNCTION wide widen(ivec a) { return a; }
+SPARSEAGENT_FUNCTION ivec narrow(wide a) { return a; }
+SPARSEAGENT_FUNCTION wide xor_wide(wide a, wide b, std::uint32_t c) {
+  return a ^ b ^ c;
+}
+SPARSEAGENT_FUNCTION void multiply_wide(wide a, std::uint32_t b, wide* high,
+                                        wide* low) {
   *high = __umulhi(a, b);
   *low = a * b;
 }

@@ -96,12 +96,18 @@ inline ivec bits_of(vec a) { return vreinterpretq_u32_f32(a); }
 inline vec from_bits(ivec bits) { return vreinterpretq_f32_u32(bits); }
 // As signed integers, rounded to nearest.
 inline vec to_float(ivec a) { return vcvtq_f32_s32(vreinterpretq_s32_u32(a)); }
-// The halves of the product of unsigned integers.
-inline void multiply_wide(ivec a, ivec b, ivec* high, ivec* low) {
-  const uint64x2_t first = vmull_u32(vget_low_u32(a), vget_low_u32(b));
-  const uint64x2_t second = vmull_u32(vget_high_u32(a), vget_high_u32(b));
-  const uint32x4_t left = vreinterpretq_u32_u64(first);
-  const uint32x4_t right = vreinterpretq_u32_u64(second);
+// Unsigned numbers to be multiplied: a form in which that is quick. The halves of the
+// product with the same number in all lanes; a ^ b ^ c.
+using wide = ivec;
+inline wide widen(ivec a) { return a; }
+inline ivec narrow(wide a) { return a; }
+inline wide xor_wide(wide a, wide b, unsigned c) {
+  return xor_bits(xor_bits(a, b), splat_bits(c));
+}
+inline void multiply_wide(wide a, unsigned b, wide* high, wide* low) {
+  const uint32x2_t factor = vdup_n_u32(b);
+  const uint32x4_t left = vreinterpretq_u32_u64(vmull_u32(vget_low_u32(a), factor));
+  const uint32x4_t right = vreinterpretq_u32_u64(vmull_u32(vget_high_u32(a), factor));
   *low = vuzp1q_u32(left, right);
   *high = vuzp2q_u32(left, right);
 }

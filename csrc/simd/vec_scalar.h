@@ -91,8 +91,15 @@ inline vec from_bits(ivec bits) {
 }
 // As signed integers, rounded to nearest.
 inline vec to_float(ivec a) { return static_cast<float>(static_cast<int>(a)); }
-// The halves of the product of unsigned integers.
-inline void multiply_wide(ivec a, ivec b, ivec* high, ivec* low) {
+// Unsigned numbers to be multiplied: a form in which that is quick. The halves of the
+// product with the same number in all lanes; a ^ b ^ c.
+using wide = ivec;
+inline wide widen(ivec a) { return a; }
+inline ivec narrow(wide a) { return a; }
+inline wide xor_wide(wide a, wide b, unsigned c) {
+  return xor_bits(xor_bits(a, b), splat_bits(c));
+}
+inline void multiply_wide(wide a, unsigned b, wide* high, wide* low) {
   const unsigned long long product = static_cast<unsigned long long>(a) * b;
   *high = static_cast<unsigned>(product >> 32);
   *low = static_cast<unsigned>(product);

@@ -48,7 +48,7 @@ void write_file(int32_t file, const void *from, int32_t bytes) {
 }
 
 void start(void) {
-  uint32_t *to;
+  volatile uint32_t *to; /* so that no compiler calls memcpy for it */
   const uint32_t *from = &_data_from;
 #if defined(__ARM_FP)
   *(volatile uint32_t *)0xe000ed88 |= 0xfu << 20; /* CPACR: the FPU may be used */

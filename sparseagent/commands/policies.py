@@ -63,6 +63,12 @@ def convert(
     env: Annotated[
         str | None, typer.Option(help="Environment id to note in the file, for `rollout`.")
     ] = None,
+    stochastic: Annotated[
+        bool, typer.Option("--stochastic", help="Let the policy sample as in training.")
+    ] = False,
+    value: Annotated[
+        bool, typer.Option("--value", help="Take the value network along (PPO, A2C, TRPO).")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
 ) -> None:
     """Convert a Stable-Baselines3 model to a policy file; nothing of the zip is executed."""
@@ -79,6 +85,8 @@ def convert(
                 algo=algo,
                 activation=activation,
                 metadata=facts,
+                stochastic=stochastic,
+                value=value,
             )
         policy.save(target)
     console = open_console()

@@ -9,9 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sparseagent.convert.agent import MasksWarning, from_agent, from_sb3, why_not
+    from sparseagent.convert.acting import MasksWarning, why_not
+    from sparseagent.convert.agent import from_agent
     from sparseagent.convert.beside import NormaliserWarning
     from sparseagent.convert.onnx_agent import from_onnx
+    from sparseagent.convert.sb3_agent import from_sb3
     from sparseagent.convert.torch_agent import from_torch
 
 __all__ = [
@@ -27,10 +29,10 @@ __all__ = [
 _LAZY = {
     "NormaliserWarning": "beside",
     "from_onnx": "onnx_agent",
-    "MasksWarning": "agent",
+    "MasksWarning": "acting",
     "from_agent": "agent",
-    "from_sb3": "agent",
-    "why_not": "agent",
+    "from_sb3": "sb3_agent",
+    "why_not": "acting",
     "from_torch": "torch_agent",
 }
 

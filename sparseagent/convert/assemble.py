@@ -10,6 +10,7 @@ from sparseagent.convert.builder import Builder, Value
 from sparseagent.convert.compare import Source, compared
 from sparseagent.convert.dead_neurons import remove_dead_neurons
 from sparseagent.convert.golden import golden_observations
+from sparseagent.convert.unread_inputs import drop_unread_inputs
 from sparseagent.head import Head
 from sparseagent.order import best_order
 from sparseagent.policy import SparsePolicy
@@ -29,7 +30,7 @@ def assemble(
     order: str | None = None,
     source: Source | None = None,
 ) -> SparsePolicy:
-    """Fold the program, remove dead neurons, order the sums, and attach facts and the self-test.
+    """Fold, remove what does nothing, order the sums, and attach facts and the self-test.
 
     Args:
         builder: the network as the source has it.
@@ -59,8 +60,9 @@ def assemble(
     policy = SparsePolicy(builder.program(outputs), head, described)
     if not builder.has_masks:
         policy = remove_dead_neurons(policy)
-    policy = policy.repack(best_order() if order is None else order)
-    policy = policy.with_golden(_golden(policy, spaces or {}))
+    golden = _golden(policy, spaces or {})
+    policy = drop_unread_inputs(policy).repack(best_order() if order is None else order)
+    policy = policy.with_golden(golden)
     if source is not None:
         policy = compared(policy, source)
     return policy.with_metadata(**dict(metadata or {}))

@@ -84,18 +84,19 @@ def statement_beside(model: Path, normalised: bool | None, space: Space) -> Stat
     return Statement(None, {"vecnormalize": "none"})
 
 
-def warn_of_silence(name: str, ways: str = _WAYS_OUT) -> None:
+def warn_of_silence(name: str, ways: str = _WAYS_OUT, depth: int = 5) -> None:
     """Warn that an agent's observations are taken as they come, which may be wrong.
 
     Args:
         name: what the warning calls the agent.
         ways: what can be done about it.
+        depth: how many calls the user's line is above this one.
     """
     warnings.warn(
         f"{name}: nothing says whether its training normalised observations; taken for not "
         f"normalised, which gives wrong actions if it did: {ways}",
         NormaliserWarning,
-        stacklevel=5,
+        stacklevel=depth,
     )
 
 

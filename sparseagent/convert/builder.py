@@ -23,6 +23,8 @@ from sparseagent.program import MAX_OPS, Op, Program, Span
 
 #: Normalised means up to this size lose three bits at most where they are folded into a matrix.
 _SMALL_MEAN = 8.0
+#: Stretches of slots that one value may be scattered over: an image whose axes are exchanged.
+_MOST_SPANS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,12 @@ class Value:
     """Features that ops of a builder give: spans of slots, one behind the other."""
 
     spans: tuple[Span, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.spans) > _MOST_SPANS:
+            raise ValueError(
+                f"expected features in at most {_MOST_SPANS:,} stretches, got {len(self.spans):,}"
+            )
 
     @property
     def size(self) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,30 @@ from sparseagent.unsupported import UnsupportedError
 BATCH = 7919
 
 
+@dataclass(frozen=True)
+class Note:
+    """What a value is known to be, so that a norm is recognised that a graph spells out.
+
+    Attributes:
+        kind: `"square"`, `"mean"`, `"minus mean"`, `"centred"` (x minus its mean), `"mean square"`.
+        of: the row that it is made of.
+        eps: added to a mean square.
+    """
+
+    kind: str
+    of: Value
+    eps: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """`sqrt(mean(x^2) + eps)` of a row, or its inverse: nothing but a divisor of that row."""
+
+    note: Note
+    full_shape: tuple[int, ...]
+    inverse: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class Features:
     """A value with a shape.
@@ -32,12 +56,14 @@ class Features:
         value: its features.
         shape: of one row, the batch axis left out; the graph's axis 0 is the batch.
         batch: how many rows the graph believes that there are.
+        note: what the value is known to be.
     """
 
     builder: Builder
     value: Value
     shape: tuple[int, ...]
     batch: int = BATCH
+    note: Note | None = None
 
     @property
     def full_shape(self) -> tuple[int, ...]:
@@ -184,14 +210,25 @@ class Features:
         shape = np.broadcast_shapes(self.shape, self._row(a).shape, self._row(b).shape)
         x = self.expand(shape)
         parts = [np.broadcast_to(self._row(part), shape).ravel() for part in (a, b)]
-        return x._with(self.builder.affine(x.value, *parts))
+        result = x._with(self.builder.affine(x.value, *parts))
+        if self.note is None or a.size != 1 or b.size != 1:
+            return result
+        factor, offset = float(a.reshape(-1)[0]), float(b.reshape(-1)[0])
+        if self.note.kind == "mean square" and factor == 1:
+            return replace(result, note=replace(self.note, eps=self.note.eps + offset))
+        minus = self.note.kind == "mean" and (factor, offset) == (-1, 0)
+        return replace(result, note=Note("minus mean", self.note.of)) if minus else result
 
     def add(self, other: Any) -> Features:
         """`x + y`."""
         if not isinstance(other, Features):
             return self.affine(1.0, other)
         x, y = self._alike(other)
-        return x._with(self.builder.combine("add", x.value, y.value))
+        result = x._with(self.builder.combine("add", x.value, y.value))
+        for one, mean in ((self, other.note), (other, self.note)):
+            if mean is not None and mean == Note("minus mean", one.value):
+                return replace(result, note=Note("centred", one.value))
+        return result
 
     def negate(self) -> Features:
         """`-x`."""
@@ -199,19 +236,42 @@ class Features:
 
     def multiply(self, other: Any) -> Features:
         """`x y`."""
+        if isinstance(other, Spread):
+            return self._over(other, inverse=True)
         if not isinstance(other, Features):
             return self.affine(other, 0.0)
         x, y = self._alike(other)
-        return x._with(self.builder.combine("multiply", x.value, y.value))
+        result = x._with(self.builder.combine("multiply", x.value, y.value))
+        same = self.value == other.value
+        return replace(result, note=Note("square", self.value)) if same else result
 
     def divide(self, divisor: Any) -> Features:
         """`x / c`, as a multiplication with the reciprocal."""
+        if isinstance(divisor, Spread):
+            return self._over(divisor, inverse=False)
         if isinstance(divisor, Features):
             raise UnsupportedError("division: expected a constant divisor, got a computed one")
         array = np.asarray(divisor, np.float64)
         if not array.all():
             raise ValueError("division: expected a divisor without zeros")
         return self.affine(1.0 / array, 0.0)
+
+    def root(self, *, inverse: bool = False) -> Spread:
+        """`sqrt(x)`, or `1 / sqrt(x)`, of a row's mean square, which a row may be divided by."""
+        if self.note is None or self.note.kind != "mean square":
+            raise UnsupportedError(
+                "square root: expected that of a row's mean square, as in a norm, got another one"
+            )
+        return Spread(self.note, self.full_shape, inverse)
+
+    def _over(self, spread: Spread, *, inverse: bool) -> Features:
+        """Divided by its own spread: a layer norm if it is centred, else an RMS norm."""
+        if spread.inverse != inverse or spread.note.of != self.value:
+            raise UnsupportedError("division: expected a row over its own spread, got another one")
+        centred = self.note is not None and self.note.kind == "centred"
+        value = self.note.of if centred and self.note is not None else self.value
+        eps = spread.note.eps or float(np.finfo(np.float32).tiny)
+        return self._with(self.builder.norm(value, "layer" if centred else "rms", eps))
 
     def lerp(self, other: Features, weight: Any) -> Features:
         """`x + w (y - x)`, w constant."""
@@ -288,7 +348,12 @@ class Features:
             value = self.builder.reduce("weighted_sum", value, groups, strided=strided, weight=ones)
         elif size > 1:
             value = self.builder.reduce("mean", value, groups, strided=strided)
-        return self._shaped(value, shape if keep else tuple(kept))
+        result = self._shaped(value, shape if keep else tuple(kept))
+        if not keep or total or groups != 1:
+            return result
+        squares = self.note is not None and self.note.kind == "square"
+        of = self.note.of if squares and self.note is not None else self.value
+        return replace(result, note=Note("mean square" if squares else "mean", of))
 
     def _groups(self, rows: Sequence[int]) -> tuple[int, bool]:
         """How a `Reduce` sees these neighbouring axes of the row: groups, and whether strided."""

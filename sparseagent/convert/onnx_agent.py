@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sparseagent.convert.assemble import assemble, versions
 from sparseagent.convert.builder import Builder, Value
-from sparseagent.convert.features import BATCH, Features
+from sparseagent.convert.features import BATCH, Features, Spread
 from sparseagent.convert.masks import read_masks
 from sparseagent.convert.onnx_constants import CONSTANTS
 from sparseagent.convert.onnx_file import Graph, Node, Port, read_graph
@@ -194,6 +194,8 @@ def _computed(node: Node, opset: int, values: Mapping[str, Any]) -> list[Any]:
                 f"{node.name}: expected inputs that nodes before it give, got {name:.80}"
             )
     inputs = [values[name] if name else None for name in node.inputs]
+    if node.kind != "Div" and any(isinstance(part, Spread) for part in inputs):
+        raise UnsupportedError(f"{node.name}: expected a square root to divide its own row")
     table = RULES if any(isinstance(part, Features) for part in inputs) else CONSTANTS
     rule = table.get(node.kind)
     if rule is None:
@@ -211,7 +213,6 @@ def _computed(node: Node, opset: int, values: Mapping[str, Any]) -> list[Any]:
 
 #: What to do about nodes that exporters write for something that is known.
 _HINTS = {
-    "Sqrt": "if it stands for a norm, export with opset 17 or newer, which has LayerNormalization",
     "Erf": "if it stands for GELU, export with opset 20 or newer, which has Gelu",
     "If": "expected a graph without branches",
     "Loop": "expected a graph without loops",

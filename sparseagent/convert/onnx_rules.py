@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseagent.convert.features import Features, chunk_sizes, concat
+from sparseagent.convert.features import Features, Spread, chunk_sizes, concat
 from sparseagent.convert.onnx_file import DTYPES, Node
 from sparseagent.csr import Float32
 from sparseagent.unsupported import UnsupportedError
@@ -139,6 +139,11 @@ def _div(at: At, x: Any, y: Any) -> Features:
     if not isinstance(x, Features):
         raise UnsupportedError("expected a constant divisor, got a computed one")
     return x.divide(y)
+
+
+@rule("Sqrt")
+def _sqrt(at: At, x: Features) -> Spread:
+    return x.root()
 
 
 @rule("Neg")

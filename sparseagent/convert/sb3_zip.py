@@ -42,7 +42,6 @@ _MULTI_INPUT: Mapping[str, str] = {
     "sb3_contrib.common.maskable.policies.MaskableMultiInputActorCriticPolicy": "maskable",
     "sb3_contrib.qrdqn.policies.MultiInputPolicy": "quantile",
     "sb3_contrib.tqc.policies.MultiInputPolicy": "tqc",
-    "sb3_contrib.crossq.policies.MultiInputPolicy": "crossq",
 }
 _ARS_LINEAR = "sb3_contrib.ars.policies.ARSLinearPolicy"
 _POLICIES: Mapping[str, str] = {
@@ -123,8 +122,8 @@ def read_zip(
         algorithm=algorithm,
         stochastic=stochastic,
         value=value,
-        epsilon=float(number("exploration_rate", data.get("exploration_rate", 0.0))),
-        resample=max(0, int(number("sde_sample_freq", data.get("sde_sample_freq", -1)))),
+        epsilon=_real(data, "exploration_rate", 0.0) if stochastic else 0.0,
+        resample=max(0, int(_real(data, "sde_sample_freq", -1))) if stochastic else 0,
         normalised=_normalised(data, kind),
         kept=data.get(KEPT),
     )
@@ -235,6 +234,11 @@ def _keywords(data: Mapping[str, Any]) -> dict[str, Any]:
             f"CombinedExtractor, got {describe(extractor)}; load the model and pass it instead"
         )
     return keywords
+
+
+def _real(data: Mapping[str, Any], key: str, otherwise: float) -> float:
+    """A number among the data, plain or pickled."""
+    return float(number(f"data: {key}", _entry(data, key) if key in data else otherwise))
 
 
 def _check_inputs(space: Space, keywords: Mapping[str, Any]) -> None:

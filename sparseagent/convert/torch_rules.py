@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sparseagent.convert.features import Features
+from sparseagent.convert.features import Features, Spread
 from sparseagent.csr import Float32
 from sparseagent.unsupported import UnsupportedError
 
@@ -158,6 +158,16 @@ def _mul(at: Scope, x: Any, y: Any) -> Features:
     if isinstance(first, Features):
         return first.multiply(second)
     return computed(second).multiply(first)
+
+
+@rule("sqrt")
+def _sqrt(at: Scope, x: Features) -> Spread:
+    return x.root()
+
+
+@rule("rsqrt")
+def _rsqrt(at: Scope, x: Features) -> Spread:
+    return x.root(inverse=True)
 
 
 @rule("div", "divide", "true_divide")

@@ -20,7 +20,7 @@ from torch.nn.utils.prune import BasePruningMethod
 from sparseagent.convert import torch_functions as _functions  # noqa: F401, they enter their rules
 from sparseagent.convert import torch_shapes as _shapes  # noqa: F401
 from sparseagent.convert.builder import Builder, Value
-from sparseagent.convert.features import Features
+from sparseagent.convert.features import Features, Spread
 from sparseagent.convert.torch_rules import RULES, Scope
 from sparseagent.unsupported import UnsupportedError
 
@@ -67,7 +67,7 @@ _NAMES = {
 class Traced:
     """A tensor `[B, *shape]` that is not computed but noted."""
 
-    def __init__(self, tracer: Tracer, features: Features) -> None:
+    def __init__(self, tracer: Tracer, features: Any) -> None:
         self.tracer = tracer
         self.features = features
 
@@ -107,7 +107,7 @@ class Traced:
     __le__ = __gt__ = __ge__ = __lt__
 
     def __len__(self) -> int:
-        return self.features.full_shape[0]
+        return int(self.features.full_shape[0])
 
     def __iter__(self) -> Iterator[Any]:
         raise UnsupportedError(
@@ -178,7 +178,7 @@ class Tracer:
         with _evaluating(self._root), torch.no_grad(), self._following():
             given = _mapped((Value, Features), self._given, (args, kwargs))
             result = self._call(call, *given[0], **given[1])
-        return _mapped(Traced, lambda x: x.features.value, result)
+        return _mapped(Traced, self._value, result)
 
     def _call(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         try:
@@ -195,7 +195,13 @@ class Tracer:
         flat = Features(self.builder, x, (x.size,)) if isinstance(x, Value) else x
         return self.wrap(flat)
 
-    def wrap(self, features: Features) -> Traced:
+    def _value(self, x: Traced) -> Value:
+        if not isinstance(x.features, Features):
+            raise UnsupportedError("module: expected tensors, got a square root as an output")
+        value: Value = x.features.value
+        return value
+
+    def wrap(self, features: Features | Spread) -> Traced:
         """Features as a tensor of torch."""
         return Traced(self, features)
 
@@ -215,6 +221,13 @@ class Tracer:
             )
         plain = _mapped(Traced, lambda x: x.features, (tuple(args), dict(kwargs)))
         plain[1].pop("inplace", None)
+        if rule_name not in ("mul", "multiply", "div", "divide", "true_divide") and any(
+            isinstance(part, Spread) for part in plain[0]
+        ):
+            raise UnsupportedError(
+                f"{self.where}: {name}: expected a row over its own spread, got another use of a "
+                "square root"
+            )
         try:
             result = rule(Scope(self), *plain[0], **plain[1])
         except UnsupportedError as error:
@@ -226,7 +239,7 @@ class Tracer:
         if in_place and isinstance(args[0], Traced) and isinstance(result, Features):
             args[0].features = result
             return args[0]
-        return _mapped(Features, self.wrap, result)
+        return _mapped((Features, Spread), self.wrap, result)
 
     @contextlib.contextmanager
     def _following(self) -> Iterator[None]:

@@ -32,28 +32,35 @@ def self_test(policy: SparsePolicy, outputs: Mapping[str, str]) -> str:
     seen = ", ".join(arguments)
     rest = ", 0" * (len(outputs) - 1)
     lines = [f"sa_forward({seen}, y.number{rest});"]
-    lines += _compared("sa_wanted", size)
+    lines += _compared("bits", "sa_wanted.bits", size)
     if golden.actions.dtype == np.int64:
-        rows = rows_of(str(int(action)) for action in golden.actions[:count])
-        tables.append(f"static const int32_t sa_chosen[{count}] = {{\n{rows}}};")
-        lines.append(f"if (sa_act({seen}) != sa_chosen[n]) return n + 1;")
+        chosen = golden.actions[:count].astype(np.int32)
+        one = chosen[0].size
+        rows = rows_of(str(action) for action in chosen.ravel())
+        tables.append(f"static const int32_t sa_chosen[{chosen.size}] = {{\n{rows}}};")
+        if chosen.ndim == 1:
+            lines.append(f"if (sa_act({seen}) != sa_chosen[n]) return n + 1;")
+        else:
+            lines.append(f"sa_act({seen}, y.chosen);")
+            lines += _compared("chosen", "sa_chosen", one)
     else:
         tables.append(_bits("sa_chosen", golden.actions[:count]))
-        lines += [f"sa_act({seen}, y.number);", *_compared("sa_chosen", size)]
+        lines += [f"sa_act({seen}, y.number);", *_compared("bits", "sa_chosen.bits", size)]
     body = "\n    ".join(lines)
     return (
         "#ifdef SA_SELFTEST\n"
         + "\n".join(tables)
         + f"\nint main(void) {{\n  union {{\n    uint32_t bits[{size}];\n    float number[{size}];"
-        f"\n  }} y;\n  int n, i;\n  for (n = 0; n < {count}; ++n) {{\n    {body}\n  }}\n"
+        f"\n    int32_t chosen[{size}];\n  }} y;\n  int n, i;\n"
+        f"  for (n = 0; n < {count}; ++n) {{\n    {body}\n  }}\n"
         "  return 0;\n}\n#endif"
     )
 
 
-def _compared(name: str, size: int) -> list[str]:
+def _compared(got: str, wanted: str, size: int) -> list[str]:
     return [
         f"for (i = 0; i < {size}; ++i) {{",
-        f"  if (y.bits[i] != {name}.bits[n * {size} + i]) return n + 1;",
+        f"  if (y.{got}[i] != {wanted}[n * {size} + i]) return n + 1;",
         "}",
     ]
 

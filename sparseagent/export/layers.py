@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from sparseagent.csr import CSR
 from sparseagent.export.writer import Writer, is_together
 from sparseagent.ops import Layer, Linear
+from sparseagent.ops.linear import LayerOp
 from sparseagent.order import free_slots, with_moved_inputs
 from sparseagent.program import Op, Program
 
 #: Rows that are summed side by side; `c/layers.c` is written for so many.
 ROWS = 4
+#: Entries of a chain, on average, from which on they are summed two steps at a time.
+LONG_ROW = 8
 _BYTE = 255
 
 
@@ -50,11 +53,18 @@ def is_full(weight: CSR) -> bool:
 
 def index_type(program: Program) -> str:
     """The type of columns and lengths in `sa_sparse`."""
-    widest = max((op.layer.shape[1] for op in program.ops if isinstance(op, Linear)), default=0)
+    widest = max((op.layer.shape[1] for op in program.ops if isinstance(op, LayerOp)), default=0)
     return "uint16" if widest <= np.iinfo(np.uint16).max else "uint32"
 
 
-def room(op: Linear) -> dict[str, int]:
+def has_long_rows(program: Program) -> bool:
+    """Whether rows are so long on average that going two steps at a time pays."""
+    weights = [op.layer.weight for op in program.ops if isinstance(op, Linear)]
+    sparse = [weight for weight in weights if isinstance(weight, CSR)]
+    return sum(w.nnz for w in sparse) >= LONG_ROW * sum(w.indptr.size - 1 for w in sparse)
+
+
+def room(op: LayerOp) -> dict[str, int]:
     """Floats that the layer needs for itself."""
     needs = {} if is_together(op.reads) else {"gathered": op.in_size}
     weight = op.layer.weight
@@ -110,12 +120,15 @@ def _write_sparse(writer: Writer, weight: CSR, start: str, x: str, y: str) -> No
     groups = _groups(spans)
     order = np.concatenate([np.concatenate(group) for group in groups])
     full = lengths[: lengths.size // ROWS * ROWS].reshape(-1, ROWS)
-    common = np.concatenate((full.min(axis=1), lengths[full.size :])).astype(np.uint8)
+    common = full.min(axis=1).astype(np.uint8)
+    last = np.zeros((-(-lengths.size // ROWS) - len(full), ROWS), lengths.dtype)
+    last.ravel()[: lengths.size - full.size] = lengths[full.size :]
+    more = np.concatenate((full - full.min(axis=1, keepdims=True), last))
     together = np.concatenate([first for first, _ in groups])
     rest = np.concatenate([second for _, second in groups])
     tables = [
         writer.table("common", common),
-        writer.table("more", _words(full - full.min(axis=1, keepdims=True))),
+        writer.table("more", _words(more)),
         start,
         writer.table("weights", weight.values[order]),
         writer.table("columns", _words(weight.indices[together])),

@@ -11,7 +11,8 @@ from sparseagent import _core
 from sparseagent.export.translate import formulas, translated
 
 _FOLDER = Path(__file__).parent / "c"
-_DEFINED = re.compile(r"^(?:static|typedef|struct)\b[^;={]*?\b(sa_\w+)\s*[({]", re.M)
+_LONG_ROWS = r" */\* long rows \{ \*/\n.*?/\* \} \*/\n"
+_DEFINED = re.compile(r"^(?:static|typedef|struct|enum)\b[^;={]*?\b(sa_\w+)\s*[({]", re.M)
 
 
 @cache
@@ -22,7 +23,8 @@ def parts() -> Mapping[str, str]:
     found |= translated(_core.ACTIVATION_H)
     for name, formula in formulas(_core.ACTIVATION_H).items():
         found[f"sa_{name}_all"] = _over_all(name, formula)
-    for name in ("layers", "ops"):
+    found |= translated(_core.RANDOM_H)
+    for name in ("layers", "windows", "ops", "heads"):
         found |= _split(text_of(name))
     return found
 
@@ -32,15 +34,21 @@ def takes_alpha(activation: str) -> bool:
     return "float alpha" in parts()[f"sa_{activation}_all"]
 
 
-def closure(names: Iterable[str]) -> list[str]:
-    """The definitions of `names` and of all that they need, in an order that C takes."""
+def closure(names: Iterable[str], *, long_rows: bool) -> list[str]:
+    """The definitions of `names` and of all that they need, in an order that C takes.
+
+    Args:
+        names: what is called.
+        long_rows: whether two steps of a row at a time are worth their flash.
+    """
     known, wanted, open_ = parts(), set(), list(names)
     while open_:
         name = open_.pop()
         if name not in wanted:
             wanted.add(name)
             open_ += [other for other in re.findall(r"\bsa_\w+", known[name]) if other in known]
-    return [text for name, text in known.items() if name in wanted]
+    marked = r" */\* (?:long rows \{|\}) \*/\n" if long_rows else _LONG_ROWS
+    return [re.sub(marked, "", text, flags=re.S) for name, text in known.items() if name in wanted]
 
 
 def text_of(name: str) -> str:
@@ -49,15 +57,20 @@ def text_of(name: str) -> str:
 
 
 def _over_all(name: str, formula: str) -> str:
+    """An activation over `y[n]`, four at a time where that is short."""
     alpha = "float alpha, " if re.search(r"\balpha\b", formula) else ""
+    one = f"static inline float sa_{name}_of(float sum{', float alpha' if alpha else ''}) {{"
+    sums = f"  const float x = sum + 0.0f; /* -0 counts as +0 */\n  return {formula};\n}}\n"
+    call = f"sa_{name}_of(%s{', alpha' if alpha else ''})"
+    short = (
+        "  for (; n >= 4; n -= 4, y += 4) {\n"
+        + "".join(f"    y[{i}] = {call % f'y[{i}]'};\n" for i in range(4))
+        + "  }\n"
+    )
+    cheap = "sa_" not in formula.replace("sa_positive_part", "")
     return (
-        f"static void sa_{name}_all(int32_t n, {alpha}float *y) {{\n"
-        "  int32_t i;\n"
-        "  for (i = 0; i < n; ++i) {\n"
-        "    const float x = y[i] + 0.0f; /* -0 counts as +0 */\n"
-        f"    y[i] = {formula};\n"
-        "  }\n"
-        "}"
+        f"{one}\n{sums}static void sa_{name}_all(int32_t n, {alpha}float *y) {{\n  int32_t i;\n"
+        f"{short if cheap else ''}  for (i = 0; i < n; ++i) y[i] = {call % 'y[i]'};\n}}"
     )
 
 

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from sparseagent.export.layers import room, write_linear
+from sparseagent.export.windows import write_conv2d, write_pool
 from sparseagent.export.writer import Writer, c_number, c_type, direct_inputs
-from sparseagent.ops import Linear, Observe
+from sparseagent.ops import Observe
 from sparseagent.ops.combine import Combine
+from sparseagent.ops.linear import LayerOp
 from sparseagent.ops.map import Map
 from sparseagent.ops.norm import Norm
 from sparseagent.ops.reduce import Reduce
@@ -24,7 +26,8 @@ def write_observe(writer: Writer, number: int, op: Observe) -> None:
     if span.slot in direct_inputs(writer.program):
         return
     x, y, step = writer.inputs[op.input], writer.at(span), op.step
-    value = f"{x}[i] != 0" if step.dtype == "bool" else f"{x}[i]"
+    place = "i" if step.columns is None else f"{writer.table('columns', step.columns)}[i]"
+    value = f"{x}[{place}] != 0" if step.dtype == "bool" else f"{x}[{place}]"
     if step.categories:
         counts = writer.table("categories", np.array(step.categories, np.int32))
         numbers = len(step.categories)
@@ -32,7 +35,7 @@ def write_observe(writer: Writer, number: int, op: Observe) -> None:
         writer.line(f"  sa_one_hot({counts}[i], (int64_t){x}[i], to);")
         writer.line("}")
         return
-    if step.is_identity:
+    if step.only_casts:
         writer.line(f"for (i = 0; i < {op.out_size}; ++i) ({y})[i] = (float)({value});")
         return
     real = np.dtype(step.precision)
@@ -101,9 +104,11 @@ WRITERS: Mapping[str, Callable[[Writer, int, Any], None]] = {
     "norm": write_norm,
     "combine": write_combine,
     "reduce": write_reduce,
+    "conv2d": write_conv2d,
+    "pool": write_pool,
 }
 
 
 def room_of(op: Op) -> dict[str, int]:
     """Floats that an op needs for itself, by what they are for."""
-    return room(op) if isinstance(op, Linear) else {}
+    return room(op) if isinstance(op, LayerOp) else {}

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from sparseagent.export.golden import self_test
-from sparseagent.export.layers import by_length, index_type
+from sparseagent.export.heads import DRAW, act_lines, check_head, result_of, sample_lines, words_of
+from sparseagent.export.layers import by_length, has_long_rows, index_type
 from sparseagent.export.library import closure, parts, text_of
 from sparseagent.export.names import c_names, check_name
 from sparseagent.export.ops import WRITERS, room_of
 from sparseagent.export.writer import Writer, c_type
-from sparseagent.head import Argmax, Clip, Unscale
 from sparseagent.policy import SparsePolicy
 
 
@@ -41,6 +41,7 @@ def c_source(policy: SparsePolicy, name: str) -> CSource:
                 f"ops[{number}]: no C text for the op {op.kind!r}; export knows "
                 f"{', '.join(WRITERS)}"
             )
+    check_head(policy.head, policy.output_size)
     face = _Face(policy, name)
     return CSource(name, face.prefixed(face.source()), face.prefixed(face.header()))
 
@@ -57,10 +58,10 @@ class _Face:
         )
         results = ", ".join(f"float *{output}" for output in self.outputs.values())
         self.forward = f"void sa_forward({self.given}, {results})"
-        if isinstance(policy.head, Argmax):
-            self.act = f"int32_t sa_act({self.given})"
-        else:
-            self.act = f"void sa_act({self.given}, float *action)"
+        kind, action = result_of(policy.head)
+        self.act = f"{kind} sa_act({', '.join(filter(None, [self.given, action]))})"
+        drawn = ", ".join(filter(None, [self.given, DRAW, action]))
+        self.sample = f"{kind} sa_sample({drawn})" if policy.head.samples else ""
 
     def prefixed(self, text: str) -> str:
         """With the policy's name in every name."""
@@ -76,6 +77,12 @@ class _Face:
         for key, span in policy.program.outputs.items():
             sizes.append(f"#define SA_OUT_{self.outputs[key].upper()} {span.size}")
         more = " An output may be null, but for the first." if len(self.outputs) > 1 else ""
+        sampled = (
+            "\n/* A sample: a function of the observation, a seed, the step, and the row, which\n"
+            f"   numbers the environment or robot. */\n{self.sample};\n"
+            if self.sample
+            else ""
+        )
         return f"""/* {self.title()} */
 #ifndef SA_H
 #define SA_H
@@ -91,9 +98,9 @@ extern "C" {{
 /* The network's outputs, before the action head.{more} */
 {self.forward};
 
-/* {self.action()} */
+/* {words_of(policy.head, policy.output_size)} */
 {self.act};
-
+{sampled}
 #ifdef __cplusplus
 }}
 #endif
@@ -109,14 +116,6 @@ extern "C" {{
             f"order {policy.order}. Written by sparseagent."
         )
 
-    def action(self) -> str:
-        """What `act` gives."""
-        head = self.policy.head
-        if isinstance(head, Argmax):
-            return f"The action: one of 0 to {self.policy.output_size - 1}, of the largest output."
-        words = {"clip": "clipped to its bounds", "unscale": "stretched to its bounds"}
-        return f"The action, {words.get(head.kind, 'as the network gives it')}."
-
     def source(self) -> str:
         """The C file."""
         program = by_length(self.policy.program)
@@ -130,7 +129,14 @@ extern "C" {{
         )
         for number, op in enumerate(program.ops):
             WRITERS[op.kind](writer, number, op)
-        act = self.act_lines(writer)
+        given, others = ", ".join(self.inputs.values()), ", 0" * (len(self.outputs) - 1)
+        call = f"sa_forward({given}, %s{others});"
+        lines = act_lines(writer, self.policy.head, self.policy.output_size, call)
+        act = "\n  ".join([f"{self.act} {{", *lines]) + "\n}"
+        if self.sample:
+            sizes = [(key, span.size) for key, span in program.outputs.items()]
+            lines = sample_lines(writer, self.policy.head, sizes, f"sa_forward({given}, %s);")
+            act += "\n\n" + "\n  ".join([f"{self.sample} {{", *lines]) + "\n}"
         for k, (key, span) in enumerate(program.outputs.items()):
             name = self.outputs[key]
             maybe = f"if ({name}) " if k else ""
@@ -138,7 +144,9 @@ extern "C" {{
         forward = writer.function(self.forward)
         test = self_test(self.policy, self.outputs)
         used = set(re.findall(r"\bsa_\w+", forward + act))
-        index = f"typedef {writer.index}_t sa_index;\n\n" if "sa_sparse" in used else ""
+        index = (
+            f"typedef {writer.index}_t sa_index;\n\n" if used & {"sa_sparse", "sa_conv2d"} else ""
+        )
         texts = [
             f"/* {self.title()}\n\n   C99 without the C library: reentrant, allocates nothing, "
             f"{4 * writer.floats} bytes of stack.\n   Compile with any flags but -ffast-math: the "
@@ -146,26 +154,10 @@ extern "C" {{
             "gives 0 if they are. */",
             f'#include "{self.name}.h"',
             text_of("preamble"),
-            index + "\n\n".join(closure(used & set(parts()))),
+            index + "\n\n".join(closure(used & set(parts()), long_rows=has_long_rows(program))),
             *writer.tables,
             forward,
             act,
             test,
         ]
         return "\n\n".join(part for part in texts if part) + "\n"
-
-    def act_lines(self, writer: Writer) -> str:
-        """The function `act`."""
-        head, size = self.policy.head, self.policy.output_size
-        given = ", ".join(self.inputs.values())
-        rest = ", 0" * (len(self.outputs) - 1)
-        lines = []
-        if isinstance(head, Argmax):
-            lines = [f"float y[{size}];", f"sa_forward({given}, y{rest});"]
-            lines.append(f"return sa_argmax({size}, y);")
-        else:
-            lines = [f"sa_forward({given}, action{rest});"]
-            if isinstance(head, Clip | Unscale):
-                bounds = (writer.table(n, getattr(head.box, n).ravel()) for n in ("low", "high"))
-                lines.append(f"sa_{head.kind}({size}, {', '.join(bounds)}, action);")
-        return "\n  ".join([f"{self.act} {{", *lines]) + "\n}"

@@ -1,8 +1,8 @@
-"""The core's activations as C99: `csrc/simd/activation.h` is read, not written again.
+"""The core's functions of one number as C99: its headers are read, not written again.
 
-That header is written over a type `vec` and some twenty primitives of it, without templates,
-overloads or libraries in what is read here. With one lane a vector is a float, and a call such as
-`add(x, y)` is `(x + y)`.
+`csrc/simd/activation.h` and `csrc/simd/random.h` are written over a type `vec` and some twenty
+primitives of it, without templates, overloads or libraries in what is read here. With one lane a
+vector is a float, and a call such as `add(x, y)` is `(x + y)`.
 """
 
 from __future__ import annotations
@@ -19,18 +19,31 @@ _OPERATORS: Mapping[str, Callable[..., str]] = {
     "div": lambda a, b: f"({a} / {b})",
     "less": lambda a, b: f"({a} < {b})",
     "select": lambda m, a, b: f"({m} ? {a} : {b})",
+    "splat_bits": lambda a: a,
+    "add_bits": lambda a, b: f"({a} + {b})",
+    "and_bits": lambda a, b: f"({a} & {b})",
+    "xor_bits": lambda a, b: f"({a} ^ {b})",
+    "shift_right": lambda n, a: f"({a} >> {n})",
+    "to_float": lambda a: f"(float)(int32_t)({a})",
+    "pick": lambda a, b: f"(near ? {a} : {b})",  # a lambda of `normal`
+    "__builtin_inff": lambda _: "(1.0f / 0.0f)",
 }
-_TYPES = {"vec": "float", "mask": "int"}
+_TYPES = {"vec": "float", "mask": "int", "ivec": "uint32_t"}
 _FUNCTION = re.compile(
-    r"^(?:inline|SPARSEAGENT_FUNCTION) (vec|\w+) (\w+)\(((?:vec|float)[^()*]*)\) (?={)", re.M
+    r"^(?:inline|SPARSEAGENT_FUNCTION) (vec|\w+) (\w+)\(((?:vec|ivec|float)[^()*]*)\) (?={)", re.M
 )
 _STRUCT = re.compile(r"^struct (\w+) (\{[^{}]*\};)", re.M)
+_CASE = re.compile(
+    r"case Activation::(\w+):\s*return behind\(\s*\[&?\]\(vec x\) \{ return (.*?); \}\);", re.S
+)
 _CALL = re.compile(r"\b(\w+)\(")
 
 
 def translated(header: str) -> dict[str, str]:
     """Definitions in C99 by their names, in the order of the header; names begin with `sa_`."""
     text = re.sub(r"^ *//.*\n|[ \t]*//.*", "", header, flags=re.M)
+    text = re.sub(r"shift_right<(\d+)>\(", r"shift_right(\1, ", text)
+    text = re.sub(r" *const auto pick = .*?\n  };\n", "", text, flags=re.S)
     structs = dict(_STRUCT.findall(text))
     found = {
         f"sa_{name}": _typed(f"struct sa_{name} {body}", structs) for name, body in structs.items()
@@ -47,10 +60,9 @@ def translated(header: str) -> dict[str, str]:
 
 
 def formulas(header: str) -> dict[str, str]:
-    """What `activate` makes of a sum `x`, by activation, in C99."""
-    cases = dict(re.findall(r"case Activation::(\w+):\s*return (.*?);", header, re.S))
-    found = {name: _calls(" ".join(formula.split())) for name, formula in cases.items()}
-    return {**found, "identity": "x"}
+    """What `with_activation` makes of a sum `x`, by activation, in C99."""
+    cases = dict(_CASE.findall(header))
+    return {name: _calls(" ".join(formula.split())) for name, formula in cases.items()}
 
 
 def _typed(text: str, structs: Mapping[str, str]) -> str:
@@ -81,7 +93,7 @@ def _closing(text: str, start: int) -> int:
         depth += (text[place] in "({") - (text[place] in ")}")
         if depth == 0:
             return place
-    raise ValueError(f"activation.h: expected a bracket to close: {text[start : start + 40]!r}")
+    raise ValueError(f"expected a bracket to close: {text[start : start + 40]!r}")
 
 
 def _split(arguments: str) -> list[str]:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparseagent import fields
-from sparseagent.csr import MAX_AXES, MAX_WIDTH, Float32, Float64, ReadOnly
+from sparseagent.csr import (
+    MAX_AXES,
+    MAX_WIDTH,
+    Float32,
+    Float64,
+    Int32,
+    ReadOnly,
+    frozen_array,
+)
 from sparseagent.program import Attributes, Op, Span, Tensors
 
 #: Types an environment may hand in; the network itself always sees float32.
@@ -31,6 +39,8 @@ class Observation(ReadOnly):
     of two numbers, as Stable-Baselines3 does for MultiDiscrete observations. A number that names
     no category makes its features NaN, and with them the outputs.
 
+    Numbers that no weight reads need not be taken: `columns` names those that are.
+
     Attributes:
         shape: shape of one observation; the network sees it flattened, `[in]`. `()` for
             one number that names a category.
@@ -44,6 +54,8 @@ class Observation(ReadOnly):
         precision: in which shift, scale and bounds are applied, `"float64"` or `"float32"`.
         categories: how many there are of each number of the observation, each from 0 on; empty for
             numbers that are taken as such.
+        columns: int32 `[in]`, rising: the numbers of the flat observation that the network sees;
+            None for all of them.
 
     Raises:
         ValueError: a bound, a shape or a number is out of range; the message names it.
@@ -57,6 +69,7 @@ class Observation(ReadOnly):
     high: float = math.inf
     precision: str = "float64"
     categories: tuple[int, ...] = ()
+    columns: Int32 | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
@@ -79,6 +92,7 @@ class Observation(ReadOnly):
             object.__setattr__(self, name, float(getattr(self, name)))
         if not self.low < self.high:
             raise ValueError(f"low, high: expected low < high, got {self.low} and {self.high}")
+        self._check_columns()
         for name in ("shift", "scale"):
             object.__setattr__(self, name, self._per_feature(name))
         if self.scale is not None and not (self.scale.astype(self.precision) > 0).all():
@@ -88,13 +102,38 @@ class Observation(ReadOnly):
     @property
     def size(self) -> int:
         """Number of features that the network sees."""
+        return self.width if self.columns is None else self.columns.size
+
+    @property
+    def width(self) -> int:
+        """Number of features that an observation has, seen or not."""
         return sum(self.categories) if self.categories else math.prod(self.shape)
 
     @property
-    def is_identity(self) -> bool:
-        """Whether the step only casts to float32."""
+    def only_casts(self) -> bool:
+        """Whether what the network sees is only cast to float32."""
         unbounded = math.isinf(self.low) and math.isinf(self.high)
         return self.shift is None and self.scale is None and unbounded and not self.categories
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the step only casts to float32, and takes all."""
+        return self.only_casts and self.columns is None
+
+    def taking(self, features: NDArray[np.int64]) -> Observation:
+        """The step for some of its features, rising; categories are taken whole or not at all.
+
+        Raises:
+            ValueError: a step with categories, or features that do not rise.
+        """
+        if self.categories:
+            raise ValueError("columns: expected none beside categories")
+        columns = np.arange(self.width) if self.columns is None else self.columns
+        parts: dict[str, Any] = {
+            name: part if part is None or part.size == 1 else part[features]
+            for name, part in (("shift", self.shift), ("scale", self.scale))
+        }
+        return replace(self, **parts, columns=columns[features].astype(np.int32))
 
     @classmethod
     def normalise(
@@ -113,7 +152,9 @@ class Observation(ReadOnly):
         x = np.asarray(observations).reshape(len(observations), math.prod(self.shape))
         if self.categories:
             return self._one_hot(x)
-        if self.is_identity:
+        if self.columns is not None:
+            x = x[:, self.columns]
+        if self.only_casts:
             return x.astype(np.float32)
         z: NDArray[Any] = x.astype(self.precision)
         if self.shift is not None:
@@ -148,12 +189,25 @@ class Observation(ReadOnly):
         if not plain or not (math.isinf(self.low) and math.isinf(self.high)):
             raise ValueError("categories: expected no shift, scale or bounds beside them")
 
+    def _check_columns(self) -> None:
+        if self.columns is None:
+            return
+        columns = frozen_array("columns", self.columns, np.int32, 1)
+        object.__setattr__(self, "columns", columns)
+        width = math.prod(self.shape)
+        rising = bool((np.diff(columns) > 0).all())
+        if not columns.size or not rising or columns[0] < 0 or columns[-1] >= width:
+            raise ValueError(f"columns: expected to rise within {width} numbers, got others")
+        if self.categories:
+            raise ValueError("columns: expected none beside categories")
+
     def _per_feature(self, name: str) -> Float64 | None:
         given = getattr(self, name)
         if given is None:
             return None
         array = np.array(given, np.float64).ravel()
-        sizes = (math.prod(self.shape), 1) if name == "scale" else (math.prod(self.shape),)
+        whole = math.prod(self.shape) if self.columns is None else self.columns.size
+        sizes = (whole, 1) if name == "scale" else (whole,)
         if array.size not in sizes:
             raise ValueError(f"{name}: expected {sizes[0]} numbers, got {array.size}")
         if not np.isfinite(array.astype(self.precision)).all():
@@ -181,6 +235,7 @@ class Observe(Op):
         step = self.step
         one_scale = step.scale is not None and step.scale.size != step.size
         plain = step.precision == "float64" and not step.categories and not one_scale
+        plain = plain and step.columns is None
         return 1 if plain and step.shape and self.input == "observation" else 2
 
     def check(self) -> None:
@@ -204,7 +259,8 @@ class Observe(Op):
         }
 
     def tensors(self) -> Tensors:
-        arrays = {"shift": self.step.shift, "scale": self.step.scale}
+        step = self.step
+        arrays = {"shift": step.shift, "scale": step.scale, "columns": step.columns}
         return {name: array for name, array in arrays.items() if array is not None}
 
     @classmethod
@@ -232,6 +288,7 @@ class Observe(Op):
             math.inf if high is None else high,
             fields.text(given, "precision"),
             fields.wholes(given, "categories"),
+            tensors.get("columns"),
         )
         return cls(reads, writes, fields.text(given, "input"), step)
 

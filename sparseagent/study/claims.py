@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from sparseagent.report import ENOUGH_SEEDS, Outcome, holm, in_words, markdown_table
@@ -46,16 +46,11 @@ class Claim(NamedTuple):
 
 def claims_of(study: Study, places: Sequence[Place]) -> list[Claim]:
     """The family of comparisons of a study, as far as there are runs."""
-    found = []
-    for place in places:
-        if not any(cell.study == study.name for cell in place.cells):
-            continue
-        for group in place.groups:
-            for baseline in _against(study, group):
-                other = place.find(baseline, group.sparsity) or place.find(baseline)
-                comparison = compare(group, other)
-                if other is not None and comparison is not None:
-                    found.append((place, group, other, comparison))
+    found = [
+        (place, group, other, comparison)
+        for place, group, other, comparison in _comparisons(study, places)
+        if other.method.name in _family(study, group)
+    ]
     corrected = holm([comparison.p for *_, comparison in found])
     return [Claim(*one, p) for one, p in zip(found, corrected, strict=True)]
 
@@ -67,18 +62,19 @@ def claims_section(study: Study, places: Sequence[Place]) -> list[str]:
         return []
     rows = [
         [
-            claim.place.title,
-            claim.group.label,
-            claim.baseline.label,
-            in_words(claim.found.difference, claim.found.seeds),
-            f"{claim.found.seeds} of {claim.group.planned}",
-            f"{claim.found.p:.3f}",
+            *_cells(claim.place, claim.group, claim.baseline, claim.found),
             f"{claim.p:.3f}",
             claim.verdict,
         ]
         for claim in claims
     ]
     align = ["left"] * 3 + ["right"] * 4 + ["left"]
+    family = {(claim.group.at, claim.baseline.at, claim.place.title) for claim in claims}
+    others = [
+        _cells(place, group, other, comparison)
+        for place, group, other, comparison in _comparisons(study, places)
+        if (group.at, other.at, place.title) not in family
+    ]
     return [
         f"## Methods with a mark against the baselines: {study.name}\n",
         f"One family of {len(claims)} comparisons. *p*: over seeds, by flipping signs of the "
@@ -87,10 +83,46 @@ def claims_section(study: Study, places: Sequence[Place]) -> list[str]:
         f"corrected p below {LEVEL:g}, which five seeds, whose least p is 0.06, cannot reach; "
         f"*open*: fewer than {ENOUGH_SEEDS} seeds.\n",
         markdown_table(_HEADER, rows, align=align),  # type: ignore[arg-type]
+        *(
+            [
+                "Beside the family, against the other dense agents; no claim rests on these.\n",
+                markdown_table(_HEADER[:-2], others, align=align[:-2]),  # type: ignore[arg-type]
+            ]
+            if others
+            else []
+        ),
     ]
 
 
-def _against(study: Study, group: Group) -> tuple[str, ...]:
+def _comparisons(
+    study: Study, places: Sequence[Place]
+) -> Iterator[tuple[Place, Group, Group, Comparison]]:
+    """What has a family, against its baselines and all agents that are not pruned."""
+    for place in places:
+        if not any(cell.study == study.name for cell in place.cells):
+            continue
+        for group in place.groups:
+            family = _family(study, group)
+            for other in place.groups if family else ():
+                fits = other.sparsity in (0.0, group.sparsity) and other.at != group.at
+                wanted = other.method.name in family or not other.method.prunes
+                comparison = compare(group, other) if fits and wanted else None
+                if comparison is not None:
+                    yield place, group, other, comparison
+
+
+def _cells(place: Place, group: Group, other: Group, found: Comparison) -> list[str]:
+    return [
+        place.title,
+        group.label,
+        other.label,
+        in_words(found.difference, found.seeds),
+        f"{found.seeds} of {group.planned}",
+        f"{found.p:.3f}",
+    ]
+
+
+def _family(study: Study, group: Group) -> tuple[str, ...]:
     """The baselines of a method: those the file names; without, the usual for one with a mark."""
     if study.comparisons:
         return study.comparisons.get(group.method.name, ())

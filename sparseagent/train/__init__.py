@@ -17,10 +17,14 @@ from sparseagent.train.config import RunConfig
 from sparseagent.train.presets import Preset, preset
 
 if TYPE_CHECKING:
+    from sparseagent.train.compiled_eval import CompiledEval
+    from sparseagent.train.fast_rollouts import FastRollouts
     from sparseagent.train.pipeline import RunOutcome, run
     from sparseagent.train.run_report import write_report
 
 __all__ = [
+    "CompiledEval",
+    "FastRollouts",
     "Preset",
     "RunConfig",
     "RunOutcome",
@@ -34,6 +38,8 @@ __all__ = [
 
 _LAZY = {
     "RunOutcome": "sparseagent.train.pipeline",
+    "CompiledEval": "sparseagent.train.compiled_eval",
+    "FastRollouts": "sparseagent.train.fast_rollouts",
     "run": "sparseagent.train.pipeline",
     "write_report": "sparseagent.train.run_report",
 }

@@ -162,7 +162,7 @@ def _names(policy: sa.SparsePolicy, env: str | None, source: str) -> tuple[str, 
     plain = tuple(
         f"{name} {place}" if len(steps) > 1 else f"{place}"
         for name, step in steps.items()
-        for place in range(step.size)
+        for place in range(step.width)
     )
     given = _environment_names(env, policy, source)
     if given is None:

@@ -145,8 +145,9 @@ def test_a_transformation_that_is_no_clip_is_refused() -> None:
 
 
 def test_silence_about_a_normaliser_is_a_warning() -> None:
-    with pytest.warns(NormaliserWarning, match=r"pass env= .* normaliser=False"):
+    with pytest.warns(NormaliserWarning, match=r"pass env= .* normaliser=False") as warned:
         policy = sa.from_agent(Agent(3, 4))
+    assert warned[0].filename == __file__
     assert policy.metadata["vecnormalize"] == "not stated"
     statistics = {"mean": np.ones(3), "var": np.ones(3), "epsilon": 1e-8, "clip_obs": 10.0}
     built_in = sa.from_agent(Agent(3, 4), normaliser=statistics)
@@ -176,6 +177,13 @@ def test_what_is_no_agent_is_left_alone() -> None:
     assert adapt(nn.Linear(3, 2)) is None
     with pytest.raises(TypeError, match=r"agent: expected one of CleanRL, .* from_torch any"):
         sa.from_agent(nn.Linear(3, 2))
+
+
+def test_an_actor_that_cannot_be_compiled_is_named_when_it_is_to_be_pruned() -> None:
+    agent = Agent(3, 4)
+    agent.actor.append(nn.Softmax2d())
+    with pytest.warns(prune.PruningWarning, match="can be pruned, but not be compiled yet: module"):
+        prune.Sparsifier(agent, score=prune.Magnitude(), schedule=prune.OneShot(to=0.5))
 
 
 class Pixels(Agent):

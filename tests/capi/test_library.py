@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import sparseagent as sa
 from sparseagent.csr import CSR
 
 BUILD = os.environ.get("SPARSEAGENT_NATIVE_BUILD")
-CMAKE = shutil.which("cmake")
+CMAKE = shutil.which("cmake") or shutil.which("cmake", path=str(Path(sys.executable).parent))
 PROJECT = Path(__file__).with_name("project")
 
 pytestmark = [

@@ -249,3 +249,40 @@ def test_against_torch() -> None:
     np.testing.assert_allclose(
         sa.compile(policy, tune=0)(x.numpy()), module(x).detach().numpy(), rtol=0, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("affine", [False, True])
+def test_neurons_behind_bounds_go_as_well(affine: bool) -> None:
+    """Linear -> ReLU6 -> Linear: one neuron nobody reads, one constant beyond the bound."""
+    torch.manual_seed(0)
+    between = [nn.Hardtanh(-0.5, 6.0)]
+    if affine:
+        between.append(nn.BatchNorm1d(5).eval())
+    module = nn.Sequential(nn.Linear(3, 5), *between, nn.Linear(5, 2))
+    with torch.no_grad():
+        module[-1].weight[:, 1] = 0
+        module[0].weight[3] = 0
+        module[0].bias[3] = 9
+    policy = sa.from_torch(module, order="ascending")
+    assert policy.metadata["removed_neurons"] == [2]
+    assert [layer.shape for layer in policy.layers] == [(3, 3), (2, 3)]
+    x = torch.randn(6, 3)
+    got = sa.compile(policy, tune=0)(x.numpy())
+    np.testing.assert_allclose(got, module(x).detach().numpy(), atol=2e-6)
+
+
+def test_neurons_stay_that_an_output_shows_behind_a_map() -> None:
+    class Shown(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.first, self.second = nn.Linear(3, 5), nn.Linear(5, 2)
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            h = self.first(x).clamp(-0.1, 0.1)
+            return self.second(h), h
+
+    module = Shown()
+    with torch.no_grad():
+        module.second.weight[:, 1] = 0
+    assert sa.from_torch(module).metadata["removed_neurons"] == []

@@ -206,7 +206,7 @@ def test_parametrizations_are_applied_and_left_alone() -> None:
 def test_sparse_layouts_are_read() -> None:
     linear = nn.Linear(4, 3)
     with torch.no_grad():
-        linear.weight.mul_(torch.tensor([1.0, 0.0, 1.0, 0.0]))
+        linear.weight.mul_(torch.tensor([[1.0, 0.0, 1.0, 0.0], [0, 1, 0, 1], [1, 0, 0, 0]]))
     expected = linear.weight.detach().numpy()
     linear.weight = nn.Parameter(linear.weight.detach().to_sparse())
     np.testing.assert_array_equal(sa.from_torch(linear).layers[0].dense_weight(), expected)

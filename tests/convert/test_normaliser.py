@@ -84,9 +84,8 @@ def test_normalised_images_keep_the_type_of_the_camera() -> None:
     policy = sa.from_sb3(model, vecnormalize=vec)
     assert policy.observation.dtype == "uint8"
     seen = np.stack([space.sample() for _ in range(4)])
-    np.testing.assert_array_equal(
-        policy.observation.apply(seen), vec.normalize_obs(seen).reshape(4, -1)
-    )
+    expected = vec.normalize_obs(seen).reshape(4, -1)[:, policy.observation.columns]
+    np.testing.assert_array_equal(policy.observation.apply(seen), expected)
 
 
 def test_statistics_of_other_observations_are_refused(tmp_path: Path) -> None:
@@ -99,10 +98,29 @@ def test_statistics_of_other_observations_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="divides by 255"):
         sa.from_sb3(make_model("PPO", image), vecnormalize=both)
     nested = make_vec(spaces.Dict({"a": OBSERVED}))
-    nested.save(str(tmp_path / "vec.pkl"))
-    for given in (nested, tmp_path / "vec.pkl"):
-        with pytest.raises(TypeError, match="got those of a Dict observation"):
-            read_normaliser(given)
+    with pytest.raises(ValueError, match=r"for .*Box.*, got those of shapes \{a: \(5,\)"):
+        sa.from_sb3(make_model("PPO"), vecnormalize=nested)
+
+
+def test_statistics_of_a_dict_are_its_entries(tmp_path: Path) -> None:
+    space = spaces.Dict({"b": OBSERVED, "a": spaces.Discrete(3), "c": spaces.Box(-1, 1, (2, 2))})
+    keys = ["b", "c"]
+    vec = VecNormalize(DummyVecEnv([lambda: Noise(space, spaces.Discrete(4))]), norm_obs_keys=keys)
+    vec.obs_rms["b"].mean, vec.obs_rms["b"].var = np.arange(5.0), np.full(5, 0.3)
+    vec.obs_rms["c"].var = np.full((2, 2), 2.5)
+    model = make_model("PPO", env=vec, policy="MultiInputPolicy")
+    vec.save(str(tmp_path / "vec.pkl"))
+    model.save(tmp_path / "model.zip")
+    space.seed(1)
+    drawn = [space.sample() for _ in range(32)]
+    seen = {key: np.stack([one[key] for one in drawn]) for key in space}
+    expected, _ = model.predict(vec.normalize_obs(seen), deterministic=True)
+    for source, given in ((model, vec), (tmp_path / "model.zip", tmp_path / "vec.pkl")):
+        policy = sa.from_sb3(source, vecnormalize=given)
+        actions, _ = sa.compile(policy, tune=0).predict(seen)
+        np.testing.assert_array_equal(actions, expected)
+        assert policy.inputs["a"].categories == (3,)
+        assert policy.inputs["b"].high == 10
 
 
 @pytest.mark.parametrize(

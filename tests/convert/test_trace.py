@@ -91,6 +91,12 @@ def in_place(net: Shallow, x: torch.Tensor) -> torch.Tensor:
     return net.second(h)
 
 
+def layer_norm_by_hand(net: Shallow, x: torch.Tensor) -> torch.Tensor:
+    h = net.first(x)
+    h = h - h.mean(dim=-1, keepdim=True)
+    return net.second(h / torch.sqrt((h * h).mean(dim=-1, keepdim=True) + 1e-3))
+
+
 WRITTEN: dict[str, Callable[..., Any]] = {
     "functional": lambda net, x: net.second(F.relu(net.first(x))),
     "residual": residual,
@@ -107,6 +113,10 @@ WRITTEN: dict[str, Callable[..., Any]] = {
     "softmax": lambda net, x: torch.softmax(net.first(x).view(-1, 2, 3), dim=-1).flatten(1),
     "atoms": lambda net, x: (F.softmax(net.first(x).view(-1, 2, 3), 2) * net.slope[:3]).sum(2),
     "quantiles": lambda net, x: net.first(x).view(-1, 3, 2).mean(dim=1),
+    "rms by hand": lambda net, x: net.first(
+        x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-4)
+    ),
+    "layer norm by hand": layer_norm_by_hand,
     "normalize": lambda net, x: F.normalize(net.first(x), dim=-1),
     "lerp": lambda net, x: torch.lerp(net.first(x), x, net.slope),
     "bounds": lambda net, x: torch.maximum(net.first(x), torch.tensor(0.1)).clamp_max(0.7),
@@ -147,6 +157,8 @@ FOLDED = {
     "on shapes": ["observe", "linear", "linear"],
     "batch norm": ["observe", "linear", "linear"],
     "matrices": ["observe", "linear", "linear"],
+    "rms by hand": ["observe", "norm", "linear"],
+    "layer norm by hand": ["observe", "linear", "norm", "linear"],
 }
 
 
@@ -306,6 +318,8 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "over rows": (lambda net, x: net.first(x).mean(0), "expected one of the row, got the batch's"),
     "part": (lambda net, x: net.first(x)[0], "expected the whole batch"),
     "mixed rows": (lambda net, x: net.first(x).view(2, -1), "the batch to stay the first axis"),
+    "root": (lambda net, x: x / (x * x).mean(1, keepdim=True).sqrt().tanh(), "own spread"),
+    "roots": (lambda net, x: (x * x).sum(1, keepdim=True).sqrt(), "square root: expected that of"),
     "divide": (lambda net, x: x / net.first(x), "expected a constant divisor"),
     "cast": (lambda net, x: net.first(x).to(torch.float64), "cast: expected float32"),
     "noise": (lambda net, x: F.dropout(net.first(x)), r"dropout: expected training=self\.training"),

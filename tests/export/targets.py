@@ -18,6 +18,7 @@ from sparseagent.reference import by_name
 
 ROOT = Path(__file__).parents[2]
 CORTEX = ROOT / "examples" / "cortex-m"
+SEED, STEP = 0x123456789ABCDEF1, 0x100000005
 STRICT = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-std=c99"]
 
 
@@ -87,6 +88,18 @@ def compile_c(target: Target, sources: list[Path], program: Path, *flags: str) -
     return program
 
 
+@dataclass(frozen=True)
+class Result:
+    """What an exported policy gives for `[B, ...]` observations: bits as they came.
+
+    Samples are those of `SEED`, `STEP` and rows 0, 1, ...; None where the head has none.
+    """
+
+    outputs: dict[str, np.ndarray]
+    actions: np.ndarray
+    samples: np.ndarray | None
+
+
 class Exported:
     """A policy as C, compiled with a driver that reads observations and writes what it gives."""
 
@@ -97,8 +110,8 @@ class Exported:
         self.outputs = {name: span.size for name, span in policy.program.outputs.items()}
         (folder / "driver.c").write_text(self._driver())
 
-    def run(self, target: Target, observations: object) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Outputs by name and actions, for each observation."""
+    def run(self, target: Target, observations: object) -> Result:
+        """What the program gives for each observation."""
         sources = [self.folder / "driver.c", self.folder / f"{self.name}.c"]
         kind = "cortex" if target.bare else "hosted"
         sources.append(Path(__file__).with_name(f"files_{kind}.c"))
@@ -114,18 +127,20 @@ class Exported:
         subprocess.run([*target.runner, str(program)], cwd=self.folder, check=True, timeout=120)
         return self._read(batch)
 
-    def _read(self, batch: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    def _read(self, batch: int) -> Result:
         sizes = [*self.outputs.values()]
-        discrete = self.policy.head.kind == "argmax"
-        sizes.append(1 if discrete else self.policy.output_size)
+        dtype, shape = self.policy.head.action_of(self.policy.output_size)
+        sizes += [int(np.prod(shape, dtype=int))] * (2 if self.policy.head.samples else 1)
         words = np.frombuffer((self.folder / "got").read_bytes(), np.float32)
         words = words.reshape(batch, sum(sizes))
-        *parts, actions = np.split(words, np.cumsum(sizes)[:-1], axis=1)
-        named = dict(zip(self.outputs, map(np.ascontiguousarray, parts), strict=True))
-        if discrete:
-            return named, np.ascontiguousarray(actions).view(np.int32).ravel().astype(np.int64)
-        shape = (batch, *self.policy.action_shape)
-        return named, np.ascontiguousarray(actions).reshape(shape)
+        parts = [
+            np.ascontiguousarray(part) for part in np.split(words, np.cumsum(sizes)[:-1], axis=1)
+        ]
+        actions = [part.reshape(batch, *shape) for part in parts[len(self.outputs) :]]
+        if dtype == "int64":
+            actions = [part.view(np.int32).astype(np.int64) for part in actions]
+        outputs = dict(zip(self.outputs, parts, strict=False))
+        return Result(outputs, actions[0], actions[-1] if self.policy.head.samples else None)
 
     def _driver(self) -> str:
         inputs = c_names(self.policy.inputs, "observation", taken=["action"])
@@ -136,21 +151,26 @@ class Exported:
             given.append(f"x_{inputs[key]}")
         for number, size in enumerate(self.outputs.values()):
             lines.append(f"static float y{number}[{size}];")
-        lines.append(f"static float action[{self.policy.output_size}];")
+        dtype, shape = self.policy.head.action_of(self.policy.output_size)
+        size = int(np.prod(shape, dtype=int))
+        lines.append(f"static {'int32_t' if dtype == 'int64' else 'float'} action[{size}];")
         results = ", ".join(f"y{n}" for n in range(len(self.outputs)))
         reads = " && ".join(f"get({name}, sizeof {name})" for name in given)
         writes = "".join(f"    put(y{n}, sizeof y{n});\n" for n in range(len(self.outputs)))
-        if self.policy.head.kind == "argmax":
-            act = f"    const int32_t chosen = {self.name}_act({', '.join(given)});\n"
-            act += "    put(&chosen, sizeof chosen);\n"
-        else:
-            act = f"    {self.name}_act({', '.join(given)}, action);\n"
-            act += "    put(action, sizeof action);\n"
+        act = ""
+        for call, more in (("act", []), ("sample", [f"{SEED}ull", f"{STEP}ull", "row++"])):
+            if call == "sample" and not self.policy.head.samples:
+                continue
+            before, behind = ("", ["action"]) if shape else ("action[0] = ", [])
+            arguments = ", ".join([*given, *more, *behind])
+            act += (
+                f"    {before}{self.name}_{call}({arguments});\n    put(action, sizeof action);\n"
+            )
         return (
             f'#include "{self.name}.h"\nint get(void *to, int bytes);\n'
             "void put(const void *from, int bytes);\n"
             + "\n".join(lines)
-            + f"\nint main(void) {{\n  (void)action;\n  while ({reads}) {{\n"
+            + f"\nint main(void) {{\n  uint32_t row = 0;\n  (void)row;\n  while ({reads}) {{\n"
             f"    {self.name}_forward({', '.join(given)}, {results});\n{writes}{act}  }}\n"
             "  put(0, 0);\n  return 0;\n}\n"
         )

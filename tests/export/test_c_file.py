@@ -43,7 +43,11 @@ def test_it_needs_nothing_and_holds_no_state(name: str, level: str, tmp_path: Pa
     table = subprocess.run(["nm", tmp_path / "made"], capture_output=True, text=True, check=True)
     symbols = [line.split()[-2:] for line in table.stdout.splitlines()]
     assert not [name for kind, name in symbols if kind not in "tTrR"]
-    assert sorted(name for kind, name in symbols if kind == "T") == ["tried_act", "tried_forward"]
+    assert sorted(name for kind, name in symbols if kind == "T") == [
+        "tried_act",
+        "tried_forward",
+        *(["tried_sample"] if policy.head.samples else []),
+    ]
     assert all(name.startswith(("tried_", ".")) for _, name in symbols)
 
 
@@ -70,7 +74,7 @@ def test_no_compiler_fuses_what_the_source_does_not(tmp_path: Path) -> None:
     exported = Exported(policy, c_source(policy, "tried"), tmp_path)
     for level in ("-O2", "-O3"):
         target = Target("gnu", "gcc", ("-std=gnu99", "-mfma", level))
-        _, actions = exported.run(target, given)
+        actions = exported.run(target, given).actions
         wanted, _ = sa.compile(policy, tune=0).predict(given)
         known = ~np.isnan(wanted)
         assert actions[known].tobytes() == wanted[known].tobytes(), level

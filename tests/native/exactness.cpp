@@ -20,6 +20,7 @@
 #include "core/cpu.h"
 #include "core/plan.h"
 #include "core/reference.h"
+#include "heads.h"
 
 using namespace sparseagent;
 
@@ -452,6 +453,10 @@ int main(int argc, char** argv) {
       }
     }
   }
+  const HeadResults heads = check_heads(cases, hash);
+  hash = heads.digest;
+  passed += heads.passed;
+  failed += heads.failed;
   for (const auto& [format, runs] : runs_of_format) {
     std::printf("%s: %ld nets x 2 thread counts\n", format.c_str(), runs);
   }

@@ -60,5 +60,5 @@ def test_envpool_errors() -> None:
 
 def test_missing_envpool_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "envpool", None)
-    with pytest.raises(ImportError, match=r"sparseagent\[envpool\]"):
+    with pytest.raises(ImportError, match=r"sparseagent\[envs\]"):
         rollout(still, "CartPole-v1", backend="envpool")

@@ -30,12 +30,26 @@ def fma(a: Any, b: Any, c: Any) -> Any:
     return np.where((error != 0) & even, odd, total).astype(F)
 
 
-def polynomial(coefficients: list[str], x: Any) -> Any:
-    """Horner, the highest first."""
-    y = np.full(np.shape(x), float.fromhex(coefficients[0]), F)
+def number(text: str) -> np.float32:
+    return F(float.fromhex(text))
+
+
+def horner(coefficients: list[str], x: Any) -> Any:
+    """The highest first."""
+    y = np.full(np.shape(x), number(coefficients[0]), F)
     for c in coefficients[1:]:
-        y = fma(y, x, F(float.fromhex(c)))
+        y = fma(y, x, number(c))
     return y
+
+
+def in_pairs(coefficients: list[str], x: Any) -> Any:
+    """The lowest first: c0 + c1 x, c2 + c3 x, ...; those by x^2, then x^4."""
+    c = [number(text) for text in coefficients]
+    square = x * x
+    pairs = [fma(c[i + 1], x, c[i]) for i in range(0, 8, 2)]
+    top = fma(c[8], square, pairs[3]) if len(c) == 9 else pairs[3]
+    low, high = fma(pairs[1], square, pairs[0]), fma(top, square, pairs[2])
+    return fma(high, square * square, low)
 
 
 def exp(x: Float32) -> Float32:
@@ -46,7 +60,7 @@ def exp(x: Float32) -> Float32:
     r = fma(n, F(float.fromhex("-0x1.7f7d1cp-20")), r)
     p = ["0x1.6beb2ep-10", "0x1.122d00p-7", "0x1.555680p-5", "0x1.5554aap-3", "0x1.fffffep-2"]
     scale = np.exp2(n.astype(np.float64)).astype(F)
-    return fma(scale, fma(r * r, polynomial(p, r), r), scale)
+    return fma(scale, fma(r * r, horner(p, r), r), scale)
 
 
 def log(x: Float32) -> Float32:
@@ -54,16 +68,16 @@ def log(x: Float32) -> Float32:
     small = mantissa < F(np.sqrt(0.5))
     f = np.where(small, mantissa * F(2), mantissa) - F(1)
     e = (exponent - small).astype(F)
-    p = polynomial(
+    p = in_pairs(
         [
-            "-0x1.38b542p-4",
-            "0x1.055b68p-3",
-            "-0x1.0d8542p-3",
-            "0x1.22da1ep-3",
-            "-0x1.547244p-3",
-            "0x1.99a008p-3",
-            "-0x1.000226p-2",
             "0x1.555554p-2",
+            "-0x1.000226p-2",
+            "0x1.99a008p-3",
+            "-0x1.547244p-3",
+            "0x1.22da1ep-3",
+            "-0x1.0d8542p-3",
+            "0x1.055b68p-3",
+            "-0x1.38b542p-4",
         ],
         f,
     )
@@ -81,31 +95,31 @@ def normal(words: Any) -> Float32:
     x = F(1) - (p + p)
     w = F(0) - log(F(4) * p * (F(1) - p))
     near = w < 5
-    middle = polynomial(
+    middle = in_pairs(
         [
-            "0x1.a61e0ep-26",
-            "0x1.0a903cp-21",
-            "-0x1.42af94p-18",
-            "-0x1.a7aa8ep-18",
-            "0x1.437bc8p-12",
-            "-0x1.d0b8acp-10",
-            "-0x1.83263cp-8",
-            "0x1.652c7cp-2",
             "0x1.0fc8bcp+1",
+            "0x1.652c7cp-2",
+            "-0x1.83263cp-8",
+            "-0x1.d0b8acp-10",
+            "0x1.437bc8p-12",
+            "-0x1.a7aa8ep-18",
+            "-0x1.42af94p-18",
+            "0x1.0a903cp-21",
+            "0x1.a61e0ep-26",
         ],
         w - F(2.5),
     )
-    tail = polynomial(
+    tail = in_pairs(
         [
-            "-0x1.d47374p-17",
-            "-0x1.151c02p-12",
-            "0x1.aed134p-11",
-            "-0x1.116e3ep-10",
-            "0x1.70fcccp-10",
-            "-0x1.79ad54p-9",
-            "0x1.31be0cp-8",
-            "0x1.6cb496p+0",
             "0x1.2de4c6p+2",
+            "0x1.6cb496p+0",
+            "0x1.31be0cp-8",
+            "-0x1.79ad54p-9",
+            "0x1.70fcccp-10",
+            "-0x1.116e3ep-10",
+            "0x1.aed134p-11",
+            "-0x1.151c02p-12",
+            "-0x1.d47374p-17",
         ],
         np.sqrt(np.maximum(w, F(0))) - F(3.5),
     )

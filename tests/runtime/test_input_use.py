@@ -1,5 +1,7 @@
 """Which inputs a program reads, by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,8 +9,10 @@ import sparseagent as sa
 from sparseagent.csr import CSR
 from sparseagent.input_use import input_use
 from sparseagent.ops import Layer, Linear, Observation, Observe
+from sparseagent.ops.conv2d import Conv2d
 from sparseagent.ops.map import Map
 from sparseagent.ops.norm import Norm
+from sparseagent.ops.window import Window
 from sparseagent.program import Program, Span
 
 
@@ -73,3 +77,24 @@ def test_a_policy_knows_what_it_does_not_use():
     full = sa.SparsePolicy(sa.chain([_layer([[1.0, 2.0]])], Observation((2,))))
     assert full.unused_inputs == {"observation": ()}
     assert "not used" not in full.summary()
+
+
+def test_a_convolution_counts_at_every_place():
+    """A kernel of 1x2 over a row of four pixels in steps of two, its second weight absent."""
+    window = Window((1, 1, 4), (1, 2), (1, 2))
+    layer = _layer([[3.0, 0.0]])
+    ops = (
+        Observe((), (Span("x", 0, 4),), "observation", Observation((4,))),
+        Conv2d((Span("x", 0, 4),), (Span("y", 0, 2),), layer, window),
+    )
+    (use,) = input_use(Program({"x": 4, "y": 2}, ops, {"action": Span("y", 0, 2)})).values()
+    assert use.weights.tolist() == [1, 0, 1, 0]
+    assert use.norm.tolist() == [3.0, 0.0, 3.0, 0.0]
+    overlapping = replace(window, stride=(1, 1))
+    ops = (
+        ops[0],
+        Conv2d((Span("x", 0, 4),), (Span("y", 0, 3),), _layer([[3.0, 4.0]]), overlapping),
+    )
+    (use,) = input_use(Program({"x": 4, "y": 3}, ops, {"action": Span("y", 0, 3)})).values()
+    assert use.weights.tolist() == [1, 2, 2, 1]
+    assert use.norm.tolist() == [3.0, 5.0, 5.0, 4.0]

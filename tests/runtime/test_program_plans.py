@@ -12,6 +12,7 @@ from programs import Draft, random_program, rows_for
 import sparseagent as sa
 from sparseagent import _core
 from sparseagent.head import Raw
+from sparseagent.ops import Observe
 from sparseagent.policyfile import Contents, to_bytes
 from sparseagent.program import Program, Span
 from sparseagent.reference import forward_exact
@@ -55,6 +56,33 @@ def test_tuned_and_repacked_plans_keep_the_bits(seed: int) -> None:
     again = sa.compile(policy, tune=act.tuning)
     assert same_bits(again(rows[:1]), expected[:1])
     assert "whole network" in act.explain()
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_normalised_observations_have_the_bits_of_the_formula(precision: str, isa: str) -> None:
+    rng = np.random.default_rng(5)
+    for width in (1, 2, 7, 8, 16, 17, 33, 204):
+        shift, scale = rng.normal(size=width), rng.uniform(0.01, 20, width)
+        step = sa.Observation((width,), "float64", shift, scale, -3.0, 4.0, precision)
+        whole = Span("x", 0, width)
+        program = Program({"x": width}, (Observe((), (whole,), "x", step),), {"action": whole})
+        x = rng.normal(scale=30, size=(40, width))
+        odd = [np.nan, np.inf, -np.inf, -0.0, 0.0, 1e-310, 1e300, 1e-42]
+        x[rng.random(x.shape) < 0.1] = rng.choice(odd)
+        x[0] = shift
+        act = sa.compile(sa.SparsePolicy(program), isa=isa, tune=0)
+        kind = np.dtype(precision).type
+        with np.errstate(over="ignore"):
+            both = (x, x.astype(np.float32))
+        for given in both:
+            with np.errstate(over="ignore", invalid="ignore"):
+                z = (given.astype(kind) - shift.astype(kind)) / scale.astype(kind)
+            z = np.where(z < kind(-3), kind(-3), z)
+            z = np.where(z > kind(4), kind(4), z)
+            z = np.where(np.isnan(z), np.float32(np.nan), z.astype(np.float32))
+            for batch in (1, 3, 40):
+                assert same_bits(act.outputs(given[:batch])["action"], z[:batch])
 
 
 def dict_program(rng: Any) -> Program:

@@ -28,18 +28,18 @@ def test_comparisons_that_the_file_names(filled, content):
     study, places, claims = _claims(filled, content, comparisons={"gmp": ["tiny", "dense"]})
     # Ten differences of one sign have 2 / 1024 each, and there are two comparisons.
     assert [(c.group.label, c.baseline.label) for c in claims] == [
-        ("gradual magnitude 0.9", "tiny dense 0.9"),
         ("gradual magnitude 0.9", "dense"),
+        ("gradual magnitude 0.9", "tiny dense 0.9"),
     ]
     assert [c.found.p for c in claims] == [2 / 1024] * 2
     assert [c.p for c in claims] == [4 / 1024] * 2
-    assert [c.verdict for c in claims] == ["above", "below"]
+    assert [c.verdict for c in claims] == ["below", "above"]
     title, text, table = claims_section(study, places)
     assert "small" in title
     assert "One family of 2 comparisons" in text
     assert [line.rpartition("| ")[2].strip(" |") for line in table.splitlines()[2:]] == [
-        "above",
         "below",
+        "above",
     ]
 
 
@@ -47,8 +47,14 @@ def test_a_method_with_a_mark_has_the_usual_baselines(filled, content):
     assert not _claims(filled, content)[2]
     marked = {"env": "CartPole-v1", "algos": "ppo", "target": {"gmp": {0.9: 80}}}
     _, _, claims = _claims(filled, content, environments=[marked])
-    assert [c.baseline.method.name for c in claims] == ["tiny", "dense"]
-    # What the file names is all there is.
+    assert [c.baseline.method.name for c in claims] == ["dense", "tiny"]
+    # What the file names is all there is; other dense agents stand beside it, uncorrected.
+    study, places, claims = _claims(filled, content, comparisons={"gmp": ["dense"]})
+    assert [(c.baseline.method.name, c.p) for c in claims] == [("dense", 2 / 1024)]
+    *_, text, beside = claims_section(study, places)
+    assert text.startswith("Beside the family")
+    assert "tiny dense 0.9" in beside.splitlines()[2]
+    assert len(beside.splitlines()) == 3
     _, _, claims = _claims(filled, content, comparisons={"tiny": ["dense"]})
     assert [(c.group.method.name, c.baseline.method.name) for c in claims] == [("tiny", "dense")]
 

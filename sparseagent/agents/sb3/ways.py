@@ -62,7 +62,7 @@ class ActorCritic(Way):
         mean = policy.action_net(latent)
         if self.stochastic:
             outputs = {"action": mean}
-            if policy.use_sde:
+            if getattr(policy, "use_sde", False):  # MaskablePPO has none
                 outputs["latent"] = latent
         else:
             outputs = {"action": torch.tanh(mean) if policy.squash_output else mean}

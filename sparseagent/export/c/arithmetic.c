@@ -13,6 +13,23 @@ static inline float sa_copy_sign(float size, float sign) {
   return x.f;
 }
 
+static inline uint32_t sa_bits_of(float a) {
+  sa_word x;
+  x.f = a;
+  return x.u;
+}
+
+static inline float sa_from_bits(uint32_t a) {
+  sa_word x;
+  x.u = a;
+  return x.f;
+}
+
+/* Bounds that NaN passes. */
+static inline float sa_at_least(float bound, float a) { return a < bound ? bound : a; }
+
+static inline float sa_at_most(float bound, float a) { return bound < a ? bound : a; }
+
 /* max(0, a) that lets NaN through. */
 static inline float sa_positive_part(float a) { return 0.0f > a ? 0.0f : a; }
 

@@ -1,35 +1,48 @@
 /* Rows of a sparse layer, four at a time: each is one chain from start[r] on, in its stored order.
    Of four rows the entries that all of them have come first, a word of four columns for each step,
-   then what is left of each row. */
+   then what is left of each row, by the lengths in the bytes of `more`. */
 static void sa_sparse_bytes(int32_t rows, const uint8_t *common, const uint32_t *more,
                             const float *start, const float *w, const uint32_t *columns,
                             const uint8_t *rest, const float *x, float *y) {
   uint32_t c, k;
-  for (; rows >= 4; rows -= 4, start += 4, y += 4) {
-    float s0 = start[0], s1 = start[1], s2 = start[2], s3 = start[3];
-    for (k = *common++; k != 0; --k, w += 4) {
-      c = *columns++;
-      s0 = sa_fma(w[0], x[c & 255u], s0);
-      s1 = sa_fma(w[1], x[c >> 8 & 255u], s1);
-      s2 = sa_fma(w[2], x[c >> 16 & 255u], s2);
-      s3 = sa_fma(w[3], x[c >> 24], s3);
+  for (; rows > 0; rows -= 4, y += 4) {
+    float *row = y;
+    if (rows >= 4) {
+      float s0 = *start++, s1 = *start++, s2 = *start++, s3 = *start++;
+      k = *common++;
+      /* long rows { */
+      for (; k > 1; k -= 2, w += 8, columns += 2) {
+        c = columns[0];
+        s0 = sa_fma(w[0], x[c & 255u], s0);
+        s1 = sa_fma(w[1], x[c >> 8 & 255u], s1);
+        s2 = sa_fma(w[2], x[c >> 16 & 255u], s2);
+        s3 = sa_fma(w[3], x[c >> 24], s3);
+        c = columns[1];
+        s0 = sa_fma(w[4], x[c & 255u], s0);
+        s1 = sa_fma(w[5], x[c >> 8 & 255u], s1);
+        s2 = sa_fma(w[6], x[c >> 16 & 255u], s2);
+        s3 = sa_fma(w[7], x[c >> 24], s3);
+      }
+      /* } */
+      for (; k != 0; --k) {
+        c = *columns++;
+        s0 = sa_fma(*w++, x[c & 255u], s0);
+        s1 = sa_fma(*w++, x[c >> 8 & 255u], s1);
+        s2 = sa_fma(*w++, x[c >> 16 & 255u], s2);
+        s3 = sa_fma(*w++, x[c >> 24], s3);
+      }
+      y[0] = s0;
+      y[1] = s1;
+      y[2] = s2;
+      y[3] = s3;
+    } else {
+      for (c = 0; c < (uint32_t)rows; ++c) y[c] = *start++;
     }
-    c = *more++;
-    if (c != 0) {
-      for (k = c & 255u; k != 0; --k) s0 = sa_fma(*w++, x[*rest++], s0);
-      for (k = c >> 8 & 255u; k != 0; --k) s1 = sa_fma(*w++, x[*rest++], s1);
-      for (k = c >> 16 & 255u; k != 0; --k) s2 = sa_fma(*w++, x[*rest++], s2);
-      for (k = c >> 24; k != 0; --k) s3 = sa_fma(*w++, x[*rest++], s3);
+    for (c = *more++; c != 0; c >>= 8, ++row) {
+      float s = *row;
+      for (k = c & 255u; k != 0; --k) s = sa_fma(*w++, x[*rest++], s);
+      *row = s;
     }
-    y[0] = s0;
-    y[1] = s1;
-    y[2] = s2;
-    y[3] = s3;
-  }
-  for (; rows > 0; --rows) {
-    float s = *start++;
-    for (k = *common++; k != 0; --k) s = sa_fma(*w++, x[*rest++], s);
-    *y++ = s;
   }
 }
 

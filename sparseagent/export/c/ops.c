@@ -114,31 +114,6 @@ static void sa_softmax(int32_t groups, int32_t size, int32_t step, int32_t next,
   }
 }
 
-/* Heads. */
-static int32_t sa_argmax(int32_t n, const float *y) {
-  int32_t best = 0, i;
-  for (i = 1; i < n && y[best] == y[best]; ++i) {
-    if (!(y[i] <= y[best])) best = i; /* larger, or NaN */
-  }
-  return best;
-}
-
-static void sa_clip(int32_t n, const float *low, const float *high, float *y) {
-  int32_t i;
-  for (i = 0; i < n; ++i) {
-    y[i] = y[i] < low[i] ? low[i] : y[i];
-    y[i] = y[i] > high[i] ? high[i] : y[i];
-  }
-}
-
-static void sa_unscale(int32_t n, const float *low, const float *high, float *y) {
-  int32_t i;
-  for (i = 0; i < n; ++i) {
-    y[i] = low[i] + 0.5f * (y[i] + 1.0f) * (high[i] - low[i]);
-    if (y[i] != y[i]) y[i] = sa_nan();
-  }
-}
-
 /* A number that names no category makes its features NaN. */
 static void sa_one_hot(int32_t n, int64_t named, float *y) {
   int32_t i;

@@ -1,10 +1,9 @@
-// forward POLICY: float rows on standard input, outputs and actions to standard output; first of all
-// rows together, then of one after the other.
+// forward POLICY: float rows on standard input, outputs and actions to standard output;
+// first of all rows together, then of one after the other.
 #include <cstdio>
 #include <iostream>
-#include <vector>
-
 #include <sparseagent.hpp>
+#include <vector>
 
 namespace {
 

@@ -1,28 +1,29 @@
-/* hostile POLICY: the file cut short at every length, and with every byte changed, is refused with a
-   reason; so is every wrong argument. Gives the line of the first that is not. */
+/* hostile POLICY: the file cut short at every length, and with every byte changed, is
+   refused with a reason; so is every wrong argument. Gives the line of the first that
+   is not. */
+#include <sparseagent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <sparseagent.h>
-
 static char error[64];
 
-#define EXPECT(what)                                       \
-  if (!(what)) {                                           \
+#define EXPECT(what)                                         \
+  if (!(what)) {                                             \
     fprintf(stderr, "%d: %s: %s\n", __LINE__, #what, error); \
-    return 1;                                              \
+    return 1;                                                \
   }
 
-static int refused(const char *bytes, size_t size) {
-  return sparseagent_load_bytes(bytes, size, NULL, error, sizeof error) == NULL && error[0];
+static int refused(const char* bytes, size_t size) {
+  return sparseagent_load_bytes(bytes, size, NULL, error, sizeof error) == NULL &&
+         error[0];
 }
 
-static int arguments(const char *path) {
+static int arguments(const char* path) {
   sparseagent_options options = {"nonsense", 0, -1};
   sparseagent_array given = {NULL, 0};
   float x[64] = {0}, y[64];
-  sparseagent_policy *policy;
+  sparseagent_policy* policy;
   EXPECT(!sparseagent_load("no such file", NULL, error, sizeof error));
   EXPECT(strstr(error, "no such file: "));
   EXPECT(!sparseagent_load(NULL, NULL, NULL, 0));
@@ -54,7 +55,8 @@ static int arguments(const char *path) {
   EXPECT(sparseagent_act(policy, &given, 1, y, error, sizeof error) && error[0]);
   given.dtype = SPARSEAGENT_FLOAT32;
   EXPECT(sparseagent_act(policy, &given, 1, NULL, NULL, 0));
-  EXPECT(sparseagent_forward_all(policy, &given, 1, NULL, 2, error, sizeof error) && error[0]);
+  EXPECT(sparseagent_forward_all(policy, &given, 1, NULL, 2, error, sizeof error) &&
+         error[0]);
   EXPECT(!sparseagent_inputs(NULL) && !sparseagent_action_size(NULL));
   EXPECT(!sparseagent_is_discrete(NULL) && !sparseagent_output_size(NULL, 0));
   sparseagent_free(policy);
@@ -62,9 +64,9 @@ static int arguments(const char *path) {
   return 0;
 }
 
-int main(int argc, char **argv) {
-  FILE *file = argc == 2 ? fopen(argv[1], "rb") : NULL;
-  char *bytes = malloc(1 << 20);
+int main(int argc, char** argv) {
+  FILE* file = argc == 2 ? fopen(argv[1], "rb") : NULL;
+  char* bytes = malloc(1 << 20);
   size_t size, i;
   EXPECT(file && bytes);
   size = fread(bytes, 1, 1 << 20, file);
