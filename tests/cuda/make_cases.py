@@ -130,15 +130,26 @@ def dtype_case(path: Path, seed: int, dtype: str, batch: int) -> None:
         precision=precision,
     )
     whole = dtype if np.dtype(dtype).kind in "iu" else "int64"
-    steps = [step, sa.Observation((4,), dtype), sa.Observation((3,), whole, categories=(2, 3, 4))]
+    some = np.array([0, 2, 3], np.int32)
+    steps = [
+        step,
+        sa.Observation((4,), dtype, columns=some),
+        sa.Observation((3,), whole, categories=(2, 3, 4)),
+        sa.Observation(
+            (4,), dtype, rng.normal(size=3), rng.uniform(1, 2, 3), precision=precision, columns=some
+        ),
+    ]
     draft = Draft(rng)
     spans = [draft.observe(f"x{k}", s) for k, s in enumerate(steps)]
     hidden = draft.linear(tuple(spans), 20, activation="tanh")
     program = Program(
-        draft.slots, tuple(draft.ops), {"action": hidden, "seen": spans[0], "hot": spans[2]}
+        draft.slots,
+        tuple(draft.ops),
+        {"action": hidden, "seen": spans[0], "hot": spans[2], "some": spans[3]},
     )
     rows = {}
-    for name, s in (("x0", steps[0]), ("x1", steps[1]), ("x2", steps[2])):
+    for k, s in enumerate(steps):
+        name = f"x{k}"
         shape = (batch, *s.shape)
         if np.dtype(dtype).kind == "f":
             rows[name] = (rng.normal(size=shape) * 2).astype(dtype)
