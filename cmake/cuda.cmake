@@ -4,10 +4,10 @@
 set(SPARSEAGENT_CUDA AUTO CACHE STRING "Build the CUDA extension: AUTO, ON or OFF")
 set_property(CACHE SPARSEAGENT_CUDA PROPERTY STRINGS AUTO ON OFF)
 
-# Machine code for one architecture of each family runs on the later ones of it; others compile the PTX
-# when it is loaded. Before enable_language, which would set one of its own.
+# Machine code for one architecture of each family runs on the later ones of it; others, such as sm_120,
+# compile the PTX when they first load it. Before enable_language, which would set one of its own.
 if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
-  set(CMAKE_CUDA_ARCHITECTURES "80-real;90;100-real;120-real")
+  set(CMAKE_CUDA_ARCHITECTURES "80-real;90;100-real")
 endif()
 
 set(SPARSEAGENT_CUDA_FOUND OFF)
