@@ -29,7 +29,7 @@ def program_of(ptx: str, csrc: Path, folder: Path, objects: list[Path]) -> Path:
 
 def outcome(program: Path, cases: list[Path]) -> tuple[int, str]:
     done = subprocess.run(
-        [program, "fibers", *cases], capture_output=True, text=True, check=False, timeout=300
+        [program, "fibers", *cases], capture_output=True, text=True, check=False, timeout=1500
     )
     return done.returncode, done.stdout
 

@@ -24,7 +24,7 @@ SOURCES = [source for source in builds.HOST if "cuda/plan" not in source]
 FEW = "X(1, 4, false) X(1, 4, true)"
 
 
-def outcome(program: Path, mode: str, cases: list[Path], seconds: float = 300) -> tuple[int, str]:
+def outcome(program: Path, mode: str, cases: list[Path], seconds: float = 1500) -> tuple[int, str]:
     done = subprocess.run(
         [program, mode, *cases], capture_output=True, text=True, check=False, timeout=seconds
     )
