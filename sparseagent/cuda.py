@@ -170,7 +170,7 @@ class CudaPlan:
         """
         if not isinstance(policy, SparsePolicy):
             raise TypeError(f"policy: expected a SparsePolicy, got {type(policy).__name__}")
-        if not same_but_for_values(policy, self.policy):
+        if not same_but_for_values(policy, self.policy) or policy.head != self.policy.head:
             raise ValueError("policy: expected the observation step and head of the compiled one")
         self._plan._update([layer.core_argument() for layer in policy.layers], stream)
         self.policy = policy

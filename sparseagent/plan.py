@@ -90,8 +90,8 @@ class Plan(_core.Plan):
 
         `policy.with_values` makes such a policy quickly; `from_sb3(model, masks=sparsifier)` keeps
         the structure that the masks say, even where a weight has become 0. The first update finds
-        out where the weights lie, later ones put them there. Not while another thread is calling
-        this plan.
+        out where the weights lie, later ones put them there. A head's `log_std`, `std` or `epsilon`
+        may differ as well. Not while another thread is calling this plan.
 
         Raises:
             ValueError: the structure or activation of a layer, the observation step or the head
@@ -101,7 +101,7 @@ class Plan(_core.Plan):
         _expect("policy", policy, SparsePolicy, "a SparsePolicy")
         if not same_but_for_values(policy, self.policy):
             raise ValueError("policy: expected the observation step and head of the compiled one")
-        self._update([layer.core_argument() for layer in policy.layers])
+        self._update([layer.core_argument() for layer in policy.layers], policy.head.numbers())
         self.policy = policy
 
     @property

@@ -62,7 +62,7 @@ def test_wheel_runs_a_policy_without_torch(tmp_path: Path) -> None:
         assert "sparseagent/_cuda" in libraries
         assert compressed(wheel, "_cuda") < 1_000_000
     assert not [name for name in names if name.startswith(("tests", "bench", "csrc"))]
-    assert wheel.stat().st_size < 3_000_000
+    assert wheel.stat().st_size < 5_000_000  # the kernels twice: for Python, and for C
 
     venv.create(tmp_path / "bare", with_pip=True)
     python = tmp_path / "bare" / "bin" / "python"

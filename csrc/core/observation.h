@@ -1,6 +1,6 @@
 // The observation step: z = float(clip((x - shift) / scale, low, high)), in double or
-// in float; or one-hot rows. Where the network reads a part of an observation, only that
-// is taken.
+// in float; or one-hot rows. Where the network reads a part of an observation, only
+// that is taken.
 #pragma once
 
 #include <cstdint>
@@ -59,8 +59,8 @@ struct ObservationStep {
   bool identity() const;
 
   // Rows [first, first + count) of `observations`, as the network takes them: rows
-  // [count, features].
-  // `transposes`, if not null, does what it can on its instruction set; the same bits.
+  // [count, features]. `transposes`, if not null, does what it can on its instruction
+  // set; the same bits.
   void apply(Observations observations, std::int64_t first, std::int64_t count,
              float* rows, const Transposes* transposes = nullptr) const;
 };
