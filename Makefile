@@ -10,7 +10,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard cmake/*) \
-           $(shell find csrc sparseagent -name '*.py' -o -name '*.cpp' -o -name '*.h' -o -name '*.pyi')
+           $(shell find csrc sparseagent -name '*.py' -o -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.pyi')
 NATIVE := build/native
 ARM := build/aarch64
 CMAKE := $(abspath $(BIN))/cmake
@@ -86,7 +86,8 @@ UNSANITIZED := cost_of_a_file memory_limit exit interrupts
 sanitize: $(VENV)/.dev ## runtime tests under the address and undefined-behaviour sanitizers
 	@echo "== sanitizer build"
 	rm -rf build/sanitize && $(PIP) install --quiet --no-deps --target build/sanitize . \
-	  --config-settings=cmake.define.SPARSEAGENT_SANITIZE=address,undefined
+	  --config-settings=cmake.define.SPARSEAGENT_SANITIZE=address,undefined \
+	  --config-settings=cmake.define.SPARSEAGENT_CUDA=OFF
 	PYTHONPATH=$(abspath build/sanitize) ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 PYTHONMALLOC=malloc \
 	  LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
 	  $(BIN)/pytest tests/runtime tests/fuzz tests/test_minimal.py -p no:cacheprovider -k "not [zip]" \
@@ -122,13 +123,13 @@ endif
 lint: $(VENV)/.dev ## formatters (checking only), linters, type checker
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.cpp' '*.h')
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.cpp' '*.h' '*.cu')
 	$(BIN)/mypy
 
 format: $(VENV)/.dev ## format all sources
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $$(git ls-files '*.cpp' '*.h')
+	$(BIN)/clang-format -i $$(git ls-files '*.cpp' '*.h' '*.cu')
 
 # --- benchmarks and packages ---------------------------------------------------------------------
 

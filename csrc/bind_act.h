@@ -2,12 +2,11 @@
 // it.
 #pragma once
 
-#include <unistd.h>
-
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "bind_draw.h"
 #include "bind_rows.h"
 #include "bind_state.h"
 
@@ -24,41 +23,7 @@ struct Drawing {
   const py::object& rows;  // None: 0, 1, ...
 };
 
-std::uint64_t counter_of(const char* name, const py::object& given) {
-  const py::object number =
-      py::reinterpret_steal<py::object>(PyNumber_Index(given.ptr()));
-  const unsigned long long value =
-      number ? PyLong_AsUnsignedLongLong(number.ptr()) : ~0ull;
-  if (PyErr_Occurred() == nullptr) return value;
-  const bool other = PyErr_ExceptionMatches(PyExc_TypeError) != 0 && !number;
-  PyErr_Clear();
-  const std::string text = std::string(name) + ": expected an int from 0 to 2^64 - 1";
-  if (other) throw py::type_error(text + ", got " + Py_TYPE(given.ptr())->tp_name);
-  throw std::invalid_argument(text + ", got " + py::str(given).cast<std::string>());
-}
-
-// What only the operating system knows, so that no two calls, threads or forked
-// processes draw the same.
-std::uint64_t fresh_seed() {
-  std::uint64_t seed = 0;
-  if (getentropy(&seed, sizeof seed) != 0) {
-    throw std::runtime_error("seed: the operating system gives no random numbers");
-  }
-  return seed;
-}
-
-Draw draw_of(const Drawing& drawing) {
-  if (drawing.seed.is_none() != drawing.step.is_none()) {
-    throw std::invalid_argument(
-        "seed, step: expected both, as one seed gives the same numbers at the same "
-        "step, "
-        "or neither; Sampler counts the steps");
-  }
-  if (!drawing.seed.is_none()) {
-    return {counter_of("seed", drawing.seed), counter_of("step", drawing.step)};
-  }
-  return {fresh_seed(), 0};
-}
+Draw draw_of(const Drawing& drawing) { return draw_of(drawing.seed, drawing.step); }
 
 // Numbers of environments as the counter takes them.
 std::vector<std::uint32_t> rows_of(const py::object& given, std::int64_t batch) {

@@ -18,6 +18,7 @@ if find_spec("sparseagent._core") is None:
     )
 
 from sparseagent.csr import CSR
+from sparseagent.cuda import CudaPlan, DeviceInfo, devices
 from sparseagent.distributions import (
     GSDE,
     Bernoulli,
@@ -54,6 +55,8 @@ __all__ = [
     "Box",
     "Categorical",
     "Clip",
+    "CudaPlan",
+    "DeviceInfo",
     "DiagGaussian",
     "EpsilonGreedy",
     "Golden",
@@ -76,6 +79,7 @@ __all__ = [
     "clip_to",
     "collect",
     "compile",
+    "devices",
     "export_c",
     "from_agent",
     "from_onnx",

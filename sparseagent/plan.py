@@ -7,17 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from sparseagent import _core, tuning
-from sparseagent.ops import LayerOp
 from sparseagent.order import ORDERS
-from sparseagent.policy import SparsePolicy
-from sparseagent.program import Op
+from sparseagent.policy import SparsePolicy, same_but_for_values
 from sparseagent.sampling import Sample
 
+if TYPE_CHECKING:
+    from sparseagent.cuda import CudaPlan
+
 ISA_VARIABLE = "SPARSEAGENT_ISA"
-_LAYER_FACTS = ("shape", "activation", "alpha", "kind", "runs")
+DEFAULT_TUNE = 30.0  # ms
 
 
 class Plan(_core.Plan):
@@ -109,7 +110,7 @@ class Plan(_core.Plan):
             TypeError: `policy` is not a `SparsePolicy`.
         """
         _expect("policy", policy, SparsePolicy, "a SparsePolicy")
-        if not _same_but_for_layers(policy, self.policy):
+        if not same_but_for_values(policy, self.policy):
             raise ValueError("policy: expected the observation step and head of the compiled one")
         self._update([layer.core_argument() for layer in policy.layers], policy.head.numbers())
         self.policy = policy
@@ -164,14 +165,29 @@ class Plan(_core.Plan):
         return "\n".join(lines)
 
 
+@overload
 def compile(
     policy: SparsePolicy,
     *,
     threads: int = 1,
     isa: str | None = None,
     format: str = "auto",
-    tune: float | tuning.Saved = 30.0,
-) -> Plan:
+    tune: float | tuning.Saved = DEFAULT_TUNE,
+    device: Literal["cpu"] = "cpu",
+) -> Plan: ...
+@overload
+def compile(policy: SparsePolicy, *, device: str) -> Plan | CudaPlan: ...
+
+
+def compile(
+    policy: SparsePolicy,
+    *,
+    threads: int = 1,
+    isa: str | None = None,
+    format: str = "auto",
+    tune: float | tuning.Saved = DEFAULT_TUNE,
+    device: str = "cpu",
+) -> Plan | CudaPlan:
     """Pack `policy` for this machine; every choice is one of speed, none changes a bit.
 
     Memory stays in proportion to the policy, see `load`: candidates that would pad a nearly empty
@@ -192,14 +208,26 @@ def compile(
         tune: time in ms by the clock to spend on timing candidates, besides packing them; a rule
             of thumb decides what it is too short for, with 0 everything. Or what `Plan.tuning` gave
             before, or the path of a JSON file of it, which is followed.
+        device: `"cpu"`, or `"cuda"` or `"cuda:1"` for a `CudaPlan` over arrays that lie there. The
+            other arguments are for the CPU.
 
     Raises:
         ValueError: an unknown or unsupported `isa` or `format`, or a number out of range; a
             saved tuning that does not fit the policy or the ISA, or that comes with a `format`.
         TypeError: an argument is of another type; `policy` is not a `SparsePolicy`.
         OSError: the file that `tune` names cannot be read.
+        RuntimeError: `device` names one that is not there; `devices()` says why.
     """
     _expect("policy", policy, SparsePolicy, "a SparsePolicy")
+    _expect("device", device, str, "a str")
+    if device != "cpu":
+        given = {"threads": threads != 1, "isa": isa is not None, "format": format != "auto",
+                 "tune": tune != DEFAULT_TUNE}  # fmt: skip
+        for name in (name for name, changed in given.items() if changed):
+            raise ValueError(f"{name}: expected none with device={device!r}: it is for the CPU")
+        from sparseagent.cuda import CudaPlan
+
+        return CudaPlan(policy, device)
     _expect("threads", threads, Integral, "an int")
     _expect("isa", isa, str | None, "a str or None")
     _expect("format", format, str, "a str")
@@ -263,34 +291,3 @@ def _expect(name: str, given: object, kind: Any, words: str) -> None:
 
 def _widest_isa() -> str:
     return [info.name for info in kernels() if info.available][-1]
-
-
-def _same_but_for_layers(a: SparsePolicy, b: SparsePolicy) -> bool:
-    """Whether the head, the ops that are no layers, and the spans are those of the other policy.
-
-    Where the layers are others altogether, which the core says better, spans are not compared.
-    """
-    one, other = a.program, b.program
-    if not a.head.resembles(b.head):
-        return False
-    rest = [[op for op in p.ops if not isinstance(op, LayerOp)] for p in (one, other)]
-    if len(rest[0]) != len(rest[1]):
-        return False
-    if not all(x is y or _facts(x) == _facts(y) for x, y in zip(*rest, strict=True)):
-        return False
-    if [layer.shape for layer in a.layers] != [layer.shape for layer in b.layers]:
-        return True
-    spans = [[(op.kind, op.reads, op.writes, _shape(op)) for op in p.ops] for p in (one, other)]
-    return spans[0] == spans[1] and (one.outputs, one.states) == (other.outputs, other.states)
-
-
-def _shape(op: Op) -> Any:
-    """What an op with a layer holds besides it: a window, a rule."""
-    own = op.attributes() if isinstance(op, LayerOp) else {}
-    return {name: value for name, value in own.items() if name not in _LAYER_FACTS}
-
-
-def _facts(op: Op) -> Any:
-    """What an op holds, to be compared."""
-    arrays = {name: array.tobytes() for name, array in op.tensors().items()}
-    return op.kind, op.attributes(), arrays

@@ -18,8 +18,11 @@ from sparseagent.input_use import input_use
 from sparseagent.ops import Layer, LayerOp, Observation, Observe
 from sparseagent.order import check_order, reorder
 from sparseagent.policyfile import MAX_GOLDEN, MAX_GOLDEN_WORK, Contents, Golden, PolicyFileError
-from sparseagent.program import Program
+from sparseagent.program import Op, Program
 from sparseagent.reference import by_name, forward_exact
+
+#: Attributes of an op that its layer holds.
+_LAYER_FACTS = ("shape", "activation", "alpha", "kind", "runs")
 
 
 @dataclass(frozen=True, eq=False)
@@ -318,3 +321,36 @@ def _json_holds(content: Mapping[str, Any]) -> bool:
         return bool(fields.parse(json.dumps(spec, allow_nan=False)) == spec)
     except (RecursionError, TypeError, ValueError):
         return False
+
+
+def same_but_for_values(a: SparsePolicy, b: SparsePolicy) -> bool:
+    """Whether the head, the ops that are no layers, and the spans are those of the other policy.
+
+    Then the one may take the other's place in a plan, if the layers' structures are equal too.
+
+    Where the layers are others altogether, which the core says better, spans are not compared.
+    """
+    one, other = a.program, b.program
+    if not a.head.resembles(b.head):
+        return False
+    rest = [[op for op in p.ops if not isinstance(op, LayerOp)] for p in (one, other)]
+    if len(rest[0]) != len(rest[1]):
+        return False
+    if not all(x is y or _facts(x) == _facts(y) for x, y in zip(*rest, strict=True)):
+        return False
+    if [layer.shape for layer in a.layers] != [layer.shape for layer in b.layers]:
+        return True
+    spans = [[(op.kind, op.reads, op.writes, _shape(op)) for op in p.ops] for p in (one, other)]
+    return spans[0] == spans[1] and (one.outputs, one.states) == (other.outputs, other.states)
+
+
+def _shape(op: Op) -> Any:
+    """What an op with a layer holds besides it: a window, a rule."""
+    own = op.attributes() if isinstance(op, LayerOp) else {}
+    return {name: value for name, value in own.items() if name not in _LAYER_FACTS}
+
+
+def _facts(op: Op) -> Any:
+    """What an op holds, to be compared."""
+    arrays = {name: array.tobytes() for name, array in op.tensors().items()}
+    return op.kind, op.attributes(), arrays

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/places.h"
+
 namespace sparseagent {
 namespace {
 
@@ -10,40 +12,6 @@ constexpr std::int64_t kAlign = 16;  // floats of a cache line
 
 std::int64_t round_up(std::int64_t n, std::int64_t unit) {
   return (n + unit - 1) / unit * unit;
-}
-
-// Something that needs a place from op `first` to op `last`.
-struct Tenant {
-  std::int64_t size;
-  std::size_t first;
-  std::size_t last;
-  std::int64_t place = -1;
-};
-
-// The lowest place for each, in the order in which they come: no two that live at the
-// same time overlap. Returns how many floats they take together.
-std::int64_t settle(std::vector<Tenant>* tenants) {
-  std::vector<Tenant*> order;
-  for (Tenant& tenant : *tenants) order.push_back(&tenant);
-  std::stable_sort(order.begin(), order.end(), [](const Tenant* a, const Tenant* b) {
-    return a->first < b->first;
-  });
-  std::vector<const Tenant*> here;  // by place; those that may still live
-  std::int64_t all = 0;
-  for (Tenant* tenant : order) {
-    const auto gone = [&](const Tenant* other) { return other->last < tenant->first; };
-    here.erase(std::remove_if(here.begin(), here.end(), gone), here.end());
-    std::int64_t place = 0;
-    auto before = here.begin();
-    for (; before != here.end(); ++before) {
-      if (place + tenant->size <= (*before)->place) break;
-      place = (*before)->place + (*before)->size;
-    }
-    tenant->place = place;
-    here.insert(before, tenant);
-    all = std::max(all, place + tenant->size);
-  }
-  return all;
 }
 
 // Kernels write whole vectors, and want a zero behind their inputs.

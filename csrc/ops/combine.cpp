@@ -1,22 +1,11 @@
 // combine: x + y, x * y, or fma(w, y - x, x); feature by feature.
-#include "core/op.h"
-#include "simd/vec.h"
+#include "simd/formulas.h"
 
 extern "C" const sparseagent::OpKernel SPARSEAGENT_SYMBOL;
 
 namespace {
 
-using sparseagent::CombineRule;
 using sparseagent::OpView;
-
-inline vec combined(CombineRule rule, vec x, vec y, vec w) {
-  switch (rule) {
-    case CombineRule::multiply: return mul(x, y);
-    case CombineRule::lerp: return fma(w, sub(y, x), x);
-    case CombineRule::add: break;
-  }
-  return add(x, y);
-}
 
 void one(const OpView& op, const float* const* x, float* y) {
   const CombineRule rule = op.combine;  // a copy: compilers ask it once

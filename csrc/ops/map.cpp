@@ -1,20 +1,13 @@
 // map: y = f(a x + b), then bounds; every feature by itself.
 //
 // `f` counts -0 as +0, as it does behind a linear sum. NaN passes the bounds.
-#include "core/op.h"
-#include "simd/activation.h"
+#include "simd/formulas.h"
 
 extern "C" const sparseagent::OpKernel SPARSEAGENT_SYMBOL;
 
 namespace {
 
 using sparseagent::OpView;
-
-inline vec bounded(const OpView& op, vec x) {
-  if (op.has_low) x = at_least(splat(op.low), x);
-  if (op.has_high) x = at_most(splat(op.high), x);
-  return x;
-}
 
 void one(const OpView& op, const float* const* x, float* y) {
   const float* from = x[0];

@@ -3,8 +3,7 @@
 // Sums have 16 partials, feature f in partial f mod 16, and a fixed tree joins them:
 // s[i] += s[i + 8], then 4, 2, 1. That is one register of AVX-512, two of AVX2, four of
 // NEON, and 16 accumulators where the lanes are observations: the same bits in each.
-#include "core/op.h"
-#include "simd/vec.h"
+#include "simd/formulas.h"
 
 extern "C" const sparseagent::OpKernel SPARSEAGENT_SYMBOL;
 
@@ -13,19 +12,7 @@ namespace {
 using sparseagent::NormRule;
 using sparseagent::OpView;
 
-constexpr int kPartials = 16;
-
 inline float plus(float a, float b) { return a + b; }
-
-template <typename T>
-inline T joined(T* s, T (*sum)(T, T)) {
-#pragma GCC unroll 4
-  for (int half = kPartials / 2; half > 0; half /= 2) {
-#pragma GCC unroll 8
-    for (int i = 0; i < half; ++i) s[i] = sum(s[i], s[i + half]);
-  }
-  return s[0];
-}
 
 // The sum of x, or that of the squares of x - mean.
 inline float sum_of_row(const float* x, int n) {
@@ -60,15 +47,6 @@ inline float squares_of_row(const float* x, int n, float mean) {
     s[f - i] = __builtin_fmaf(d, d, s[f - i]);
   }
   return joined(s, plus);
-}
-
-// What every difference is multiplied by, from the sum of squares.
-inline vec gain(const OpView& op, vec squares) {
-  if (op.norm == NormRule::l2) {
-    return div(splat(1.0f), at_least(splat(op.eps), square_root(squares)));
-  }
-  const vec variance = div(squares, splat(static_cast<float>(op.in)));
-  return div(splat(1.0f), square_root(add(variance, splat(op.eps))));
 }
 
 // The same of one row: a vector of them would take twice as long.

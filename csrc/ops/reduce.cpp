@@ -3,8 +3,7 @@
 // Every sum is one chain in ascending order of the group's members. In a tile the lanes
 // are observations; for one observation the sums are scalar and only the powers of a
 // softmax are vectors: groups are few and short.
-#include "core/op.h"
-#include "simd/activation.h"
+#include "simd/formulas.h"
 
 extern "C" const sparseagent::OpKernel SPARSEAGENT_SYMBOL;
 
@@ -12,21 +11,6 @@ namespace {
 
 using sparseagent::OpView;
 using sparseagent::ReduceRule;
-
-// Where the members of a group lie.
-struct Group {
-  long first;
-  long step;
-  int size;
-};
-
-inline Group group_of(const OpView& op, int g) {
-  const int size = op.in / op.groups;
-  return op.strided ? Group{g, op.groups, size}
-                    : Group{static_cast<long>(g) * size, 1, size};
-}
-
-inline vec power(vec x, vec most) { return exp(at_least(splat(-87.0f), sub(x, most))); }
 
 void softmax(const OpView& op, const float* x, float* y) {
   for (int g = 0; g < op.groups; ++g) {

@@ -20,7 +20,7 @@ struct exponential {
   vec tail;   // expm1(r)
 };
 
-inline exponential reduce(vec x) {
+SPARSEAGENT_FUNCTION exponential reduce(vec x) {
   const vec magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
   const vec z = fma(x, splat(1.44269504f), magic);
   const vec n = sub(z, magic);
@@ -34,41 +34,41 @@ inline exponential reduce(vec x) {
   return {power_of_two(z), fma(mul(r, r), p, r)};
 }
 
-inline vec expm1(vec x) {
+SPARSEAGENT_FUNCTION vec expm1(vec x) {
   const exponential e = reduce(x);
   return fma(e.scale, e.tail, sub(e.scale, splat(1.0f)));
 }
 
-inline vec exp(vec x) {
+SPARSEAGENT_FUNCTION vec exp(vec x) {
   const exponential e = reduce(x);
   return fma(e.scale, e.tail, e.scale);
 }
 
-inline vec tanh(vec x) {
+SPARSEAGENT_FUNCTION vec tanh(vec x) {
   // t / (t + 2) with t = expm1(2|x|) keeps its relative accuracy down to 0; 1 from |x|
   // = 10 on.
   const vec t = expm1(at_most(splat(20.0f), mul(splat(2.0f), magnitude(x))));
   return copy_sign(div(t, add(t, splat(2.0f))), x);
 }
 
-inline vec sigmoid(vec x) {
+SPARSEAGENT_FUNCTION vec sigmoid(vec x) {
   const vec e = exp(at_least(splat(-87.0f), sub(splat(0.0f), magnitude(x))));
   const mask below = less(x, splat(0.0f));
   return div(select(below, e, splat(1.0f)), add(splat(1.0f), e));
 }
 
-inline vec silu(vec x) {
+SPARSEAGENT_FUNCTION vec silu(vec x) {
   // sigmoid stops falling at -87, x does not: within 2e-36 of 0 from there on.
   return select(less(x, splat(-87.0f)), splat(0.0f), mul(x, sigmoid(x)));
 }
 
-inline vec elu(vec x, float alpha) {
+SPARSEAGENT_FUNCTION vec elu(vec x, float alpha) {
   const mask below = less(x, splat(0.0f));
   const vec inner = at_least(splat(-87.0f), select(below, x, splat(0.0f)));
   return select(below, mul(splat(alpha), expm1(inner)), x);
 }
 
-inline vec gelu(vec x) {
+SPARSEAGENT_FUNCTION vec gelu(vec x) {
   // x Phi(x), Phi(x) = erfc(z) / 2 below 0 and 1 - erfc(z) / 2 above, z = |x| /
   // sqrt(2).
   const vec z = mul(magnitude(x), splat(0x1.6a09e6p-1f));
@@ -89,22 +89,24 @@ inline vec gelu(vec x) {
   return select(less(splat(4.0f), z), outside, inside);
 }
 
-inline vec gelu_tanh(vec x) {
+SPARSEAGENT_FUNCTION vec gelu_tanh(vec x) {
   // 0.5 x (1 + tanh(u)) = x sigmoid(2u), u = sqrt(2 / pi) (x + 0.044715 x^3).
   const vec cubic = fma(mul(x, x), splat(0.044715f), splat(1.0f));
   const vec inside = mul(x, sigmoid(mul(mul(x, splat(1.5957691f)), cubic)));
   return select(less(x, splat(-10.0f)), splat(0.0f), inside);  // within 1e-36 there
 }
 
-inline vec selu(vec x) { return mul(splat(1.05070099f), elu(x, 1.67326324f)); }
+SPARSEAGENT_FUNCTION vec selu(vec x) {
+  return mul(splat(1.05070099f), elu(x, 1.67326324f));
+}
 
-inline vec celu(vec x, float alpha) {
+SPARSEAGENT_FUNCTION vec celu(vec x, float alpha) {
   const mask below = less(x, splat(0.0f));
   const vec ratio = div(select(below, x, splat(0.0f)), splat(alpha));
   return select(below, mul(splat(alpha), expm1(at_least(splat(-87.0f), ratio))), x);
 }
 
-inline vec softplus(vec x) {
+SPARSEAGENT_FUNCTION vec softplus(vec x) {
   // max(x, 0) + log1p(t), t = exp(-|x|); log1p(t) = 2 atanh(s), s = t / (t + 2). It
   // stops falling at -87: within 2e-38 of 0 from there on.
   const vec t = exp(at_least(splat(-87.0f), sub(splat(0.0f), magnitude(x))));
@@ -118,9 +120,11 @@ inline vec softplus(vec x) {
   return add(positive_part(x), fma(mul(s, u), p, add(s, s)));
 }
 
-inline vec softsign(vec x) { return div(x, add(splat(1.0f), magnitude(x))); }
+SPARSEAGENT_FUNCTION vec softsign(vec x) {
+  return div(x, add(splat(1.0f), magnitude(x)));
+}
 
-inline vec mish(vec x) {
+SPARSEAGENT_FUNCTION vec mish(vec x) {
   // x tanh(softplus(x)) = x n / (n + 2) with n = e (e + 2), e = exp(x); x itself from
   // 20 on. Like silu it is 0 below -87.
   const vec e = exp(at_least(splat(-87.0f), at_most(splat(20.0f), x)));
@@ -134,8 +138,8 @@ inline vec mish(vec x) {
 // depends on how zeros were skipped, into +0. Inlined by force: with this many cases
 // compilers would call it.
 template <typename Use>
-__attribute__((always_inline)) inline void with_activation(Activation activation,
-                                                           float alpha, Use use) {
+__attribute__((always_inline)) SPARSEAGENT_FUNCTION void with_activation(
+    Activation activation, float alpha, Use use) {
   const auto behind = [&](auto f) {
     use([&](vec sum) { return f(add(sum, splat(0.0f))); });
   };
@@ -160,14 +164,15 @@ __attribute__((always_inline)) inline void with_activation(Activation activation
 }
 
 // One vector of sums to one vector of outputs.
-inline vec activate(Activation activation, float alpha, vec sum) {
+SPARSEAGENT_FUNCTION vec activate(Activation activation, float alpha, vec sum) {
   vec y = sum;
   with_activation(activation, alpha, [&](auto f) { y = f(sum); });
   return y;
 }
 
 // In place over `count` sums, a multiple of kLanes.
-inline void activate(Activation activation, float alpha, float* y, long count) {
+SPARSEAGENT_FUNCTION void activate(Activation activation, float alpha, float* y,
+                                   long count) {
   with_activation(activation, alpha, [&](auto f) {
     for (long i = 0; i < count; i += kLanes) store(y + i, f(load(y + i)));
   });
@@ -175,12 +180,12 @@ inline void activate(Activation activation, float alpha, float* y, long count) {
 
 // relu and identity cost one or two instructions and are applied while the sum is in a
 // register; the others run over the stored sums of the whole layer.
-inline bool in_register(Activation activation) {
+SPARSEAGENT_FUNCTION bool in_register(Activation activation) {
   return activation == Activation::relu || activation == Activation::identity;
 }
 
 // What a kernel stores for one vector of sums.
-inline vec finish(bool relu, vec sum) {
+SPARSEAGENT_FUNCTION vec finish(bool relu, vec sum) {
   const vec x = add(sum, splat(0.0f));
   return relu ? positive_part(x) : x;
 }

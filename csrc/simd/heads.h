@@ -47,7 +47,11 @@ SPARSEAGENT_FUNCTION ivec next_word(word_stream* stream) {
   if (number % 4 == 0) {
     philox(stream->key, splat_bits(number / 4), stream->row, stream->words);
   }
-  return stream->words[number % 4];
+  // Not by an index: on CUDA an array with one lies in memory.
+  const ivec* words = stream->words;
+  const ivec even = number % 4 == 0 ? words[0] : words[2];
+  const ivec odd = number % 4 == 1 ? words[1] : words[3];
+  return number % 2 == 0 ? even : odd;
 }
 
 // A choice: weights exp(l - most), 0 below -87, so what is masked is never drawn.

@@ -1,0 +1,1 @@
+__global__ void works(float* x) { *x = 1.0f; }
