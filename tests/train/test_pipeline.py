@@ -123,7 +123,7 @@ def test_the_report_says_it_in_its_first_lines(finished_run):
     text = (outcome.folder / "report.md").read_text()
     first = text.split("## Agents")[0]
     assert "In this one training the pruned agent returned" in first
-    assert "The tiny dense agent with as many weights is" in first
+    assert "the tiny dense one with as many weights" in first
     assert "keeps 35 of 352 weights" in first
     assert "one training" in first
     for part in ("sparseagent run ...", "load average", "instruction sets", "numpy", "plots/"):
@@ -168,8 +168,11 @@ def test_three_seeds_bear_a_verdict(finished_run, tmp_path):
     episodes = read_rows(tmp_path / "episodes.csv")
     for row in episodes:
         row["return"] = {"dense": 10, "pruned": 30, "tiny": 20}[row["agent"]]
-    episodes = [{**row, "seed": seed} for seed in "012" for row in episodes]
-    write_rows(tmp_path / "episodes.csv", list(episodes[0]), episodes)
+    others = ("agents.csv", "parity.csv")
+    tables = {"episodes.csv": episodes, **{name: read_rows(tmp_path / name) for name in others}}
+    for name, rows in tables.items():
+        thrice = [{**row, "seed": seed} for seed in "012" for row in rows]
+        write_rows(tmp_path / name, list(rows[0]), thrice)
     text = write_report(tmp_path).read_text()
     assert "The pruned agent is better than the dense one: return 30.0" in text
     assert "is worse than the pruned one: here pruning pays" in text

@@ -198,7 +198,7 @@ def test_a_choice_that_makes_no_agent_counts_as_tested(tmp_path):
 def test_a_missing_optuna_is_named_first(monkeypatch):
     check_search(1, 1.0)
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(ImportError, match=r"search: expected Optuna \(pip install sparseagent\["):
+    with pytest.raises(ImportError, match=r"search: expected Optuna \(pip install 'sparseagent\["):
         check_search(1, 1.0)
 
 
