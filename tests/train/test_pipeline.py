@@ -168,7 +168,7 @@ def test_three_seeds_bear_a_verdict(finished_run, tmp_path):
     episodes = read_rows(tmp_path / "episodes.csv")
     for row in episodes:
         row["return"] = {"dense": 10, "pruned": 30, "tiny": 20}[row["agent"]]
-    others = ("agents.csv", "parity.csv")
+    others = ("agents.csv", "parity.csv", "layers.csv")
     tables = {"episodes.csv": episodes, **{name: read_rows(tmp_path / name) for name in others}}
     for name, rows in tables.items():
         thrice = [{**row, "seed": seed} for seed in "012" for row in rows]
