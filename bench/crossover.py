@@ -1,8 +1,8 @@
 """From which sparsity a sparse format wins: `python -m bench.crossover`.
 
 Our dense, every sparse format by itself and the plan's own choice, over sparsities from 0 to 0.99.
-A format that cannot follow a layer's order has no time, nor does one for which dense stands in. The
-rows are those of `bench.run`, in a file of their own that a killed run takes up again.
+A format that cannot follow a layer's order has no time, nor does one for which another stands in.
+The rows are those of `bench.run`, in a file of their own that a killed run takes up again.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def sparse_only(format: str, isa: str) -> Contender:
-    """One sparse format forced; it has no time where the plan lets dense stand in for it.
+    """One sparse format forced; it has no time where the plan lets another stand in for it.
 
     A format without a path for batches, or for single observations, is replaced there by another.
     """
@@ -71,8 +71,9 @@ def sparse_only(format: str, isa: str) -> Contender:
         act: sa.Plan = variants[0].keep[0]
         first = act._choices[0][1]  # the regime of single observations
         used = {name for _, regime, name, _ in act._choices if (regime == first) == (batch == 1)}
-        if "dense" in used:
-            raise UnsupportedError(f"dense stands in for {format} here")
+        if used != {format}:
+            others = ", ".join(sorted(used - {format}))
+            raise UnsupportedError(f"{others} stands in for {format} here")
         return variants
 
     return replace(forced, prepare=prepare)

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "bind_plan.h"
+#include "bind_slots.h"
 #include "bind_sources.h"
 #include "core/check.h"
 #include "core/cpu.h"
@@ -214,15 +214,11 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   py::class_<PyPlan>(m, "Plan", py::custom_type_setup([](PyHeapTypeObject* type) {
                        type->ht_type.tp_new = new_slot;
                        type->ht_type.tp_call = call_slot;
+                       type->ht_type.tp_methods = kMethods;
                      }))
       .def(py::init<const py::bytes&, const std::string&, const std::string&, int,
                     double, std::vector<std::vector<std::string>>,
                     std::vector<double>>())
-      .def("predict", &PyPlan::predict, py::arg("observation"),
-           py::arg("state") = py::none(), py::arg("episode_start") = py::none(),
-           py::arg("deterministic") = true, py::arg("action_masks") = py::none(),
-           py::kw_only(), py::arg("seed") = py::none(), py::arg("step") = py::none(),
-           py::arg("rows") = py::none())
       .def("initial_state", &PyPlan::initial_state, py::arg("batch") = py::none())
       .def("step", &PyPlan::step, py::arg("observation"), py::arg("state") = py::none(),
            py::arg("episode_start") = py::none())
@@ -236,7 +232,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
            })
       .def("outputs", &PyPlan::outputs, py::arg("observation"))
       .def("_time_act", &PyPlan::time_act)
-      .def("_update", &PyPlan::update)
+      .def("_update", &PyPlan::update, py::arg("layers"),
+           py::arg("numbers") = FloatArray(0))
       .def_property_readonly("_choices", &choices_of)
       .def_property_readonly("_costs", &costs_of)
       .def("_cuts", &cuts_of)
@@ -273,7 +270,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         py::arg("state"));
   m.def("random_words", &random_words, py::arg("seed"), py::arg("step"),
         py::arg("rows"), py::arg("stream"), py::arg("draws"), py::arg("isa") = "",
-        py::arg("block") = 0);
+        py::arg("first_block") = 0);
   m.def("normals", &normals, py::arg("words"), py::arg("isa") = "");
   m.def("logarithms", &logarithms, py::arg("x"), py::arg("isa") = "");
   m.def("reference", &reference, py::arg("data"), py::arg("inputs"),

@@ -52,9 +52,10 @@ class PyPlan {
 
   const Plan& plan() const { return *plan_; }
 
-  void update(const py::sequence& layers) {
+  // `numbers`: those of the head that training changes, in order.
+  void update(const py::sequence& layers, const FloatArray& numbers) {
     const std::vector<LayerArrays> arrays = layers_of(layers);
-    plan_->update(views_of(arrays));
+    plan_->update(views_of(arrays), numbers.data(), numbers.size());
   }
 
   // act(observations, out): float32 only, nothing is converted, nothing is allocated.
@@ -90,10 +91,7 @@ class PyPlan {
 
   // Stable-Baselines3's PolicyPredictor: any numeric type, one observation or a batch.
   py::tuple predict(const py::object& observation, const py::object& state,
-                    const py::object& episode_start, bool deterministic,
-                    const py::object& action_masks, const py::object& seed,
-                    const py::object& step, const py::object& rows) const {
-    const Drawing drawing = {deterministic, action_masks, seed, step, rows};
+                    const py::object& episode_start, const Drawing& drawing) const {
     return actions_of(*plan_, observation, state, episode_start, drawing);
   }
 
@@ -287,84 +285,6 @@ class PyPlan {
   FloatArray out_;
   mutable std::atomic_flag warming_ = ATOMIC_FLAG_INIT;  // a thread is making them
 };
-
-// The plan behind an object that Python calls a Plan.
-const PyPlan* plan_of(PyObject* self) {
-  const auto* holder = reinterpret_cast<const py::detail::instance*>(self);
-  if (holder->simple_layout) {
-    return static_cast<const PyPlan*>(holder->simple_value_holder[0]);
-  }
-  return py::handle(self).cast<const PyPlan*>();  // beside another extension's class
-}
-
-constexpr py::ssize_t kPlanArguments = 7;
-
-// `__new__` runs the constructor: an object has a plan behind it, or there is none,
-// whatever a copier, a subclass or a failing `__init__` does. So no method has to look.
-// `__init__` then finds the work done.
-PyObject* new_slot(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
-  const Py_ssize_t given = PyTuple_GET_SIZE(args);
-  const bool named = kwargs != nullptr && PyDict_GET_SIZE(kwargs) > 0;
-  try {
-    if (given != kPlanArguments || named) {
-      throw py::type_error("Plan: expected compile() to make it, got " +
-                           std::to_string(given) + " positional arguments" +
-                           (named ? " and named ones" : ""));
-    }
-    auto self = py::reinterpret_steal<py::object>(py::detail::make_new_instance(type));
-    if (!self) return nullptr;
-    const py::object init = py::type::of<PyPlan>().attr("__init__");
-    init(self, *py::reinterpret_borrow<py::args>(args));
-    if (plan_of(self.ptr()) == nullptr) {
-      throw py::type_error("Plan: expected its own __init__, got another one");
-    }
-    return self.release().ptr();
-  } catch (py::error_already_set& error) {
-    error.restore();
-  } catch (const py::builtin_exception& error) {
-    error.set_error();
-  }
-  return nullptr;
-}
-
-// act(observations[, out]) as the type's own slot: no overloads to resolve, no argument
-// to convert. Arguments may be named too.
-PyObject* call_slot(PyObject* self, PyObject* args, PyObject* kwargs) {
-  static const char* names[] = {"observations", "out", nullptr};
-  PyObject* observations = nullptr;
-  PyObject* out = nullptr;
-  const Py_ssize_t given = PyTuple_GET_SIZE(args);
-  if (kwargs == nullptr && (given == 1 || given == 2)) {
-    observations = PyTuple_GET_ITEM(args, 0);
-    if (given == 2) out = PyTuple_GET_ITEM(args, 1);
-  } else if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:Plan",
-                                          const_cast<char**>(names), &observations,
-                                          &out)) {
-    return nullptr;
-  }
-  try {
-    const PyPlan* plan = plan_of(self);
-    if (py::isinstance<py::dict>(py::handle(observations)) && out == nullptr) {
-      const auto given = py::reinterpret_borrow<py::object>(observations);
-      return plan->first_output(given).release().ptr();
-    }
-    const auto& x = require_array("observations", &observations);
-    if (out == nullptr || out == Py_None) return (*plan)(x).release().ptr();
-    plan->into(x, require_array("out", &out));
-    Py_RETURN_NONE;
-  } catch (py::error_already_set& error) {
-    error.restore();
-  } catch (const py::builtin_exception& error) {
-    error.set_error();
-  } catch (const std::invalid_argument& error) {
-    PyErr_SetString(PyExc_ValueError, error.what());
-  } catch (const std::bad_alloc&) {
-    PyErr_NoMemory();
-  } catch (const std::exception& error) {
-    PyErr_SetString(PyExc_RuntimeError, error.what());
-  }
-  return nullptr;
-}
 
 // (layer, regime, format, [(format, ns or None, bytes)]) of every layer and regime.
 py::list choices_of(const PyPlan& plan) {

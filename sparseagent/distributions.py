@@ -154,6 +154,7 @@ class EpsilonGreedy(Head):
     kind: ClassVar[str] = "epsilon_greedy"
     samples: ClassVar[bool] = True
     since: ClassVar[int] = 2
+    learnt: ClassVar[str] = "epsilon"
 
     epsilon: float
     start: int = 0
@@ -250,6 +251,7 @@ class DiagGaussian(Continuous):
     """
 
     kind: ClassVar[str] = "diag_gaussian"
+    learnt: ClassVar[str] = "log_std"
 
     log_std: Float32 | None = None
     log_std_range: tuple[float, float] | None = None
@@ -313,6 +315,7 @@ class GSDE(Continuous):
     """
 
     kind: ClassVar[str] = "gsde"
+    learnt: ClassVar[str] = "std"
 
     std: Float32
     resample: int = 1

@@ -29,11 +29,13 @@ class Head(ReadOnly, abc.ABC):
         kind: what the policy file calls it.
         samples: whether it knows a distribution of actions, not only one of them.
         since: the first version of the file format that holds it.
+        learnt: the name of the tensor or attribute that training changes; "" if there is none.
     """
 
     kind: ClassVar[str]
     samples: ClassVar[bool] = False
     since: ClassVar[int] = 1
+    learnt: ClassVar[str] = ""
 
     @abc.abstractmethod
     def action_of(self, outputs: int) -> tuple[str, tuple[int, ...]]:
@@ -64,6 +66,20 @@ class Head(ReadOnly, abc.ABC):
         """The head that `attributes()` and `tensors()` describe."""
         return cls()
 
+    def numbers(self) -> Float32:
+        """What training changes of it, `[n]`; none for most."""
+        given = getattr(self, self.learnt, None) if self.learnt else None
+        return np.array([] if given is None else given, np.float32).ravel()
+
+    def resembles(self, other: Head) -> bool:
+        """Whether the other one differs from it in `numbers` at most, not in how many they are."""
+        one, two = (
+            (head.kind, _without(head.attributes(), self.learnt), head.numbers().size)
+            for head in (self, other)
+        )
+        arrays = (_without(head.tensors(), self.learnt) for head in (self, other))
+        return one == two and _bits(next(arrays)) == _bits(next(arrays))
+
     def __eq__(self, other: object) -> bool:
         """Whether the other one is the same to the last bit."""
         return isinstance(other, Head) and self._facts() == other._facts()
@@ -72,8 +88,15 @@ class Head(ReadOnly, abc.ABC):
         return hash(self.kind)
 
     def _facts(self) -> Any:
-        arrays = {name: (a.shape, a.tobytes()) for name, a in self.tensors().items()}
-        return self.kind, self.attributes(), arrays
+        return self.kind, self.attributes(), _bits(self.tensors())
+
+
+def _without(parts: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: part for key, part in parts.items() if key != name}
+
+
+def _bits(tensors: Tensors) -> Any:
+    return {name: (array.shape, array.tobytes()) for name, array in tensors.items()}
 
 
 @dataclass(frozen=True, eq=False)

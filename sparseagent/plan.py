@@ -100,8 +100,8 @@ class Plan(_core.Plan):
 
         `policy.with_values` makes such a policy quickly; `from_sb3(model, masks=sparsifier)` keeps
         the structure that the masks say, even where a weight has become 0. The first update finds
-        out where the weights lie, later ones put them there. Not while another thread is calling
-        this plan.
+        out where the weights lie, later ones put them there. A head's `log_std`, `std` or `epsilon`
+        may differ as well. Not while another thread is calling this plan.
 
         Raises:
             ValueError: the structure or activation of a layer, the observation step or the head
@@ -111,7 +111,7 @@ class Plan(_core.Plan):
         _expect("policy", policy, SparsePolicy, "a SparsePolicy")
         if not _same_but_for_layers(policy, self.policy):
             raise ValueError("policy: expected the observation step and head of the compiled one")
-        self._update([layer.core_argument() for layer in policy.layers])
+        self._update([layer.core_argument() for layer in policy.layers], policy.head.numbers())
         self.policy = policy
 
     @property
@@ -271,7 +271,7 @@ def _same_but_for_layers(a: SparsePolicy, b: SparsePolicy) -> bool:
     Where the layers are others altogether, which the core says better, spans are not compared.
     """
     one, other = a.program, b.program
-    if a.head != b.head:
+    if not a.head.resembles(b.head):
         return False
     rest = [[op for op in p.ops if not isinstance(op, LayerOp)] for p in (one, other)]
     if len(rest[0]) != len(rest[1]):

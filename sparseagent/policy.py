@@ -109,17 +109,19 @@ class SparsePolicy:
     def trained(self) -> str:
         """What the network was before dead units and unread inputs went and parts were folded.
 
-        Conversion notes it; empty where the metadata do not say.
+        Conversion notes it; empty where the metadata do not say, or where nothing went.
         """
         shapes, sparsities = (self.metadata.get(name) for name in ("source_shapes", "sparsity"))
         try:
-            weights = [int(math.prod(shape)) for shape in shapes]  # type: ignore[union-attr]
+            weights = [int(out) * int(width) for out, width in shapes]  # type: ignore[union-attr]
             kept = sum(
                 round(count * (1.0 - part))
                 for count, part in zip(weights, sparsities, strict=True)  # type: ignore[arg-type]
             )
             share = 1.0 - kept / sum(weights)
-        except (TypeError, ValueError, ZeroDivisionError):  # noted by somebody else
+        except (ArithmeticError, TypeError, ValueError):  # noted by somebody else
+            return ""
+        if (kept, sum(weights)) == (self.nnz, sum(math.prod(la.shape) for la in self.layers)):
             return ""
         return f"trained: {kept} of {sum(weights)} weights, sparsity {share:.4f}"
 

@@ -44,7 +44,7 @@ def test_wheel_runs_a_policy_without_torch(tmp_path: Path) -> None:
     libraries = {name.partition(".")[0] for name in names if name.endswith(".so")}
     assert libraries == {"sparseagent/_core", "sparseagent/lib/libsparseagent"}
     assert not [name for name in names if name.startswith(("tests", "bench", "csrc"))]
-    assert wheel.stat().st_size < 2_000_000
+    assert wheel.stat().st_size < 4_000_000  # the kernels twice: for Python, and for C
 
     venv.create(tmp_path / "bare", with_pip=True)
     python = tmp_path / "bare" / "bin" / "python"

@@ -164,7 +164,8 @@ void ObservationStep::apply(Observations observations, std::int64_t first,
   const bool wide = observations.dtype == DType::float64;
   const bool floats = wide || observations.dtype == DType::float32;
   const auto all = static_cast<std::size_t>(size);
-  if (transposes != nullptr && floats && shift.size() == all && scale.size() == all) {
+  const bool each = shift.size() == all && scale.size() == all && columns.empty();
+  if (transposes != nullptr && floats && each) {
     const Normaliser step = {size, shift.data(), scale.data(), low, high, single};
     const std::int64_t bytes = size * bytes_of(observations.dtype);
     for (std::int64_t row = first; row < first + count; ++row, rows += size) {

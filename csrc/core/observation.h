@@ -59,8 +59,8 @@ struct ObservationStep {
   bool identity() const;
 
   // Rows [first, first + count) of `observations`, as the network takes them: rows
-  // [count, features].
-  // `transposes`, if not null, does what it can on its instruction set; the same bits.
+  // [count, features]. `transposes`, if not null, does what it can on its instruction
+  // set; the same bits.
   void apply(Observations observations, std::int64_t first, std::int64_t count,
              float* rows, const Transposes* transposes = nullptr) const;
 };

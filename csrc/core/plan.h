@@ -90,7 +90,10 @@ class Plan {
   // layer with all its entries in plain order may come without indptr and indices.
   // Throws std::invalid_argument if a layer's structure differs or a number is not
   // finite; the plan is then as it was.
-  void update(std::vector<LayerView> layers);
+  // `numbers` [count] are those of the head that training changes: log_std, std or
+  // epsilon, of the same size; none where it has none.
+  void update(std::vector<LayerView> layers, const float* numbers = nullptr,
+              std::int64_t count = 0);
 
  private:
   // A layer without its numbers, to compare with and to pack again from. The indices
@@ -131,6 +134,8 @@ class Plan {
   std::int64_t share_of(std::int64_t batch) const;
   void prepare(const Call& call, std::int64_t first, std::int64_t count, float* memory,
                float* place, const float** rows) const;
+  void check_head(const float* numbers, std::int64_t count) const;
+  void update_head(const float* numbers, std::int64_t count);
   void find_places(const std::vector<LayerView>& layers);
 
   // What every call asks of it, in a cache line of its own.
@@ -150,7 +155,9 @@ class Plan {
   bool split_ = false;                     // one observation is worth several threads
   std::vector<Structure> structure_;
   std::vector<Refresh> refreshes_;  // filled by the first update
-  double least_ns_ = 0;             // for one observation
+  std::vector<float> learnt_;       // what the head points to after an update
+  std::vector<float> variance_;
+  double least_ns_ = 0;  // for one observation
   mutable std::optional<ThreadPool> pool_;
   mutable Sharing batches_;                          // whether it pays to share a batch
   mutable Sharing rows_;                             // and the rows of layers

@@ -92,7 +92,46 @@ void Plan::find_places(const std::vector<LayerView>& layers) {
   refreshes_ = std::move(found);  // all of them, or after an error none
 }
 
-void Plan::update(std::vector<LayerView> layers) {
+// What training changes of a head: none, deviations, or the share of exploration.
+void Plan::check_head(const float* numbers, std::int64_t count) const {
+  const Head& head = program_.head;
+  std::int64_t wanted = head.kind == HeadKind::epsilon_greedy ? 1 : 0;
+  if (head.log_std != nullptr) wanted = head.size;
+  if (head.std != nullptr) wanted = std::int64_t{head.latent} * head.size;
+  const bool log = head.log_std != nullptr;
+  const float most = head.std != nullptr ? 1e18f : 1.0f;
+  bool good = count == wanted && all_finite(numbers, count);
+  for (std::int64_t i = 0; good && !log && i < count; ++i) {
+    good = numbers[i] >= 0 && numbers[i] <= most;
+  }
+  if (!good) {
+    throw std::invalid_argument("policy: expected a head with " +
+                                std::to_string(wanted) + " numbers in range, got " +
+                                std::to_string(count));
+  }
+}
+
+void Plan::update_head(const float* numbers, std::int64_t count) {
+  Head& head = program_.head;
+  if (head.kind == HeadKind::epsilon_greedy) head.epsilon = numbers[0];
+  if (head.log_std == nullptr && head.std == nullptr) return;
+  learnt_.assign(numbers, numbers + count);
+  learnt_.resize(learnt_.size() + kWidthPadding);
+  if (head.log_std != nullptr) {
+    head.log_std = learnt_.data();
+    return;
+  }
+  variance_.resize(learnt_.size());
+  for (std::size_t i = 0; i < learnt_.size(); ++i) {
+    variance_[i] = learnt_[i] * learnt_[i];
+  }
+  head.std = learnt_.data();
+  head.variance = variance_.data();
+}
+
+void Plan::update(std::vector<LayerView> layers, const float* numbers,
+                  std::int64_t count) {
+  check_head(numbers, count);
   if (layers.size() != structure_.size()) {
     throw std::invalid_argument("policy: expected " +
                                 std::to_string(structure_.size()) + " layers, got " +
@@ -116,6 +155,7 @@ void Plan::update(std::vector<LayerView> layers) {
   for (const Refresh& refresh : refreshes_) {
     refresh.scatter.apply(layers[refresh.layer], refresh.first, refresh.packed.get());
   }
+  update_head(numbers, count);
 }
 
 }  // namespace sparseagent

@@ -210,6 +210,6 @@ double work(const LayerView& layer, Path) {
 }  // namespace
 
 const Kernel SPARSEAGENT_SYMBOL = {
-    "dense", kLanes,       kTileVectors, {0.020, 0.014, 0.019},
+    "dense", kLanes,       kTileVectors, {0.020, 0.020, 0.019},
     true,    false,        true,         "a policy repacked to 'ascending'",
     work,    packed_bytes, pack,         run};

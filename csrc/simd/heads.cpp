@@ -128,9 +128,9 @@ void gaussian_of_row(const Head& head, const HeadBatch& batch) {
   const float* log_std = head.log_std != nullptr ? head.log_std : batch.parameter;
   for (std::int32_t a = 0; a < head.size; a += kLanes) {
     const vec z = draws ? normal(lane_words(key, batch.rows[0], a)) : splat(0.0f);
+    const vec spread = clamped_log_std(head, load(log_std + a));
     vec term;
-    store(batch.action + a,
-          about(load(batch.y + a), clamped_log_std(head, load(log_std + a)), z, &term));
+    store(batch.action + a, about(load(batch.y + a), spread, exp(spread), z, &term));
     store(terms + a, term);
   }
   finish_row(head, batch, terms, terms + head.size + kLanes);

@@ -146,10 +146,10 @@ SPARSEAGENT_FUNCTION vec clamped_log_std(const Head& head, vec log_std) {
   return at_most(splat(head.log_std_high), at_least(splat(head.log_std_low), log_std));
 }
 
-// mean + exp(log_std) z; and the logarithm of its density, but for the constant.
-SPARSEAGENT_FUNCTION vec about(vec mean, vec log_std, vec z, vec* term) {
+// mean + std z; and the logarithm of its density, but for the constant.
+SPARSEAGENT_FUNCTION vec about(vec mean, vec log_std, vec std, vec z, vec* term) {
   *term = fma(mul(splat(-0.5f), z), z, sub(splat(0.0f), log_std));
-  return fma(exp(log_std), z, mean);
+  return fma(std, z, mean);
 }
 
 // gSDE: the term of `noise` under a normal distribution of that variance.
@@ -193,16 +193,21 @@ SPARSEAGENT_FUNCTION void sample_gaussian(const Head& head, const HeadBatch& bat
                                           ivec row, long width) {
   word_stream stream =
       words_of(batch.draw != nullptr ? action_key(*batch.draw) : random_key{}, row);
+  // What is the same for all rows is computed once, by vectors of numbers.
+  const std::int32_t own = head.log_std != nullptr ? head.size : 0;
+  for (std::int32_t a = 0; a < own; a += kLanes) {
+    store(batch.scratch + a, exp(clamped_log_std(head, load(head.log_std + a))));
+  }
   vec sum = splat(0.0f);
   vec lost = splat(0.0f);
   for (std::int32_t a = 0; a < head.size; ++a) {
-    const vec given = head.log_std != nullptr ? splat(head.log_std[a])
-                                              : load(batch.parameter + a * width);
+    const vec log_std = clamped_log_std(
+        head, own > 0 ? splat(head.log_std[a]) : load(batch.parameter + a * width));
+    const vec std = own > 0 ? splat(batch.scratch[a]) : exp(log_std);
     vec z = splat(0.0f);
     if (batch.draw != nullptr) z = normal(next_word(&stream));
     vec term;
-    vec sample =
-        about(load(batch.y + a * width), clamped_log_std(head, given), z, &term);
+    vec sample = about(load(batch.y + a * width), log_std, std, z, &term);
     sum = add(sum, term);
     if (head.squash) {
       sample = squashed(head, sample, &term);

@@ -83,31 +83,31 @@ SPARSEAGENT_FUNCTION vec log(vec x) {
   return select(less(x, splat(__builtin_inff())), y, x);
 }
 
-// c[0] + c[1] t + ... + c[8] t^8, in pairs and pairs of pairs.
-SPARSEAGENT_FUNCTION vec ninth(const float (&c)[9], vec t) {
+// c0 + c1 t + ... + c8 t^8, in pairs and pairs of pairs.
+SPARSEAGENT_FUNCTION vec in_pairs(float c0, float c1, float c2, float c3, float c4,
+                                  float c5, float c6, float c7, float c8, vec t) {
   const vec square = mul(t, t);
   const vec fourth = mul(square, square);
-  const vec p01 = fma(splat(c[1]), t, splat(c[0]));
-  const vec p23 = fma(splat(c[3]), t, splat(c[2]));
-  const vec p45 = fma(splat(c[5]), t, splat(c[4]));
-  const vec p67 = fma(splat(c[7]), t, splat(c[6]));
+  const vec p01 = fma(splat(c1), t, splat(c0));
+  const vec p23 = fma(splat(c3), t, splat(c2));
+  const vec p45 = fma(splat(c5), t, splat(c4));
+  const vec p67 = fma(splat(c7), t, splat(c6));
   const vec low = fma(p23, square, p01);
-  const vec high = fma(fma(splat(c[8]), square, p67), square, p45);
+  const vec high = fma(fma(splat(c8), square, p67), square, p45);
   return fma(high, fourth, low);
 }
 
+// The quantile by x, of w - 2.5 and of sqrt(w) - 3.5.
 SPARSEAGENT_FUNCTION vec middle_of_normal(vec t) {
-  constexpr float kMiddle[9] = {0x1.0fc8bcp+1f,   0x1.652c7cp-2f,  -0x1.83263cp-8f,
-                                -0x1.d0b8acp-10f, 0x1.437bc8p-12f, -0x1.a7aa8ep-18f,
-                                -0x1.42af94p-18f, 0x1.0a903cp-21f, 0x1.a61e0ep-26f};
-  return ninth(kMiddle, t);
+  return in_pairs(0x1.0fc8bcp+1f, 0x1.652c7cp-2f, -0x1.83263cp-8f, -0x1.d0b8acp-10f,
+                  0x1.437bc8p-12f, -0x1.a7aa8ep-18f, -0x1.42af94p-18f, 0x1.0a903cp-21f,
+                  0x1.a61e0ep-26f, t);
 }
 
 SPARSEAGENT_FUNCTION vec tail_of_normal(vec t) {
-  constexpr float kTail[9] = {0x1.2de4c6p+2f,  0x1.6cb496p+0f,   0x1.31be0cp-8f,
-                              -0x1.79ad54p-9f, 0x1.70fcccp-10f,  -0x1.116e3ep-10f,
-                              0x1.aed134p-11f, -0x1.151c02p-12f, -0x1.d47374p-17f};
-  return ninth(kTail, t);
+  return in_pairs(0x1.2de4c6p+2f, 0x1.6cb496p+0f, 0x1.31be0cp-8f, -0x1.79ad54p-9f,
+                  0x1.70fcccp-10f, -0x1.116e3ep-10f, 0x1.aed134p-11f, -0x1.151c02p-12f,
+                  -0x1.d47374p-17f, t);
 }
 
 // A normal number: the upper bit of the word is its sign, the others say which

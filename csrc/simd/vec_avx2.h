@@ -166,9 +166,7 @@ inline void store_first(float* p, vec a, int n) {
 }
 
 // Any NaN as the one quiet NaN without payload.
-inline vec canonical(vec a) {
-  return select(is_nan(a), splat(__builtin_nanf("")), a);
-}
+inline vec canonical(vec a) { return select(is_nan(a), splat(__builtin_nanf("")), a); }
 
 // m[i] lane j becomes m[j] lane i: 4 x 4 blocks within the halves of four vectors, then
 // the halves among the fours.

@@ -209,6 +209,16 @@ def dictionary(name: str, spaces: Mapping[Any, Space]) -> DictSpace:
     return DictSpace(dict(spaces))
 
 
+def check_kind(name: str, own: Space, stated: Space) -> None:
+    """Refuse a space of another kind in place of an agent's own: its outputs mean something else.
+
+    Raises:
+        ValueError: The kinds differ.
+    """
+    if type(own) is not type(stated):
+        raise ValueError(f"{name}: expected one like the agent's own, {own}, got {stated}")
+
+
 def inputs(space: Space) -> Mapping[str, Space]:
     """The spaces that a policy observes, by the names of its inputs."""
     return space.spaces if isinstance(space, DictSpace) else {PLAIN: space}

@@ -336,11 +336,14 @@ def _sum_of_linears(graph: _Graph, number: int) -> bool:
     op = graph.ops[number]
     if not isinstance(op, Combine) or op.rule != "add" or op.reads[0] == op.reads[1]:
         return False
-    terms = [_term(graph, span, number) for span in op.reads]
-    if terms[0] is None or terms[1] is None:
-        return False
-    reads = list(dict.fromkeys(span for linear, _ in terms for span in linear.reads))  # type: ignore[misc]
-    if len({span.slot for span in reads}) != len(reads):  # overlapping parts of one slot
+    for through in (True, False):  # what a broadcast repeats may overlap what the other reads
+        terms = [_term(graph, span, number, through=through) for span in op.reads]
+        if terms[0] is None or terms[1] is None:
+            return False
+        reads = list(dict.fromkeys(span for linear, _ in terms for span in linear.reads))  # type: ignore[misc]
+        if len({span.slot for span in reads}) == len(reads):
+            break
+    else:
         return False
     width = sum(span.size for span in reads)
     if op.out_size * width > _MOST_ENTRIES:
@@ -365,14 +368,16 @@ def _sum_of_linears(graph: _Graph, number: int) -> bool:
     return True
 
 
-def _term(graph: _Graph, span: Span, reader: int) -> tuple[Linear, _Matrix] | None:
-    """A summand as rows of a Linear that nobody else needs."""
+def _term(
+    graph: _Graph, span: Span, reader: int, *, through: bool
+) -> tuple[Linear, _Matrix] | None:
+    """A summand as rows of a Linear that nobody else needs, or `through` a broadcast of one."""
     found = graph.linear_behind(span)
     if found is None or not graph.is_private(span, reader):
         return None
     at, linear = found
     matrix = _Matrix.of(linear)
-    if not isinstance(linear, Mix) or matrix is None:
+    if not (through and isinstance(linear, Mix)) or matrix is None:
         return None if matrix is None else (linear, matrix)
     if len(linear.reads) != 1 or not graph.is_private(linear.reads[0], at):
         return linear, matrix

@@ -10,6 +10,7 @@ bounded time and memory, or a `ValueError` says what is wrong.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ from torch.nn.modules import activation as activation_modules
 from sparseagent.agents import Acting
 from sparseagent.agents.pruned import KEPT
 from sparseagent.agents.sb3.acting import ALGORITHMS, KINDS, acting_of, remembers_normaliser
-from sparseagent.agents.spaces import DictSpace, DiscreteSpace, Space, inputs
+from sparseagent.agents.spaces import DictSpace, DiscreteSpace, Space, check_kind, inputs
 from sparseagent.convert.archive import Archive
 from sparseagent.convert.inert_pickle import Name, brief, describe, read_pickle
 from sparseagent.convert.pickled_numpy import number
@@ -287,7 +288,13 @@ def _options(
 
 
 def _space(data: Mapping[str, Any], name: str, given: Any) -> Space:
-    return read_pickled_space(name, _entry(data, name) if given is None else given)
+    if given is None:
+        return read_pickled_space(name, _entry(data, name))
+    stated = read_pickled_space(name, given)
+    if name == "action_space" and name in data:
+        with contextlib.suppress(UnsupportedError):  # a space of its own, which behaves as one
+            check_kind(name, read_pickled_space(name, _entry(data, name)), stated)
+    return stated
 
 
 def _activation(pickled: Any, stated: Any, kind: str) -> nn.Module:

@@ -46,6 +46,10 @@ def closure(names: Iterable[str], *, long_rows: bool) -> list[str]:
         name = open_.pop()
         if name not in wanted:
             wanted.add(name)
+            called = set(re.findall(r"\bsa_\w+(?=\()", known[name]))
+            here = set(re.findall(r"^static[^(]*\b(sa_\w+)\(", known[name], re.M))
+            missing = called - here - set(known)
+            assert not missing, f"{name}: no C text for {missing}"
             open_ += [other for other in re.findall(r"\bsa_\w+", known[name]) if other in known]
     marked = r" */\* (?:long rows \{|\}) \*/\n" if long_rows else _LONG_ROWS
     return [re.sub(marked, "", text, flags=re.S) for name, text in known.items() if name in wanted]

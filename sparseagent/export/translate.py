@@ -25,12 +25,14 @@ _OPERATORS: Mapping[str, Callable[..., str]] = {
     "xor_bits": lambda a, b: f"({a} ^ {b})",
     "shift_right": lambda n, a: f"({a} >> {n})",
     "to_float": lambda a: f"(float)(int32_t)({a})",
-    "pick": lambda a, b: f"(near ? {a} : {b})",  # a lambda of `normal`
+    "all": lambda m: m,
     "__builtin_inff": lambda _: "(1.0f / 0.0f)",
 }
 _TYPES = {"vec": "float", "mask": "int", "ivec": "uint32_t"}
 _FUNCTION = re.compile(
-    r"^(?:inline|SPARSEAGENT_FUNCTION) (vec|\w+) (\w+)\(((?:vec|ivec|float)[^()*]*)\) (?={)", re.M
+    r"^(?:inline|SPARSEAGENT_FUNCTION) (vec|\w+) (\w+)"
+    r"\(((?:const float \*\w+, )?(?:vec|ivec|float)[^()*]*)\) (?={)",
+    re.M,
 )
 _STRUCT = re.compile(r"^struct (\w+) (\{[^{}]*\};)", re.M)
 _CASE = re.compile(
@@ -43,7 +45,8 @@ def translated(header: str) -> dict[str, str]:
     """Definitions in C99 by their names, in the order of the header; names begin with `sa_`."""
     text = re.sub(r"^ *//.*\n|[ \t]*//.*", "", header, flags=re.M)
     text = re.sub(r"shift_right<(\d+)>\(", r"shift_right(\1, ", text)
-    text = re.sub(r" *const auto pick = .*?\n  };\n", "", text, flags=re.S)
+    text = re.sub(r"\(&(\w+)\)\[\d+\]", r"*\1", text).replace("constexpr ", "static const ")
+    text = re.sub(r"\b(k[A-Z]\w*)\b", r"sa_\1", text)
     structs = dict(_STRUCT.findall(text))
     found = {
         f"sa_{name}": _typed(f"struct sa_{name} {body}", structs) for name, body in structs.items()

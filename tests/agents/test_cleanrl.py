@@ -181,7 +181,7 @@ def test_what_is_no_agent_is_left_alone() -> None:
 
 def test_an_actor_that_cannot_be_compiled_is_named_when_it_is_to_be_pruned() -> None:
     agent = Agent(3, 4)
-    agent.actor.append(nn.Softmax2d())
+    agent.actor.append(nn.Hardshrink())
     with pytest.warns(prune.PruningWarning, match="can be pruned, but not be compiled yet: module"):
         prune.Sparsifier(agent, score=prune.Magnitude(), schedule=prune.OneShot(to=0.5))
 

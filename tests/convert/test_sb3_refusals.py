@@ -191,10 +191,19 @@ def test_spaces_must_fit_the_network(tmp_path: Path) -> None:
     for source in (make_model("DQN"), tmp_path / "model.zip"):
         with pytest.raises(ValueError, match=r"action_space: .*4 outputs, got Discrete\(3\)"):
             sa.from_sb3(source, action_space=spaces.Discrete(3))
-        with pytest.raises(ValueError, match="action_space: expected one for 4 outputs, got Box"):
+        with pytest.raises(ValueError, match=r"action_space: .*own, Discrete\(4\), got Box"):
             sa.from_sb3(source, action_space=spaces.Box(-1, 1, (3,)))
         with pytest.raises(ValueError, match="expected 7 inputs, got 5"):
             sa.from_sb3(source, observation_space=spaces.Box(-1, 1, (7,)))
+
+
+def test_outputs_keep_their_meaning(tmp_path: Path) -> None:
+    """Seven logits of two choices are no choice of seven."""
+    model = make_model("PPO", OBSERVED, spaces.MultiDiscrete([3, 4]))
+    model.save(tmp_path / "model.zip")
+    for source in (model, tmp_path / "model.zip"):
+        with pytest.raises(ValueError, match=r"own, MultiDiscrete\(\[3, 4\]\), got Discrete\(7\)"):
+            sa.from_sb3(source, action_space=spaces.Discrete(7))
 
 
 def test_what_a_zip_does_not_tell_can_be_said(tmp_path: Path) -> None:

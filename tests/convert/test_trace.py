@@ -307,6 +307,10 @@ def test_trained_sparsity_is_told_from_what_is_left() -> None:
     assert policy.metadata["sparsity"] == [pytest.approx(5 / 6)]
     assert policy.layers[0].shape == (2, 6)
     assert policy.nnz == 6
+    told = "trained: 6 of 36 weights, sparsity 0.8333"
+    assert told in policy.summary()
+    assert told in sa.compile(policy, tune=0).explain()
+    assert not sa.from_torch(Shallow(WRITTEN["functional"])).trained
 
 
 REFUSED: dict[str, tuple[Callable[..., Any], str]] = {

@@ -15,7 +15,7 @@ import sparseagent as sa
 from sparseagent.export import c_source
 
 # Emulated machines are slow.
-MANY, SOME, FEW = 10_000, 2_000, 100
+MANY, SOME, FEW = 10_000, 1_000, 40
 
 
 def check(policy: sa.SparsePolicy, given: Any, target: Target, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from networks import ISAS, formats_of, same_bits
 
 import sparseagent as sa
+from sparseagent.distributions import HEADS
 from sparseagent.ops import OPS
 from sparseagent.ops.activation import ACTIVATIONS
 from sparseagent.reference import by_name, forward_exact
@@ -54,7 +56,18 @@ def test_the_files_of_version_2_hold_every_op_rule_and_activation() -> None:
     assert {kind for kind, _ in rules} == {"norm", "combine", "reduce", "cell"}
     assert len(rules) == 11
     assert max(len(policy.inputs) for policy in policies) > 1
-    assert {policy.head.kind for policy in policies} == {"raw", "argmax", "clip", "unscale"}
+    assert {policy.head.kind for policy in policies} == set(HEADS)
+
+
+def test_a_seed_gives_the_samples_that_it_always_gave() -> None:
+    digest = hashlib.sha256()
+    for path in FILES:
+        policy = sa.load(path)
+        if policy.head.samples and policy.golden is not None:
+            sample = sa.compile(policy, tune=0).sample(policy.golden.observations, seed=1, step=2)
+            for part in (sample.action, sample.log_prob, sample.raw_action):
+                digest.update(part.tobytes())
+    assert digest.hexdigest()[:16] == "795041831842d115"
 
 
 def test_a_policy_gives_the_outputs_that_its_golden_says() -> None:

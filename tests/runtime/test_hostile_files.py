@@ -47,6 +47,12 @@ def one_of_each() -> bytes:
 PROGRAM = one_of_each()
 
 
+#: A step that takes three of five numbers.
+GATHERED = sa.SparsePolicy(
+    sa.chain((LAYER,), sa.Observation((5,), columns=np.array([0, 2, 4], np.int32)))
+).to_bytes()
+
+
 def tensor(name: str, value: Any) -> Change:
     return lambda _, tensors: tensors.update({name: np.asarray(value)})
 
@@ -187,6 +193,21 @@ PROGRAMS: list[tuple[Change, str]] = [
 ]
 
 
+COLUMNS: list[tuple[Change, str]] = [
+    *(
+        (tensor("ops.0.columns", np.array(columns, np.int32)), "columns: expected to rise within")
+        for columns in ([0, 2, 5], [0, 2, 2], [2, 0, 4], [-1, 0, 2])
+    ),
+    (tensor("ops.0.columns", np.zeros(0, np.int32)), "columns: expected some numbers of a row"),
+    (tensor("ops.0.columns", np.arange(6, dtype=np.int32)), "columns: expected some numbers of"),
+    (tensor("ops.0.columns", np.arange(2, dtype=np.int32)), r"observe: expected no reads and 2"),
+    (tensor("ops.0.columns", np.arange(3.0)), r"ops\[0\]: ops.0.columns: expected I32"),
+    (tensor("ops.0.columns", np.zeros((1, 3), np.int32)), r"ops\[0\]: ops.0.columns: expected"),
+    (tensor("ops.0.shift", np.zeros(5)), r"ops\[0\]: ops.0.shift: expected F64 \[3\]"),
+    (op(0, shape=[4]), "columns: expected to rise within a row"),
+]
+
+
 def check_refused(data: bytes, message: str) -> None:
     """By the core under the expected name, wherever a file comes in; and by Python."""
     for read in (
@@ -206,6 +227,11 @@ def test_unchanged_they_are_taken(file: bytes) -> None:
     outputs = _core.Plan(data, "", "", 1, 0.0, [], [])(x)
     assert outputs.tobytes() == _core.reference(data, [x]).tobytes()
     assert sa.load(data).to_bytes() == file
+
+
+@pytest.mark.parametrize(("change", "message"), COLUMNS)
+def test_columns_are_refused_by_their_name(change: Change, message: str) -> None:
+    check_refused(forged(GATHERED, change), message)
 
 
 @pytest.mark.parametrize(("change", "message"), CHAINS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -204,6 +205,31 @@ def test_a_sampler_counts_the_steps() -> None:
     assert same(third.predict(x[2])[0], drawn[1][2])
 
 
+def test_update_takes_what_training_changes_of_a_head() -> None:
+    other = policies(7)
+    x = observations(16, 40)
+    for name in ("gaussian_clip", "gsde", "epsilon_greedy", "gaussian_output", "bernoulli"):
+        policy, changed = POLICIES[name], POLICIES[name].head
+        if isinstance(changed, sa.DiagGaussian) and changed.log_std is not None:
+            changed = replace(changed, log_std=changed.log_std + np.float32(0.5))
+        elif isinstance(changed, sa.GSDE):
+            changed = replace(changed, std=changed.std * np.float32(0.5))
+        elif isinstance(changed, sa.EpsilonGreedy):
+            changed = replace(changed, epsilon=0.9)
+        after = replace(policy, head=changed)
+        for isa in ISAS:
+            act = sa.compile(policy, isa=isa, tune=0)
+            act.update(after)
+            wanted = sa.compile(after, isa=isa, tune=0).sample(x, seed=1, step=1)
+            for a, b in zip(act.sample(x, seed=1, step=1), wanted, strict=True):
+                assert same(a, b), (name, isa)
+            for unlike in (other["gsde_squash"].head, sa.DiagGaussian(np.zeros(5, np.float32))):
+                with pytest.raises(ValueError, match="expected the observation step and head"):
+                    act.update(replace(policy, head=unlike))
+            with pytest.raises(ValueError, match=r"policy: expected a head with .* numbers"):
+                act._update([layer.core_argument() for layer in policy.layers], np.ones(4, "f"))
+
+
 def test_threads_share_a_plan() -> None:
     act = sa.compile(POLICIES["gsde"], tune=0)
     x = observations(12, 40)
@@ -264,6 +290,26 @@ def test_bad_arguments(arguments: dict[str, Any], error: type[Exception], messag
         act.predict(x, deterministic=False, **arguments)
     with pytest.raises(error, match=message):
         act.sample(x, **arguments)
+
+
+def test_how_predict_is_called() -> None:
+    act = sa.compile(POLICIES["categorical"], tune=0)
+    x = observations(17, 3)
+    wanted = act.predict(x, None, None, False, None, seed=1, step=2, rows=[0, 1, 2])[0]
+    names = {"".join(list(name)): None for name in ("state", "episode_start")}  # not interned
+    got, _ = act.predict(rows=range(3), step=2, seed=1, deterministic=0, observation=x, **names)
+    assert same(got, wanted)
+    for call, message in (
+        (act.predict, "expected an observation"),
+        (lambda: act.predict(x, observation=x), "got observation twice"),
+        (lambda: act.predict(x, foo=1), "unexpected argument 'foo'"),
+        (lambda: act.predict(x, None, None, True, None, 1), "at most 5 arguments by position"),
+        (lambda: sa.Plan.predict(None, x), "predict"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            call()
+    with pytest.raises(ValueError, match="truth value"):
+        act.predict(x, deterministic=x)
 
 
 def test_heads_that_do_not_sample_and_take_no_masks() -> None:

@@ -166,9 +166,9 @@ def test_tuning_takes_the_time_it_is_given(isa: str) -> None:
     for policy in (deep, wide):
 
         def taken(tune: float, policy: sa.SparsePolicy = policy) -> float:
-            start = time.perf_counter()
+            start = time.process_time()
             sa.compile(policy, isa=isa, tune=tune)
-            return time.perf_counter() - start
+            return time.process_time() - start
 
         packing = min(taken(1e-6) for _ in range(3))
         untimed = min(taken(0) for _ in range(3))

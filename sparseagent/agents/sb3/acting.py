@@ -21,7 +21,13 @@ from sparseagent.agents.sb3.ways import (
     Values,
     Way,
 )
-from sparseagent.agents.spaces import DiscreteSpace, MultiDiscreteSpace, Space, read_space
+from sparseagent.agents.spaces import (
+    DiscreteSpace,
+    MultiDiscreteSpace,
+    Space,
+    check_kind,
+    read_space,
+)
 from sparseagent.unsupported import UnsupportedError
 
 #: The methods between an observation and an action; a subclass that changes one is refused.
@@ -109,16 +115,17 @@ def read_acting(
     normalised = None
     if model is not None:
         normalised = remembers_normaliser(kind, model.num_timesteps, model._last_original_obs)
+    observed = policy.observation_space if observation_space is None else observation_space
+    actions = read_space("action_space", policy.action_space)
+    if action_space is not None:
+        stated = read_space("action_space", action_space)
+        check_kind("action_space", actions, stated)
+        actions = stated
     return acting_of(
         policy,
         kind,
-        *(
-            read_space(name, getattr(policy, name) if given is None else given)
-            for name, given in (
-                ("observation_space", observation_space),
-                ("action_space", action_space),
-            )
-        ),
+        read_space("observation_space", observed),
+        actions,
         algorithm=algorithm or kind,
         stochastic=stochastic,
         value=value,
