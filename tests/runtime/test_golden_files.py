@@ -29,9 +29,11 @@ def test_the_file_loads_runs_and_is_written_again_as_it_was(path: Path) -> None:
             act = sa.compile(policy, isa=isa, format=format, tune=0)
             actions, _ = act.predict(golden.observations)
             assert np.array_equal(actions, golden.actions)
-            outputs = act.outputs(golden.observations)
+            outputs, _ = act.step(golden.observations)
             assert list(outputs) == list(policy.program.outputs)
             assert same_bits(next(iter(outputs.values())), golden.outputs)
+            if policy.program.states:  # act(observations) would forget them
+                continue
             assert same_bits(act(given), golden.outputs)
             for row in range(len(golden.outputs)):
                 one = {name: rows[row] for name, rows in given.items()}
@@ -51,8 +53,8 @@ def test_the_files_of_version_2_hold_every_op_rule_and_activation() -> None:
         found = {op.attributes()["activation"] for op in ops if op.kind == kind}
         assert found == set(ACTIVATIONS)
     rules = {(op.kind, op.attributes()["rule"]) for op in ops if "rule" in op.attributes()}
-    assert {kind for kind, _ in rules} == {"norm", "combine", "reduce"}
-    assert len(rules) == 9
+    assert {kind for kind, _ in rules} == {"norm", "combine", "reduce", "cell"}
+    assert len(rules) == 11
     assert max(len(policy.inputs) for policy in policies) > 1
     assert {policy.head.kind for policy in policies} == set(HEADS)
 
