@@ -117,7 +117,15 @@ class States {
 };
 
 void bind_state(py::module_& m) {
-  py::class_<PyState, std::shared_ptr<PyState>>(m, "State")
+  // Made by plans alone: `__new__` would leave one with nothing behind it.
+  const auto refuse = [](PyTypeObject*, PyObject*, PyObject*) -> PyObject* {
+    PyErr_SetString(PyExc_TypeError, "State: expected a plan to make it");
+    return nullptr;
+  };
+  py::class_<PyState, std::shared_ptr<PyState>>(
+      m, "State", py::custom_type_setup([refuse](PyHeapTypeObject* type) {
+        type->ht_type.tp_new = refuse;
+      }))
       .def(
           "__array__",
           [](PyState& self, const py::object& dtype, const py::object&) {

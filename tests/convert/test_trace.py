@@ -315,7 +315,10 @@ def test_trained_sparsity_is_told_from_what_is_left() -> None:
 
 REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "exp": (lambda net, x: net.first(x).exp(), r"'' \(Shallow\): exp: not representable as ops"),
-    "conv": (lambda net, x: F.conv1d(x[:, None], x), r"\(Shallow\): conv1d: not representable"),
+    "upsampling": (
+        lambda net, x: F.conv_transpose1d(x[:, None], torch.ones(1, 1, 2)),
+        r"\(Shallow\): conv_transpose1d: not representable",
+    ),
     "if": (lambda net, x: net.first(x) if x.sum(1) > 0 else x, "a decision on computed numbers"),
     "loop": (lambda net, x: [net.first(row) for row in x], "a loop over the batch"),
     "batch mean": (lambda net, x: net.first(x).mean(), "mean: expected dim|takes the batch"),

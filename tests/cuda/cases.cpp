@@ -57,7 +57,7 @@ struct Case {
   const char* actions = nullptr;     // expected
   bool samples = false;
   Draw draw;
-  const char* rows = nullptr;
+  std::vector<std::int64_t> rows;
   const char* masks = nullptr;
   const char* sampled = nullptr;  // expected, as the next two
   const char* raw = nullptr;
@@ -98,7 +98,9 @@ Case read_case(Reader* reader) {
   if (!c.samples) return c;
   c.draw.seed = reader->number();
   c.draw.step = reader->number();
-  c.rows = reader->take(c.batch * sizeof(std::int64_t));
+  const char* rows = reader->take(c.batch * sizeof(std::int64_t));
+  c.rows.resize(c.batch);  // in the file they lie anywhere
+  std::memcpy(c.rows.data(), rows, c.batch * sizeof(std::int64_t));
   const Head& head = c.program.head;
   if (masked) c.masks = reader->take(c.batch * static_cast<std::size_t>(head.size));
   c.sampled = reader->take(c.batch * c.action_bytes());
@@ -161,7 +163,7 @@ bool run(const Case& c, const Image& image, const cuda::Shape& shape, const Laun
     call.draw = c.draw;
     call.draws = 1;
     call.wide_rows = 1;
-    call.rows = c.rows;
+    call.rows = c.rows.data();
     call.masks = c.masks;
     call.log_probs = reinterpret_cast<float*>(log_probs.data());
     if (c.raw != nullptr) call.samples = reinterpret_cast<float*>(raw.data());

@@ -167,7 +167,7 @@ def test_arguments_of_a_wrong_type_are_refused(change: dict[str, Any]) -> None:
     [
         ([], 0, "inputs: expected one array for each input"),
         ([np.ones((1, 3))] * 2, 0, "inputs: expected one array for each input"),
-        ([np.ones((1, 3))], 1, "inputs: expected one array for each input"),
+        ([np.ones((1, 3))], 1, "number: expected that of an output"),
         ([np.ones(3)], 0, r"inputs: observation: expected \[B, \*shape\], got float64 \[3\]"),
         ([np.ones((1, 4))], 0, "inputs: observation: expected"),
         ([np.ones(())], 0, "inputs: observation: expected"),

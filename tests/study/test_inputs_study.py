@@ -54,7 +54,7 @@ def test_an_arm_acts_in_the_environment_with_distractors(name, content, in_tmp):
     assert row["full"] == 24 * 64 + 64 * 64 + 64 * 2
     policy = sa.load(cell.folder / "policy.safetensors")
     assert policy.metadata["environment"] == ENV
-    assert policy.observation.size == 24
+    assert policy.observation.shape == (24,)
     if name.startswith("gmp"):
         assert row["critic_sparsity"] == pytest.approx(0.9, abs=1e-3)
 
