@@ -123,13 +123,13 @@ endif
 lint: $(VENV)/.dev ## formatters (checking only), linters, type checker
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.cpp' '*.h' '*.cu')
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.cpp' '*.h' '*.hpp' '*.cu')
 	$(BIN)/mypy
 
 format: $(VENV)/.dev ## format all sources
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $$(git ls-files '*.cpp' '*.h' '*.cu')
+	$(BIN)/clang-format -i $$(git ls-files '*.cpp' '*.h' '*.hpp' '*.cu')
 
 # --- benchmarks and packages ---------------------------------------------------------------------
 
