@@ -156,6 +156,7 @@ def collect(
     vec = make_gymnasium(env, num_envs, "sync", {}) if owned else as_vector_env(env, {})
     try:
         check_observations(act, vec)
+        _check_memory(act)
         step = 0 if after is None else after.next_step
         decide = _as_decide(act, seed, step, deterministic)
         if after is None:
@@ -171,6 +172,16 @@ def collect(
     finally:
         if owned:
             vec.close()
+
+
+def _check_memory(act: Any) -> None:
+    """Raise ValueError for a compiled policy with states, which are not kept between steps here."""
+    plan = act.plan if isinstance(act, Sampler) else act
+    if isinstance(plan, Plan) and plan.policy.program.states:
+        raise ValueError(
+            "act: expected a policy without memory, got one with states; step it by yourself with "
+            "act.sample(obs, state=..., episode_start=...)"
+        )
 
 
 def _as_decide(

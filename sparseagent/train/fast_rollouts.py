@@ -23,9 +23,8 @@ from torch import nn
 
 import sparseagent as sa
 from sparseagent.csr import Float32
-from sparseagent.ops import Layer, Linear
+from sparseagent.ops import Layer
 from sparseagent.policy import SparsePolicy
-from sparseagent.program import Program, Span
 
 #: Numbers k * 2^-20 are distinct in float32 and small enough for any network up to this many.
 _MOST_PARAMETERS = 1 << 24
@@ -82,7 +81,9 @@ class _Copy:
     def __init__(self, model: OnPolicyAlgorithm, seed: int, threads: int) -> None:
         self.model = model
         self._parameters = list(model.policy.parameters())
-        self._places = _Places(self._parameters, lambda: _dense(model))
+        self._places = _Places(
+            self._parameters, getattr(model.policy, "log_std", None), lambda: _dense(model)
+        )
         plan = sa.compile(self._places.policy, threads=threads)
         self._sampler = sa.Sampler(plan, seed)
         self._versions = self._current()
@@ -129,12 +130,18 @@ class _Places:
         TypeError: a number of the policy is computed from several parameters.
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter], convert: Callable[[], SparsePolicy]):
+    def __init__(
+        self,
+        parameters: Sequence[nn.Parameter],
+        log_std: nn.Parameter | None,
+        convert: Callable[[], SparsePolicy],
+    ) -> None:
         self._parameters = parameters
         count = sum(parameter.numel() for parameter in parameters)
         if count >= _MOST_PARAMETERS:
             raise TypeError(f"FastRollouts: expected fewer than 2^24 parameters, got {count}")
         self.policy = convert()
+        self._log_std = log_std
         flat = _flat(parameters)
         try:
             _fill(parameters, np.arange(1, count + 1, dtype=np.float32) * np.float32(_STEP))
@@ -151,7 +158,11 @@ class _Places:
         """The policy with the parameters as they are now."""
         flat = np.concatenate([_flat(self._parameters), self._constants])
         values, biases = zip(*((flat[w], flat[b]) for w, b in self._places), strict=True)
-        return self.policy.with_values(values, biases)
+        policy = self.policy.with_values(values, biases)
+        if not isinstance(policy.head, sa.DiagGaussian):
+            return policy
+        assert self._log_std is not None
+        return replace(policy, head=replace(policy.head, log_std=_flat([self._log_std])))
 
     def _find(self, flat: Float32, real: Float32, mark: Float32) -> npt.NDArray[np.int64]:
         """The places of some numbers, constants behind the parameters."""
@@ -182,33 +193,9 @@ def _dense(model: OnPolicyAlgorithm) -> SparsePolicy:
         stochastic=True,
         value=True,
     )
-    return replace(_with_log_std_as_output(policy), metadata={})  # checked in every copy
-
-
-def _with_log_std_as_output(policy: SparsePolicy) -> SparsePolicy:
-    """The same policy; standard deviations that are learnt are the bias of a layer.
-
-    `Plan.update` takes new numbers of layers, not of heads.
-    """
-    head, program = policy.head, policy.program
-    if isinstance(head, sa.GSDE):
+    if isinstance(policy.head, sa.GSDE):
         raise TypeError("FastRollouts: expected a policy without gSDE (use_sde=False), got one")
-    if not isinstance(head, sa.DiagGaussian) or head.log_std is None:
-        return policy
-    size, source = head.log_std.size, program.ops[0].writes[0]
-    none = sa.CSR.from_dense(np.zeros((size, source.size), np.float32))
-    span = Span("log_std", 0, size)
-    layer = Linear((source,), (span,), Layer(none, head.log_std))
-    return replace(
-        policy,
-        program=Program(
-            {**program.slots, "log_std": size},
-            (*program.ops, layer),
-            {**program.outputs, "log_std": span},
-        ),
-        head=replace(head, log_std=None),
-        golden=None,
-    )
+    return replace(policy, metadata={}, golden=None)  # metadata is checked in every copy
 
 
 def _numbers(layer: Layer) -> tuple[Float32, Float32]:

@@ -216,3 +216,10 @@ def test_a_rollout_carries_the_state() -> None:
 def _first_two(program: Program) -> Span:
     span = program.outputs["action"]
     return Span(span.slot, 0, 2)
+
+
+def test_collect_refuses_a_policy_whose_states_it_would_lose() -> None:
+    pytest.importorskip("gymnasium")
+    act = sa.compile(recurrent(np.random.default_rng(0)), tune=0)
+    with pytest.raises(ValueError, match="act: expected a policy without memory"):
+        sa.collect(act, "CartPole-v1", 2, deterministic=True)
